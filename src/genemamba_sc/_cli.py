@@ -1,0 +1,119 @@
+"""The command line: ``genemamba demo | embed | annotate | info``.
+
+Results go to stdout, progress and warnings to stderr. Exit codes: 0 done, 1 the input or the machine did not
+allow it (the message says what and the way out), 2 wrong usage, 130 interrupted. Output files are written whole
+or not at all.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import genemamba_sc
+
+_EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        The arguments; ``None`` takes those of the process.
+
+    Returns
+    -------
+    The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
+    from genemamba_sc import _commands
+
+    try:
+        getattr(_commands, arguments.command)(arguments)
+    except KeyboardInterrupt:
+        print("genemamba: interrupted; no output file was written or changed.", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        if arguments.traceback:
+            raise
+        print(f"genemamba {arguments.command}: {error}", file=sys.stderr)
+        return _EXIT_ERROR
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="genemamba", description="Embeddings and cell types of single cells from a bidirectional Mamba model."
+    )
+    parser.add_argument("--version", action="version", version=f"genemamba-sc {genemamba_sc.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_embed(commands)
+    _add_annotate(commands)
+    info = commands.add_parser("info", help="versions, device, backend of the scan and why; what a saved model is")
+    info.add_argument("model", nargs="?", help="folder of a saved model")
+    for command in commands.choices.values():
+        command.add_argument("--traceback", action="store_true", help="show where an error arose")
+    return parser
+
+
+def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    demo = commands.add_parser(
+        "demo", help="train on 700 blood cells that scanpy carries, annotate held-out cells, draw them"
+    )
+    demo.add_argument("--out", default="genemamba_demo", help="folder for the files (default: %(default)s)")
+    demo.add_argument("--model", help="folder of a saved model to use instead of training one")
+    _add_training(demo)
+
+
+def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    embed = commands.add_parser("embed", help="write the embedding of every cell to obsm['X_genemamba']")
+    embed.add_argument("input", metavar="IN", help="h5ad to read")
+    embed.add_argument("output", metavar="OUT", help="h5ad to write")
+    embed.add_argument("--model", help="folder of a saved model; without it one is trained on IN")
+    embed.add_argument("--save-model", help="folder to save the trained model to")
+    embed.add_argument("--labels-key", help="column of obs with cell types that shape the embedding in training")
+    embed.add_argument(
+        "--embedding-only", action="store_true", help="write obs and the embedding without the matrix; IN stays on disk"
+    )
+    _add_data(embed)
+    _add_training(embed)
+
+
+def _add_annotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    annotate = commands.add_parser("annotate", help="name the cell types of a query by a labelled reference")
+    annotate.add_argument("query", metavar="QUERY", help="h5ad to annotate")
+    annotate.add_argument("output", metavar="OUT", help="h5ad to write")
+    annotate.add_argument("--reference", metavar="REF", help="h5ad with labelled cells to train on")
+    annotate.add_argument("--labels-key", help="column of the reference's obs with the cell types")
+    annotate.add_argument("--unlabeled-category", help="value in that column that means «no label»")
+    annotate.add_argument("--model", help="folder of a saved model with cell types, in place of a reference")
+    annotate.add_argument("--save-model", help="folder to save the trained model to")
+    _add_data(annotate)
+    _add_training(annotate)
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--layer", help="layer with the expression (default: X)")
+    command.add_argument("--batch-key", help="column of obs with the batch of each cell")
+    command.add_argument("--gene-id-key", help="column of var with the gene ids (default: var_names)")
+    command.add_argument("--gene-table", help="TSV of gene names (HGNC's columns) to resolve aliases with")
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--max-epochs", type=_natural, help="passes over the training cells (default: by their number)")
+    command.add_argument("--seed", type=int, default=0, help="seed of the training (default: %(default)s)")
+    command.add_argument("--accelerator", default="auto", help="cpu, gpu, mps or auto (default: %(default)s)")
+
+
+def _natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 0 is needed, got {text!r}")
+    return value
+

@@ -1,0 +1,146 @@
+"""What the commands do, over the public classes."""
+
+import argparse
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import anndata
+import scvi
+import torch
+from anndata import AnnData
+
+import genemamba_sc
+from genemamba_sc._checkpoint import read_model
+from genemamba_sc._constants import CONFIDENCE_KEY, OBSM_KEY, PREDICTION_KEY
+from genemamba_sc._demo import run_demo
+from genemamba_sc._files import check_writable, replacing_file
+from genemamba_sc._model import GeneMambaModel
+from genemamba_sc.data import GeneAliases
+from genemamba_sc.ops import choose_backend
+
+_PACKAGES = ("scvi-tools", "scanpy", "anndata", "torch", "lightning", "numba", "numpy", "scipy", "pandas",
+             "mamba-ssm", "scib-metrics", "huggingface-hub")
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Train on scanpy's 700 cells and show what comes out."""
+    scvi.settings.seed = arguments.seed
+    report = run_demo(
+        Path(arguments.out),
+        model_folder=arguments.model,
+        max_epochs=arguments.max_epochs,
+        accelerator=arguments.accelerator,
+        seed=arguments.seed,
+    )
+    print(report)
+
+
+def embed(arguments: argparse.Namespace) -> None:
+    """Write the embedding of every cell of an h5ad."""
+    check_writable(arguments.output)
+    adata = _read(arguments.input, backed=arguments.embedding_only)
+    model = _model_for(arguments, adata)
+    latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
+    if arguments.embedding_only:
+        adata = AnnData(obs=adata.obs.copy(), obsm={OBSM_KEY: latent})
+    _write(adata, arguments.output)
+    print(f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions")
+
+
+def annotate(arguments: argparse.Namespace) -> None:
+    """Write predicted cell types, their confidence and the embedding of every cell of a query."""
+    check_writable(arguments.output)
+    if (arguments.model is None) == (arguments.reference is None):
+        raise ValueError("Exactly one of --reference (with --labels-key) and --model is needed.")
+    if arguments.reference is not None and arguments.labels_key is None:
+        raise ValueError("--reference needs --labels-key: the column of its obs with the cell types.")
+    query = _read(arguments.query)
+    model = _model_for(arguments, None if arguments.reference is None else _read(arguments.reference))
+    soft = model.predict_celltype(query, soft=True)
+    query.obs[PREDICTION_KEY] = soft.columns.to_numpy()[soft.to_numpy().argmax(axis=1)].astype(str)
+    query.obs[CONFIDENCE_KEY] = soft.to_numpy().max(axis=1)
+    model.get_latent_representation(query, key_added=OBSM_KEY)
+    _write(query, arguments.output)
+    for name, count in query.obs[PREDICTION_KEY].value_counts().items():
+        print(f"{name}\t{count}")
+
+
+def info(arguments: argparse.Namespace) -> None:
+    """Print versions, device, backend and its reason, and what a saved model is."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    choice = choose_backend(device, torch.float32)
+    print(f"genemamba-sc\t{genemamba_sc.__version__}")
+    print(f"python\t{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in _PACKAGES:
+        print(f"{name}\t{_version(name)}")
+    print(f"device\t{device}, {torch.get_num_threads()} threads")
+    print(f"scan backend\t{choice.name}: {choice.reason}")
+    if arguments.model is not None:
+        _describe(arguments.model)
+
+
+def _describe(folder: str) -> None:
+    saved = read_model(folder)
+    config = saved.meta["init"]["encoder_config"]
+    arguments = saved.meta["registry"]["setup_args"]
+    fields = saved.meta["registry"]["field_registries"]
+    print(f"model\t{folder}")
+    print(f"saved by\t{', '.join(f'{name} {number}' for name, number in saved.meta['versions'].items())}")
+    print(f"parameters\t{sum(tensor.numel() for tensor in saved.tensors.values()):,}")
+    print(f"genes\t{saved.vocabulary.n_genes} ({saved.vocabulary.species}), {saved.vocabulary.fingerprint[:12]}")
+    print(f"encoder\t{', '.join(f'{name}={value}' for name, value in config.items())}")
+    print(f"trained on\t{fields['X']['state_registry']['n_obs']} cells, {arguments}")
+    if "labels" in fields:
+        print(f"cell types\t{', '.join(map(str, fields['labels']['state_registry']['categorical_mapping']))}")
+
+
+def _model_for(arguments: argparse.Namespace, adata: AnnData | None) -> GeneMambaModel:
+    """The saved model that is named, or one trained on ``adata``."""
+    if arguments.model is not None:
+        model = GeneMambaModel.load(arguments.model, adata=False, accelerator=arguments.accelerator)
+    else:
+        model = _train(arguments, adata)
+    if arguments.gene_table is not None:
+        model.gene_aliases = GeneAliases.from_tsv(arguments.gene_table)
+    return model
+
+
+def _train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
+    scvi.settings.seed = arguments.seed
+    GeneMambaModel.setup_anndata(
+        adata,
+        layer=arguments.layer,
+        batch_key=arguments.batch_key,
+        labels_key=arguments.labels_key,
+        unlabeled_category=getattr(arguments, "unlabeled_category", None),
+        gene_id_key=arguments.gene_id_key,
+    )
+    model = GeneMambaModel(adata)
+    model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator)
+    if arguments.save_model is not None:
+        model.save(arguments.save_model, overwrite=True)
+        print(f"model saved to {arguments.save_model}", file=sys.stderr)
+    return model
+
+
+def _read(path: str, backed: bool = False) -> AnnData:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file. Give the path of an h5ad file.")
+    try:
+        return anndata.read_h5ad(path, backed="r" if backed else None)
+    except Exception as error:  # noqa: BLE001 - h5py and anndata raise many kinds for a file that is no h5ad
+        raise ValueError(f"{path} cannot be read as h5ad ({error}). Write it with adata.write_h5ad.") from error
+
+
+def _write(adata: AnnData, path: str) -> None:
+    with replacing_file(path) as temporary:
+        adata.write_h5ad(temporary)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed (not needed)"

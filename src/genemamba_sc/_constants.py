@@ -1,0 +1,28 @@
+"""The only literals of the package: special tokens, registry keys, AnnData keys."""
+
+from typing import Final
+
+UNK_TOKEN: Final = "[UNK]"
+PAD_TOKEN: Final = "[PAD]"
+CLS_TOKEN: Final = "[CLS]"
+MASK_TOKEN: Final = "[MASK]"
+
+# The published vocabulary starts with [UNK] and [PAD]; genes follow, then [CLS] and [MASK],
+# so that published weights load row by row.
+UNK_ID: Final = 0
+PAD_ID: Final = 1
+FIRST_GENE_ID: Final = 2
+N_SPECIAL: Final = 4
+
+# Counts per cell are scaled to this sum before the per-gene median divides them.
+TARGET_SUM: Final = 10_000.0
+
+OBSM_KEY: Final = "X_genemamba"
+
+# Names under which the registry of scvi-tools keeps what this package adds to it.
+VOCABULARY_KEY: Final = "gene_vocabulary"
+EXPRESSION_KEY: Final = "expression"
+
+# Columns of obs that `genemamba annotate` writes.
+PREDICTION_KEY: Final = "genemamba_celltype"
+CONFIDENCE_KEY: Final = "genemamba_confidence"

@@ -1,0 +1,93 @@
+"""From cells to arrays: the encoder over a source, block by block, memory flat beyond the result."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Integer
+from scvi.utils import track
+from torch import Tensor
+
+from genemamba_sc._module import GeneMambaModule
+from genemamba_sc.data import CellSource, length_batches, take_tokens, to_batch
+
+# Cells that are read and tokenised together, and among which cells of similar length find each other.
+_BLOCK_CELLS = 4096
+# Padded tokens of one pass through the encoder: large enough to keep two cores busy, small enough for caches.
+_TOKEN_BUDGET = 16_384
+
+
+def embed(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: Integer[np.ndarray, "n"],
+    *,
+    batch_size: int | None = None,
+    show_progress: bool = False,
+) -> Float32[np.ndarray, "n d"]:
+    """Cell embeddings of the cells ``indices``, in that order.
+
+    Parameters
+    ----------
+    module
+        The trained module.
+    source
+        Where the cells come from.
+    indices
+        Row numbers, shape (n,); any order.
+    batch_size
+        Cells per pass; ``None`` packs cells of similar length into a budget of tokens. The result does not
+        depend on it.
+    show_progress
+        Whether a progress bar is drawn.
+    """
+    return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size, show_progress)
+
+
+def cell_type_probabilities(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: Integer[np.ndarray, "n"],
+    *,
+    batch_size: int | None = None,
+    show_progress: bool = False,
+) -> Float32[np.ndarray, "n c"]:
+    """Probabilities of the cell types, rows summing to one; parameters as in :func:`embed`."""
+    return _run(module, source, indices, _probabilities, module.n_labels, batch_size, show_progress)
+
+
+def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+    return module.inference(**batch)["cell"]
+
+
+def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+    return module.generative(_cells(module, batch))["cell_type_logits"].softmax(dim=1)
+
+
+@torch.inference_mode()
+def _run(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: np.ndarray,
+    function: Callable[[GeneMambaModule, dict[str, Tensor]], Tensor],
+    width: int,
+    batch_size: int | None,
+    show_progress: bool,
+) -> np.ndarray:
+    was_training = module.training
+    module.eval()
+    result = np.empty((len(indices), width), dtype=np.float32)
+    try:
+        for start in _starts(len(indices), show_progress):
+            tokens = source.tokens(indices[start : start + _BLOCK_CELLS])
+            for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size):
+                batch = {name: value.to(module.device) for name, value in to_batch(take_tokens(tokens, rows)).items()}
+                result[start + rows] = function(module, batch).float().cpu().numpy()
+    finally:
+        module.train(was_training)
+    return result
+
+
+def _starts(n: int, show_progress: bool) -> Iterator[int]:
+    blocks = range(0, n, _BLOCK_CELLS)
+    return iter(track(blocks, description="Embedding", style="tqdm", disable=not show_progress))

@@ -1,0 +1,414 @@
+"""The model users hold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from jaxtyping import Float32
+from scvi import REGISTRY_KEYS, settings
+from scvi.data import AnnDataManager
+from scvi.model.base import BaseModelClass
+from scvi.train import TrainRunner
+
+from genemamba_sc._constants import OBSM_KEY, VOCABULARY_KEY
+from genemamba_sc._inference import cell_type_probabilities, embed
+from genemamba_sc._module import GeneMambaModule
+from genemamba_sc._persistence import load_model, save_model
+from genemamba_sc._setup import build_fields, query_source, registered_codes
+from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, initialise_from_cells
+from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
+from genemamba_sc.nn import EncoderConfig
+
+
+class GeneMambaModel(BaseModelClass):
+    """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
+
+    Parameters
+    ----------
+    adata
+        AnnData registered by :meth:`setup_anndata`.
+    registry
+        Registry of a saved model, when there is no AnnData.
+    d_model
+        Width of the gene table and of the cell embedding.
+    n_layer
+        Bidirectional Mamba-2 layers; 0 leaves the bag of tokens.
+    max_len
+        Most genes read per cell: the highest-ranked ones.
+    token_dropout
+        Share of the genes left out at random in training.
+    gene_init
+        ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"random"`` from noise.
+    encoder_config
+        Every choice of the encoder at once; then ``d_model``, ``n_layer`` and ``token_dropout`` are not read.
+
+    Examples
+    --------
+    >>> gm.GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
+    >>> model = gm.GeneMambaModel(adata)
+    >>> model.train()
+    >>> model.get_latent_representation()  # also in adata.obsm["X_genemamba"]
+    >>> adata.obs["predicted"] = model.predict_celltype()
+
+    Notes
+    -----
+    Queries are read by their gene names alone: they may have fewer, more, shuffled or unknown genes, no labels
+    and new batches, and need no setup.
+    """
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        registry: dict[str, Any] | None = None,
+        d_model: int = 64,
+        n_layer: int = 1,
+        max_len: int = 512,
+        token_dropout: float = 0.3,
+        gene_init: Literal["spectral", "random"] = "spectral",
+        encoder_config: EncoderConfig | None = None,
+    ) -> None:
+        super().__init__(adata, registry)
+        if gene_init not in ("spectral", "random"):
+            raise ValueError(f"gene_init must be 'spectral' or 'random'. Got {gene_init!r}.")
+        state = self.registry_["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+        self._vocabulary = GeneVocabulary.from_dict(state[VOCABULARY_KEY])
+        if encoder_config is None:
+            encoder_config = EncoderConfig(
+                vocab_size=self._vocabulary.size, d_model=d_model, n_layer=n_layer, token_dropout=token_dropout
+            )
+        elif encoder_config.vocab_size != self._vocabulary.size:
+            raise ValueError(
+                f"encoder_config.vocab_size is {encoder_config.vocab_size}, but the registered genes make a vocabulary "
+                f"of {self._vocabulary.size}. Use vocab_size={self._vocabulary.size}."
+            )
+        self.max_len_ = int(max_len)
+        self.gene_init_ = gene_init
+        self.gene_aliases: GeneAliases | None = None
+        self.module = GeneMambaModule(encoder_config, n_labels=len(self.cell_types))
+        self._model_summary_string = (
+            f"GeneMambaModel: {self._vocabulary.n_genes} genes, {encoder_config.n_layer} layer(s), d_model "
+            f"{encoder_config.d_model}, max_len {self.max_len_}, {len(self.cell_types)} cell types"
+        )
+        self.init_params_ = self._get_init_params(locals())
+
+    # ------------------------------------------------------------------ setup
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        layer: str | None = None,
+        batch_key: str | None = None,
+        labels_key: str | None = None,
+        unlabeled_category: str | None = None,
+        gene_id_key: str | None = None,
+        vocabulary: GeneVocabulary | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Register the AnnData to train on.
+
+        Parameters
+        ----------
+        adata
+            Cells × genes; in memory or backed, sparse or dense. Counts, size-factor-normalised or log1p values.
+        layer
+            Layer with the expression; ``None`` reads ``adata.X``.
+        batch_key
+            Column of ``adata.obs`` with the batch of each cell.
+        labels_key
+            Column of ``adata.obs`` with the cell types; ``None`` trains without labels.
+        unlabeled_category
+            The value in that column that means «no label».
+        gene_id_key
+            Column of ``adata.var`` with the gene ids; ``None`` reads ``adata.var_names``.
+        vocabulary
+            The genes and their medians; ``None`` builds them from ``adata``.
+        kwargs
+            Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
+
+        Raises
+        ------
+        ValueError
+            If values cannot be ranked (scaled, negative, NaN, all zero), a layer or column is missing, labels are
+            missing or of one class, or no gene matches the vocabulary.
+        """
+        setup_method_args = cls._get_setup_method_args(**locals())
+        setup_method_args["setup_args"].pop("vocabulary")  # it stands in the registry of the genes
+        fields = build_fields(adata, layer, batch_key, labels_key, unlabeled_category, gene_id_key, vocabulary)
+        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
+        manager.register_fields(adata, **kwargs)
+        cls.register_manager(manager)
+
+    @property
+    def vocabulary(self) -> GeneVocabulary:
+        """The genes that have tokens, with their medians."""
+        return self._vocabulary
+
+    @property
+    def cell_types(self) -> list[str]:
+        """The cell types in the order of the registry; empty without labels. The unlabelled category is none."""
+        fields = self.registry_["field_registries"]
+        if REGISTRY_KEYS.LABELS_KEY not in fields:
+            return []
+        state = fields[REGISTRY_KEYS.LABELS_KEY]["state_registry"]
+        unlabeled = state.get("unlabeled_category")
+        return [str(name) for name in state["categorical_mapping"] if unlabeled is None or name != unlabeled]
+
+    # --------------------------------------------------------------- training
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        train_size: float | None = None,
+        validation_size: float | None = None,
+        shuffle_set_split: bool = True,
+        batch_size: int = 64,
+        early_stopping: bool = True,
+        early_stopping_patience: int = 10,
+        datasplitter_kwargs: dict[str, Any] | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Train on the registered AnnData: masked gene modelling, and classification where labels are registered.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes over the training cells; ``None`` chooses by their number. 0 only initialises the gene table.
+        accelerator, devices
+            As in Lightning; ``"auto"`` takes a GPU where there is one.
+        train_size, validation_size, shuffle_set_split
+            The split, as in :class:`scvi.dataloaders.DataSplitter`; ``train_size`` defaults to 0.9.
+        batch_size
+            Cells per step.
+        early_stopping
+            Whether to stop when ``validation_loss`` no longer falls; off where no cell validates.
+        early_stopping_patience
+            Epochs without improvement before that.
+        datasplitter_kwargs
+            ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
+        plan_kwargs
+            Fields of :class:`genemamba_sc._training_plan.PlanConfig`.
+        trainer_kwargs
+            Passed to :class:`scvi.train.Trainer`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no AnnData, or an argument is out of range.
+        """
+        config = PlanConfig(**(plan_kwargs or {}))
+        dataset = self._training_cells()
+        splitter = TokenDataSplitter(
+            dataset, train_size, validation_size, shuffle_set_split, batch_size=batch_size, **(datasplitter_kwargs or {})
+        )
+        if not self.is_trained_:
+            initialise_from_cells(self.module, dataset, splitter.train_idx, self.gene_init_)
+        if max_epochs is None:
+            max_epochs = default_max_epochs(splitter.n_train, batch_size)
+        validates = splitter.n_val > 0
+        runner = TrainRunner(
+            self,
+            training_plan=GeneMambaPlan(self.module, config),
+            data_splitter=splitter,
+            max_epochs=max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            **{
+                "early_stopping": early_stopping and validates,
+                "early_stopping_monitor": "validation_loss",
+                "early_stopping_patience": early_stopping_patience,
+                "check_val_every_n_epoch": 1 if validates else None,
+                **trainer_kwargs,
+            },
+        )
+        runner()
+
+    def _training_cells(self) -> TokenDataset:
+        if self.adata is None:
+            raise ValueError(
+                "This model holds no AnnData to train on. Load it with GeneMambaModel.load(folder, adata=adata)."
+            )
+        codes = registered_codes(self.adata_manager)
+        if self.cell_types and "labels" not in codes:
+            raise ValueError(
+                "This model knows cell types, but the AnnData attached to it has no labels registered. "
+                f"Give it adata.obs[{self.registry_['setup_args']['labels_key']!r}] and load the model with it again."
+            )
+        return TokenDataset(self._source(self.adata), codes)
+
+    # -------------------------------------------------------------- inference
+
+    def get_latent_representation(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        key_added: str | None = OBSM_KEY,
+    ) -> Float32[np.ndarray, "n d"]:
+        """Cell embeddings; also written to ``adata.obsm`` when they are of all cells.
+
+        Parameters
+        ----------
+        adata
+            Any AnnData with genes of the vocabulary; ``None`` takes the registered one.
+        indices
+            Cells to embed, in the order asked; ``None`` embeds all.
+        batch_size
+            Cells per pass; ``None`` packs cells of similar length. The result does not depend on it.
+        key_added
+            Key in ``adata.obsm``; ``None`` writes nothing. With ``indices`` nothing is written.
+
+        Returns
+        -------
+        Array of shape (n_obs, d_model), float32.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If no gene of ``adata`` is known, or its values cannot be ranked.
+        """
+        adata = self._query(adata)
+        source, rows = self._source(adata), _rows(adata, indices)
+        latent = embed(self.module, source, rows, batch_size=batch_size, show_progress=_progress(rows))
+        if indices is None and key_added is not None:
+            adata.obsm[key_added] = latent
+        return latent
+
+    def predict_celltype(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        soft: bool = False,
+        batch_size: int | None = None,
+    ) -> np.ndarray | pd.DataFrame:
+        """Cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
+
+        Parameters
+        ----------
+        adata, indices, batch_size
+            As in :meth:`get_latent_representation`; no labels are needed.
+        soft
+            Whether to return the probability of every type.
+
+        Returns
+        -------
+        Labels, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to one. The unlabelled
+        category is never predicted.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If it was set up without labels, or ``adata`` cannot be read.
+        """
+        if not self.cell_types:
+            raise ValueError(
+                "This model was set up without labels and knows no cell types. "
+                "Pass labels_key= to setup_anndata and train again."
+            )
+        adata = self._query(adata)
+        source, rows = self._source(adata), _rows(adata, indices)
+        types = np.asarray(self.cell_types, dtype=object)
+        probabilities = cell_type_probabilities(
+            self.module, source, rows, batch_size=batch_size, show_progress=_progress(rows)
+        )
+        if soft:
+            return pd.DataFrame(probabilities, index=adata.obs_names[rows], columns=types)
+        return types[probabilities.argmax(axis=1)] if len(rows) else np.empty(0, dtype=object)
+
+    predict = predict_celltype
+
+    @torch.inference_mode()
+    def get_gene_embeddings(self) -> pd.DataFrame:
+        """The gene table: one row per gene of the vocabulary, named by its id, ``d_model`` columns, float32."""
+        weight = self.module.encoder.embeddings.weight
+        rows = weight[self._vocabulary.unk_id + 2 : self._vocabulary.cls_id].cpu().numpy()
+        return pd.DataFrame(rows, index=pd.Index(self._vocabulary.gene_ids, name="gene_id"))
+
+    def _query(self, adata: AnnData | None) -> AnnData:
+        if not self.is_trained_:
+            raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before querying it.")
+        if adata is None:
+            adata = self.adata
+        if adata is None:
+            raise ValueError("This model was loaded without an AnnData. Pass the cells to read with adata=.")
+        return adata
+
+    def _source(self, adata: AnnData) -> CellSource:
+        return query_source(
+            adata, self._vocabulary, self.max_len_, self.registry_["setup_args"], aliases=self.gene_aliases
+        )
+
+    # ------------------------------------------------------------ persistence
+
+    def save(self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False) -> None:
+        """Write the model to a folder: safetensors, JSON and TSV, whole or not at all.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        overwrite
+            Whether an existing model is replaced.
+        save_anndata
+            Whether the registered AnnData is kept beside it.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder exists and ``overwrite`` is off.
+        OSError
+            If it cannot be written; what stood there stays.
+        """
+        save_model(self, dir_path, overwrite, save_anndata)
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | Path,
+        adata: AnnData | Literal[False] | None = None,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            AnnData to attach; ``None`` attaches the one saved with the model, if any; ``False`` attaches none.
+        accelerator, device
+            Where the weights go, as in scvi-tools.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or a file of it is missing.
+        ValueError
+            If a file is damaged or belongs to another model.
+        """
+        return load_model(cls, dir_path, adata, accelerator, device)
+
+
+def _rows(adata: AnnData, indices: Sequence[int] | None) -> np.ndarray:
+    if indices is None:
+        return np.arange(adata.n_obs)
+    rows = np.asarray(indices)
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    return rows.astype(np.int64)
+
+
+def _progress(rows: np.ndarray) -> bool:
+    return len(rows) > 4096 and settings.progress_bar_style is not None

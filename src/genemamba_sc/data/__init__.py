@@ -1,0 +1,44 @@
+"""From counts to tokens. Knows numpy, scipy and torch's tensors; no modules, no optimiser."""
+
+from genemamba_sc.data._batches import (
+    LengthBucketSampler,
+    TokenBatch,
+    TokenDataset,
+    length_batches,
+    take_tokens,
+    to_batch,
+)
+from genemamba_sc.data._cells import CellReader
+from genemamba_sc.data._expression import Expression, detect_expression, to_linear
+from genemamba_sc.data._fields import GenesField, matrix_of
+from genemamba_sc.data._gene_aliases import GeneAliases
+from genemamba_sc.data._gene_match import GeneMatch, match_genes
+from genemamba_sc.data._source import CellSource
+from genemamba_sc.data._spectral import spectral_gene_table
+from genemamba_sc.data._splitter import TokenDataSplitter
+from genemamba_sc.data._tokenizer import RankTokenizer, Tokens
+from genemamba_sc.data._vocabulary import GeneVocabulary
+
+__all__ = [
+    "CellReader",
+    "CellSource",
+    "Expression",
+    "GeneAliases",
+    "GeneMatch",
+    "GeneVocabulary",
+    "GenesField",
+    "LengthBucketSampler",
+    "RankTokenizer",
+    "TokenBatch",
+    "TokenDataSplitter",
+    "TokenDataset",
+    "Tokens",
+    "detect_expression",
+    "length_batches",
+    "match_genes",
+    "matrix_of",
+    "spectral_gene_table",
+    "take_tokens",
+    "to_batch",
+    "to_linear",
+]

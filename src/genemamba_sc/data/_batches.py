@@ -1,0 +1,165 @@
+"""Batches of cells: which cells go together, and their tokens as tensors.
+
+Cells of similar length share a batch, so that little is padded; no result depends on it, since a
+cell's embedding never depends on its neighbours in the batch.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Integer
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from genemamba_sc.data._source import CellSource
+from genemamba_sc.data._tokenizer import Tokens
+
+TokenBatch = dict[str, Tensor]
+
+# Batches whose cells are sorted by length together: wide enough that padding is a few per cent,
+# narrow enough that the order of cells stays random.
+_WINDOW_BATCHES = 20
+# Tokens of up to this many bytes are kept in memory between epochs.
+_CACHE_BYTES = 2 * 1024**3
+
+
+def to_batch(tokens: Tokens) -> TokenBatch:
+    """Tokens as tensors, under the names the module reads.
+
+    Parameters
+    ----------
+    tokens
+        Tokens of ``b`` cells.
+
+    Returns
+    -------
+    ``token_ids`` (b, l) int64, ``token_values`` (b, l) float32, ``lengths`` (b,) int64.
+    """
+    return {
+        "token_ids": torch.from_numpy(tokens.ids.astype(np.int64)),
+        "token_values": torch.from_numpy(tokens.values),
+        "lengths": torch.from_numpy(tokens.lengths.astype(np.int64)),
+    }
+
+
+def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:
+    """The cells ``rows``, padded no further than their longest."""
+    lengths = tokens.lengths[rows]
+    longest = max(1, int(lengths.max(initial=1)))
+    return Tokens(ids=tokens.ids[rows, :longest], values=tokens.values[rows, :longest], lengths=lengths)
+
+
+def length_batches(
+    lengths: Integer[np.ndarray, "n"], token_budget: int, batch_size: int | None = None
+) -> Iterator[Integer[np.ndarray, "b"]]:
+    """Positions of cells, longest together, each batch within a budget of padded tokens.
+
+    Parameters
+    ----------
+    lengths
+        Tokens per cell, shape ``(n,)``.
+    token_budget
+        Most padded tokens (cells × longest cell) of a batch; a batch has at least one cell.
+    batch_size
+        Cells per batch, in place of the budget.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        stop = start + (batch_size or max(1, token_budget // longest))
+        yield order[start:stop]
+        start = stop
+
+
+class LengthBucketSampler(Sampler[list[int]]):
+    """Shuffled batches of cells of similar length.
+
+    Parameters
+    ----------
+    lengths
+        Tokens per cell (of all cells), shape ``(n_obs,)``.
+    indices
+        The cells to draw from.
+    batch_size
+        Cells per batch; the last one may be smaller.
+    seed
+        Seed of the order; the epoch's number is added to it.
+    """
+
+    def __init__(
+        self,
+        lengths: Integer[np.ndarray, "n_obs"],
+        indices: Integer[np.ndarray, "n"],
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._lengths = lengths
+        self._indices = indices
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        self._epoch += 1
+        order = rng.permutation(self._indices)
+        window = self._batch_size * _WINDOW_BATCHES
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[np.argsort(self._lengths[part], kind="stable")]
+            batches += [part[i : i + self._batch_size] for i in range(0, len(part), self._batch_size)]
+        for position in rng.permutation(len(batches)):
+            yield batches[position].tolist()
+
+
+class TokenDataset(Dataset[TokenBatch]):
+    """Minibatches of tokens, with the labels and batches of the cells where there are any.
+
+    Parameters
+    ----------
+    source
+        Where the tokens come from.
+    columns
+        Arrays of shape ``(n_obs,)`` handed on with the tokens, by name (``"labels"``, ``"batch"``).
+    """
+
+    def __init__(self, source: CellSource, columns: dict[str, Integer[np.ndarray, "n_obs"]]) -> None:
+        self._source = source
+        self._columns = {name: torch.as_tensor(np.asarray(values, dtype=np.int64)) for name, values in columns.items()}
+        self._cache = self._read_all() if self._fits() else None
+        self.lengths = self._cache.lengths if self._cache is not None else self._count_lengths()
+
+    def __len__(self) -> int:
+        return self._source.n_obs
+
+    def __getitem__(self, indices: list[int]) -> TokenBatch:
+        rows = np.asarray(indices, dtype=np.int64)
+        batch = to_batch(self._take(rows))
+        positions = torch.from_numpy(rows)
+        return batch | {name: values[positions] for name, values in self._columns.items()}
+
+    def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
+        """Tokens of the cells ``indices``, in that order."""
+        return self._take(np.asarray(indices, dtype=np.int64))
+
+    def _fits(self) -> bool:
+        return self._source.n_obs * self._source.tokenizer.max_len * 8 <= _CACHE_BYTES
+
+    def _read_all(self) -> Tokens:
+        return self._source.tokens(np.arange(self._source.n_obs))
+
+    def _count_lengths(self) -> np.ndarray:
+        matched = (self._source.columns > 0).astype(np.float32)
+        found = [np.asarray((cells != 0) @ matched) for _, cells in self._source.reader.blocks(4096)]
+        return np.minimum(np.concatenate(found), self._source.tokenizer.max_len).astype(np.int32)
+
+    def _take(self, rows: np.ndarray) -> Tokens:
+        if self._cache is None:
+            return self._source.tokens(rows)
+        return take_tokens(self._cache, rows)

@@ -1,0 +1,173 @@
+"""Rows of a cell matrix, whatever holds it: memory or file, sparse or dense, always handed out as CSR."""
+
+from collections.abc import Iterator, Sequence
+
+import h5py
+import numpy as np
+from anndata.abc import CSCDataset, CSRDataset
+from scipy import sparse
+
+# Rows of a dense source that are in memory at once while they are turned into CSR.
+_DENSE_ROWS = 256
+
+
+class CellReader:
+    """Reads cells (rows) of an expression matrix as canonical CSR blocks.
+
+    Parameters
+    ----------
+    matrix
+        ``(n_obs, n_vars)``: a scipy CSR or CSC matrix or array, a 2-D numpy array, a backed sparse matrix of anndata
+        (CSR or CSC, from h5ad or zarr) or an open dense :class:`h5py.Dataset`. It is never modified.
+
+    Attributes
+    ----------
+    n_obs, n_vars
+        Number of cells and of columns (genes).
+    dtype
+        Data type of the values as they are stored.
+
+    Raises
+    ------
+    TypeError
+        If the matrix is of another kind.
+    ValueError
+        If it does not have two dimensions, or its values are not real numbers.
+
+    Notes
+    -----
+    Memory: no dense ``n_obs x n_vars`` array is ever made. A CSC source cannot give rows without looking at every
+    column, so it is converted to CSR once, at construction; a *backed* CSC source is read into memory for that
+    (its non-zeros, about 8 bytes each). Store large files as CSR.
+    """
+
+    def __init__(self, matrix: object) -> None:
+        shape = getattr(matrix, "shape", ())
+        if not _is_readable(matrix):
+            raise TypeError(
+                "Cells are read from a scipy CSR/CSC matrix or array, a 2-D numpy array, or the backed X of an "
+                f"AnnData; got {type(matrix).__module__}.{type(matrix).__qualname__}. "
+                "Convert it first, e.g. with scipy.sparse.csr_matrix(X)."
+            )
+        if len(shape) != 2:
+            raise ValueError(f"A cell matrix has two dimensions (cells, genes); got shape {tuple(shape)}.")
+        self.n_obs, self.n_vars = int(shape[0]), int(shape[1])
+        self.dtype = np.dtype(matrix.dtype)  # type: ignore[attr-defined]
+        if self.dtype.kind not in "buif":
+            raise ValueError(
+                f"Expression values must be real numbers; this matrix has dtype {self.dtype}. "
+                "Convert it, e.g. adata.X = adata.X.astype('float32')."
+            )
+        self._source = _row_source(matrix)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> sparse.csr_matrix:
+        """Read cells in the order asked.
+
+        Parameters
+        ----------
+        indices
+            Row numbers in ``[0, n_obs)``, in any order, repeated or not. Files are read in ascending order, each row
+            once, and the rows are put into the asked order afterwards.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix
+            ``(len(indices), n_vars)`` float32, a copy: columns sorted within a row, repeated entries added, no
+            explicit zeros.
+
+        Raises
+        ------
+        TypeError
+            If the row numbers are not integers.
+        IndexError
+            If a row number is outside ``[0, n_obs)``.
+        """
+        rows = self._checked(indices)
+        if rows.size == 0:
+            return sparse.csr_matrix((0, self.n_vars), dtype=np.float32)
+        if isinstance(self._source, sparse.csr_matrix):
+            return _canonical(self._source[rows])
+        unique, inverse = np.unique(rows, return_inverse=True)
+        block = _canonical(self._ascending(unique))
+        return block if np.array_equal(unique, rows) else block[inverse]
+
+    def blocks(self, size: int) -> Iterator[tuple[int, sparse.csr_matrix]]:
+        """Stream over all cells.
+
+        Parameters
+        ----------
+        size
+            Cells per block; the last block may be smaller.
+
+        Yields
+        ------
+        tuple of int and scipy.sparse.csr_matrix
+            Number of the first row, and the rows as :meth:`read` gives them.
+        """
+        if size < 1:
+            raise ValueError(f"A block holds at least one cell; got size={size}.")
+        for start in range(0, self.n_obs, size):
+            yield start, self.read(np.arange(start, min(start + size, self.n_obs)))
+
+    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        rows = np.asarray(indices)
+        if rows.size == 0:
+            return rows.astype(np.int64).reshape(-1)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise TypeError(
+                f"indices must be a 1-D list of whole row numbers; got shape {rows.shape}, dtype {rows.dtype}. "
+                "Turn a boolean mask into row numbers with np.flatnonzero(mask)."
+            )
+        outside = rows[(rows < 0) | (rows >= self.n_obs)]
+        if outside.size:
+            raise IndexError(
+                f"indices must lie in [0, {self.n_obs}), the number of cells; got {outside[0]}. "
+                "Count from the start (negative numbers do not count from the end here)."
+            )
+        return rows
+
+    def _ascending(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """Rows of a file or a dense array, given in ascending order without repeats."""
+        if isinstance(self._source, CSRDataset):
+            return _as_csr(self._source[_selection(rows)])
+        pieces = (rows[i : i + _DENSE_ROWS] for i in range(0, rows.size, _DENSE_ROWS))
+        return sparse.vstack([sparse.csr_matrix(self._source[_selection(piece)]) for piece in pieces], format="csr")
+
+
+def _is_readable(matrix: object) -> bool:
+    if sparse.issparse(matrix):
+        return matrix.format in ("csr", "csc")
+    return isinstance(matrix, np.ndarray | h5py.Dataset | CSRDataset | CSCDataset)
+
+
+def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset | CSRDataset:
+    """Give what rows are taken from: anything sparse in memory becomes CSR, without a copy where it is CSR already."""
+    if isinstance(matrix, CSCDataset):
+        matrix = matrix.to_memory()
+    if sparse.issparse(matrix):
+        return _as_csr(matrix.tocsr())
+    if isinstance(matrix, np.matrix):  # its rows would stay two-dimensional
+        return np.asarray(matrix)
+    return matrix  # type: ignore[return-value]
+
+
+def _as_csr(matrix: sparse.csr_matrix | sparse.csr_array) -> sparse.csr_matrix:
+    """Wrap the same three arrays, so that arrays, matrices and anndata's views behave alike."""
+    return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape, copy=False)
+
+
+def _selection(rows: np.ndarray) -> slice | np.ndarray:
+    """Ascending rows as a slice where they are adjacent: one contiguous read instead of one per row."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == rows.size else rows
+
+
+def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Make a float32 copy with sorted columns, repeated entries added and zeros removed."""
+    data = block.data.astype(np.float32 if block.dtype.kind == "b" else block.dtype)
+    # Always a copy: rows of a matrix in memory may share the user's arrays, and what follows works in place.
+    out = sparse.csr_matrix((data, block.indices.copy(), block.indptr.copy()), shape=block.shape)
+    out.sum_duplicates()
+    if not out.data.all():
+        out.eliminate_zeros()
+    return out if out.dtype == np.float32 else out.astype(np.float32)

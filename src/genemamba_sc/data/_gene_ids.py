@@ -1,0 +1,194 @@
+"""The doctor for gene names: which genes of a file a vocabulary knows, how much of the counts, and what to do."""
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+from anndata import AnnData
+from jaxtyping import Float64
+
+from genemamba_sc._constants import UNK_ID
+from genemamba_sc.data._expression import detect_expression, to_linear
+from genemamba_sc.data._gene_advice import advise
+from genemamba_sc.data._gene_aliases import GeneAliases, GeneRecord
+from genemamba_sc.data._gene_match import GeneMatch, match_genes
+from genemamba_sc.data._gene_names import same_species
+from genemamba_sc.data._medians import reader_of, spread, where_is
+from genemamba_sc.data._vocabulary import GeneVocabulary
+
+__all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes"]
+
+# A share of counts does not change much beyond so many cells.
+_CELLS = 10_000
+_BLOCK = 4096
+# Below this share of genes, matches with another species are accidents: mouse and human both have a "C3" and an "H19".
+_CHANCE = 0.05
+
+
+@dataclass(frozen=True)
+class GeneReport:
+    """How well the genes of a file match a vocabulary; ``print`` it.
+
+    Parameters
+    ----------
+    n_vars, n_matched
+        Number of columns, and of those with a token.
+    share_of_counts
+        Share of all counts (on the linear scale) that lie in columns with a token, 0 to 1.
+    id_kind, species, source
+        What the names are, and where they were read, as in ``GeneMatch``.
+    matched_by
+        Number of columns found by each rule.
+    vocabulary
+        Size and species of the vocabulary, in words.
+    duplicates
+        Gene -> columns, where several columns name one gene; their counts are added.
+    examples
+        Names without a token, those with most counts first.
+    advice
+        What would match more.
+    """
+
+    n_vars: int
+    n_matched: int
+    share_of_counts: float
+    id_kind: str
+    species: str
+    source: str
+    matched_by: dict[str, int]
+    vocabulary: str
+    duplicates: dict[str, tuple[str, ...]] = field(repr=False)
+    examples: tuple[str, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def share_of_genes(self) -> float:
+        """Share of the columns that have a token, 0 to 1."""
+        return self.n_matched / max(1, self.n_vars)
+
+    def __str__(self) -> str:
+        rules = ", ".join(f"{n:,} by {rule}" for rule, n in self.matched_by.items()) or "none"
+        lines = [
+            f"Genes with a token   {self.n_matched:,} of {self.n_vars:,} ({self.share_of_genes:.1%}), "
+            f"with {self.share_of_counts:.1%} of the counts",
+            f"Names                {self.source}: {self.id_kind}, {self.species}; found {rules}",
+            f"Vocabulary           {self.vocabulary}",
+        ]
+        if self.duplicates:
+            gene, columns = next(iter(self.duplicates.items()))
+            lines.append(
+                f"Several columns      on {len(self.duplicates):,} genes (counts are added), such as {gene}: "
+                f"{', '.join(columns)}"
+            )
+        if self.examples:
+            lines.append(f"Without a token      {self.n_vars - self.n_matched:,}, such as {', '.join(self.examples)}")
+        return "\n".join(lines + [f"Advice               {sentence}" for sentence in self.advice])
+
+
+def check_genes(
+    adata: AnnData,
+    vocabulary: GeneVocabulary,
+    *,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    aliases: GeneAliases | None = None,
+    warn_below: float = 0.5,
+) -> GeneReport:
+    """Report how well the genes of a file match a vocabulary, and refuse a file that does not match.
+
+    Parameters
+    ----------
+    adata
+        Cells; nothing is written to it.
+    vocabulary
+        The genes that have tokens.
+    layer
+        Layer with the counts; None reads ``X``.
+    gene_id_key
+        Column of ``adata.var`` with the gene names; None reads ``adata.var_names``.
+    aliases
+        Table of older names; None uses none.
+    warn_below
+        Warn when less than this share of the counts has a token.
+
+    Returns
+    -------
+    The report. Shares of counts are those of at most 10,000 evenly spaced cells.
+
+    Raises
+    ------
+    ValueError
+        If no gene matches, or the names are those of another species and match by chance only;
+        if a column or layer is missing, or the matrix can not be read as expression.
+
+    Warns
+    -----
+    UserWarning
+        If the share of counts is below ``warn_below``.
+    """
+    if not 0.0 <= warn_below <= 1.0:
+        raise ValueError(f"warn_below is a share of the counts, from 0 to 1; got {warn_below}. Pass 0 for no warning.")
+    match = match_genes(adata.var, vocabulary, gene_id_key=gene_id_key, aliases=aliases)
+    advice = advise(adata.var, match, vocabulary, aliases)
+    _refuse(match, vocabulary, advice)
+    sums = _column_sums(adata, layer)
+    missing = np.flatnonzero(match.token_ids == UNK_ID)
+    largest = np.argsort(-sums[missing], kind="stable")[:5]
+    report = GeneReport(
+        n_vars=match.n_vars,
+        n_matched=match.n_matched,
+        share_of_counts=float(1.0 - sums[missing].sum() / sums.sum()) if sums.sum() > 0 else 0.0,
+        id_kind=match.id_kind,
+        species=match.species,
+        source=match.source,
+        matched_by=match.matched_by,
+        vocabulary=_describe(vocabulary),
+        duplicates=match.duplicates,
+        examples=tuple(match.unmatched[i] for i in largest),
+        advice=advice,
+    )
+    if report.share_of_counts < warn_below:
+        warnings.warn(
+            f"Only {report.share_of_counts:.1%} of the counts are in genes of the vocabulary (less than warn_below="
+            f"{warn_below:.0%}): embeddings will miss much of each cell.\n{report}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return report
+
+
+def _refuse(match: GeneMatch, vocabulary: GeneVocabulary, advice: tuple[str, ...]) -> None:
+    """Raise where no gene matches, or none but by chance."""
+    other = not same_species(match.species, vocabulary.species)
+    if match.n_matched > (_CHANCE * match.n_vars if other else 0):
+        return
+    way_out = " ".join(advice) or "Compare adata.var_names with vocabulary.gene_ids and vocabulary.symbols."
+    raise ValueError(
+        f"The genes must be in the vocabulary ({_describe(vocabulary)}, such as {', '.join(_examples(vocabulary))}); "
+        f"{match.n_matched:,} of {match.n_vars:,} names in {match.source} are, they look like "
+        f"{', '.join(repr(name) for name in match.unmatched[:3]) or 'nothing'} ({match.id_kind}, {match.species}). "
+        f"{way_out}"
+    )
+
+
+def _describe(vocabulary: GeneVocabulary) -> str:
+    """Put size and species into words."""
+    return f"{vocabulary.n_genes:,} genes, {vocabulary.species}"
+
+
+def _examples(vocabulary: GeneVocabulary) -> list[str]:
+    """Show two genes with their symbols."""
+    pairs = zip(vocabulary.gene_ids[:2], vocabulary.symbols[:2])
+    return [f"{gene} = {symbol}" if symbol not in ("", gene) else gene for gene, symbol in pairs]
+
+
+def _column_sums(adata: AnnData, layer: str | None) -> Float64[np.ndarray, "n_vars"]:
+    """Add up each column, on the linear scale, over evenly spaced cells."""
+    reader = reader_of(adata, layer)
+    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
+    rows = spread(reader.n_obs, _CELLS)
+    sums = np.zeros(reader.n_vars)
+    for start in range(0, len(rows), _BLOCK):
+        cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression)
+        sums += np.asarray(cells.sum(axis=0, dtype=np.float64)).ravel()
+    return sums

@@ -1,0 +1,170 @@
+"""Which token each column of a matrix stands for."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int32
+
+from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
+from genemamba_sc.data._gene_aliases import GeneAliases
+from genemamba_sc.data._gene_names import VAR_NAMES, guess_species, names_of, par_y_base, strip_version
+from genemamba_sc.data._vocabulary import GeneVocabulary
+
+IdKind = Literal["ensembl", "ensembl_versioned", "symbol", "alias", "mixed"]
+MatchedBy = Literal["id", "id without version", "symbol", "previous symbol", "alias", ""]
+
+# Names are called "mixed" when fewer than this share of them is of one kind.
+_PURE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class GeneMatch:
+    """The token of every column, and how it was found.
+
+    Parameters
+    ----------
+    token_ids
+        Token id of every column, shape ``(n_vars,)``; ``UNK_ID`` where the vocabulary lacks the gene.
+    id_kind
+        What the names are: Ensembl ids with or without version, symbols, mostly aliases, or a mixture.
+    species
+        The species the names speak for; a guess.
+    source
+        ``"var_names"``, or the column of ``var`` that was read.
+    matched_by
+        Number of columns found by each rule.
+    duplicates
+        Gene of the vocabulary -> the columns that name it, where these are several. The tokenizer adds their counts.
+    unmatched
+        The names without a token, in the order of ``var``.
+    """
+
+    token_ids: Int32[np.ndarray, "n_vars"]
+    id_kind: IdKind
+    species: str
+    source: str
+    matched_by: dict[str, int]
+    duplicates: dict[str, tuple[str, ...]] = field(repr=False)
+    unmatched: tuple[str, ...] = field(repr=False)
+
+    @property
+    def n_vars(self) -> int:
+        """Number of columns."""
+        return len(self.token_ids)
+
+    @property
+    def n_matched(self) -> int:
+        """Number of columns with a token."""
+        return self.n_vars - len(self.unmatched)
+
+
+def match_genes(
+    var: pd.DataFrame,
+    vocabulary: GeneVocabulary,
+    *,
+    gene_id_key: str | None = None,
+    aliases: GeneAliases | None = None,
+) -> GeneMatch:
+    """Find the token of every column.
+
+    The first rule that holds decides: the id as it stands; the Ensembl id without its version; the symbol, exactly
+    (``Cd3e`` is not ``CD3E``: a mouse gene is not the human gene of the same letters); then the alias table, its
+    approved symbols before previous symbols before aliases. An alias is used only where no other column holds
+    the gene: two columns of one annotation are two genes, unless one name officially replaced the other.
+
+    Parameters
+    ----------
+    var
+        ``adata.var``, ``n_vars`` rows.
+    vocabulary
+        The genes that have tokens.
+    gene_id_key
+        Column of ``var`` with the gene names; None reads the index.
+    aliases
+        Table of older names; None uses none.
+
+    Returns
+    -------
+    The match; it never fails for want of matches (``check_genes`` does).
+
+    Raises
+    ------
+    ValueError
+        If ``var`` has no column ``gene_id_key``.
+    """
+    names = names_of(var, gene_id_key)
+    token_ids, rules = _find_tokens(names, vocabulary, aliases)
+    columns: dict[int, list[str]] = defaultdict(list)
+    for name, token in zip(names, token_ids):
+        if token != UNK_ID:
+            columns[int(token)].append(name)
+    return GeneMatch(
+        token_ids=token_ids,
+        id_kind=_kind_of(names, rules),
+        species=guess_species(names),
+        source=VAR_NAMES if gene_id_key is None else gene_id_key,
+        matched_by=dict(Counter(rule for rule in rules if rule)),
+        duplicates={
+            vocabulary.gene_ids[token - FIRST_GENE_ID]: tuple(same) for token, same in columns.items() if len(same) > 1
+        },
+        unmatched=tuple(name for name, rule in zip(names, rules) if not rule),
+    )
+
+
+def _find_tokens(
+    names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None
+) -> tuple[Int32[np.ndarray, "n_vars"], list[MatchedBy]]:
+    """Find token and rule of every name."""
+    found = [_find(name, vocabulary) for name in names]
+    if aliases is not None:
+        found = [
+            (not match[1] and _find_by_table(name, vocabulary, aliases)) or match for name, match in zip(names, found)
+        ]
+        taken = {token for token, rule in found if rule != "alias"}
+        found = [(UNK_ID, "") if rule == "alias" and token in taken else (token, rule) for token, rule in found]
+    token_ids = np.fromiter((token for token, _ in found), dtype=np.int32, count=len(found))
+    return token_ids, [rule for _, rule in found]
+
+
+def _find(name: str, vocabulary: GeneVocabulary) -> tuple[int, MatchedBy]:
+    """Find the token of a name by the vocabulary alone."""
+    token = vocabulary.token_of_id.get(name)
+    if token is not None:
+        return token, "id"
+    identifier = strip_version(name)
+    if identifier is not None:
+        for candidate in (identifier, par_y_base(identifier)):
+            if candidate in vocabulary.token_of_id:
+                return vocabulary.token_of_id[candidate], "id without version"
+    token = vocabulary.token_of_symbol.get(name)
+    return (UNK_ID, "") if token is None else (token, "symbol")
+
+
+def _find_by_table(name: str, vocabulary: GeneVocabulary, aliases: GeneAliases) -> tuple[int, MatchedBy] | None:
+    """Find the token of a name that only the table knows."""
+    record = aliases.resolve(name)
+    if record is None:
+        return None
+    token = vocabulary.token_of_id.get(record.ensembl_id, vocabulary.token_of_symbol.get(record.symbol))
+    if token is None:
+        return None
+    rule: MatchedBy = {"approved": "symbol", "previous": "previous symbol", "alias": "alias"}[record.kind]
+    return token, rule
+
+
+def _kind_of(names: list[str], rules: list[MatchedBy]) -> IdKind:
+    """Say what most names are."""
+    if not names:
+        return "mixed"
+    stripped = [strip_version(name) for name in names]
+    n_ensembl = sum(base is not None for base in stripped)
+    n_versioned = sum(base is not None and base != name for base, name in zip(stripped, names))
+    if n_ensembl >= _PURE * len(names):
+        return "ensembl_versioned" if 2 * n_versioned > n_ensembl else "ensembl"
+    if n_ensembl > (1 - _PURE) * len(names):
+        return "mixed"
+    n_older = sum(rule in ("previous symbol", "alias") for rule in rules)
+    return "alias" if n_older > sum(rule == "symbol" for rule in rules) else "symbol"

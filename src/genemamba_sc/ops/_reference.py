@@ -1,0 +1,48 @@
+"""The truth: the recurrence, one step per token. Slow on purpose; every other backend is tested against it."""
+
+import torch
+
+from genemamba_sc._types import ScanDecay, ScanInput, ScanProjection, ScanStep
+
+
+def ssd_reference(
+    x: ScanInput, dt: ScanStep, A: ScanDecay, B: ScanProjection, C: ScanProjection, D: ScanDecay | None = None
+) -> ScanInput:
+    """Run the state-space recurrence of Mamba-2 literally.
+
+    For every head: ``state_t = exp(dt_t A) state_{t-1} + dt_t x_t B_t^T`` and ``y_t = state_t C_t + D x_t``
+    (Dao & Gu 2024, arXiv 2405.21060, eq. 1-2 with scalar ``A``). Differentiable by autograd.
+
+    Parameters
+    ----------
+    x
+        Input, (b, l, h, p).
+    dt
+        Step sizes after softplus, (b, l, h); 0 leaves the state as it is.
+    A
+        Decay per head, (h,), negative.
+    B, C
+        What enters and what is read from the state, (b, l, g, n); g divides h.
+    D
+        Weight of the direct connection per head, (h,).
+
+    Returns
+    -------
+    Output (b, l, h, p) in the dtype of ``x``; half precisions are computed in float32.
+    """
+    work = torch.promote_types(x.dtype, torch.float32)
+    per_group = x.shape[2] // B.shape[2]
+    steps, weight = dt.to(work), x.to(work)
+    enters = B.to(work).repeat_interleave(per_group, dim=2)
+    read = C.to(work).repeat_interleave(per_group, dim=2)
+    decay = torch.exp(steps * A.to(work))
+    state = weight.new_zeros(x.shape[0], x.shape[2], x.shape[3], B.shape[3])
+    outputs = []
+    for t in range(x.shape[1]):
+        entering = (steps[:, t, :, None] * weight[:, t])[..., None] * enters[:, t, :, None, :]
+        state = decay[:, t, :, None, None] * state + entering
+        outputs.append((state * read[:, t, :, None, :]).sum(-1))
+    y = torch.stack(outputs, dim=1)
+    if D is not None:
+        y = y + D.to(work)[:, None] * weight
+    return y.to(x.dtype)

@@ -1,0 +1,146 @@
+"""The house: what a reader, an installer and an importer may rely on."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import genemamba_sc
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "genemamba_sc"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+MOST_LINES = 400
+# Each of these costs seconds, or a device, to import; nobody who asks for help or a version should wait for it.
+HEAVY = (
+    "scvi",
+    "scanpy",
+    "scib_metrics",
+    "mamba_ssm",
+    "causal_conv1d",
+    "lightning",
+    "transformers",
+    "numba",
+    "torch.cuda",
+)
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imported_modules(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def calls_print(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        for node in ast.walk(tree)
+    )
+
+
+def relative(paths: list[Path]) -> list[str]:
+    return [path.relative_to(ROOT).as_posix() for path in paths]
+
+
+def requirement_names(requirements: list[str]) -> set[str]:
+    return {re.match(r"[A-Za-z0-9._-]+", requirement).group().lower() for requirement in requirements}
+
+
+def test_importing_the_package_loads_nothing_heavy_and_warns_about_nothing():
+    loaded = run_python("import sys, genemamba_sc; print(*sorted(sys.modules))").split()
+    assert "genemamba_sc" in loaded
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_listing_the_public_names_loads_nothing_heavy():
+    loaded = run_python("import sys, genemamba_sc; dir(genemamba_sc); print(*sorted(sys.modules))").split()
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_an_unknown_public_name_is_refused_as_python_does():
+    with pytest.raises(AttributeError, match="has no attribute 'GeneMamber'"):
+        _ = genemamba_sc.GeneMamber
+
+
+def test_the_public_names_are_sorted_and_unique():
+    assert list(genemamba_sc.__all__) == sorted(set(genemamba_sc.__all__))
+
+
+@pytest.mark.parametrize("name", [name for name in genemamba_sc.__all__ if not name.startswith("__")])
+def test_a_public_name_has_a_docstring_of_its_own(name: str):
+    # An annotation-only dataclass would get its signature as docstring: that says nothing.
+    doc = getattr(genemamba_sc, name).__doc__ or ""
+    assert len(doc.split()) >= 3
+    assert not doc.startswith(f"{name}(")
+
+
+def test_the_version_is_the_same_in_pyproject_package_and_citation():
+    citation = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert PYPROJECT["project"]["version"] == genemamba_sc.__version__
+    assert citation is not None
+    assert citation.group(1) == genemamba_sc.__version__
+
+
+def test_the_changelog_has_an_entry_for_what_is_released_or_coming():
+    headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"Unreleased", genemamba_sc.__version__} & set(headings)
+
+
+def test_no_source_file_is_longer_than_a_reader_can_hold():
+    long = [path for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES]
+    assert SOURCES
+    assert relative(long) == []
+
+
+def test_only_the_command_line_prints():
+    assert relative([path for path in SOURCES if calls_print(path) and not path.name.startswith("_cli")]) == []
+
+
+def test_no_source_file_reads_or_writes_pickles():
+    banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    assert relative([path for path in SOURCES if imported_modules(path) & banned]) == []
+
+
+def test_the_layers_hold():
+    lint_imports = Path(sys.executable).with_name("lint-imports")
+    command = [str(lint_imports), "--no-cache"] if lint_imports.exists() else None
+    if command is None:
+        pytest.skip("lint-imports is not installed beside this Python")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", done.stdout)
+
+
+def test_every_tested_dependency_has_a_tested_version():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    tested = [
+        *PYPROJECT["project"]["dependencies"],
+        *(r for e in ("benchmark", "test", "lint", "docs") for r in extras[e]),
+    ]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = requirement_names([line for line in lines if "==" in line])
+    assert sorted(requirement_names(tested) - pinned) == []
+
+
+def test_readme_and_continuous_integration_run_the_same_test_command():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    command = re.search(r"^  (python -m pytest.*?) 2>&1", script, re.MULTILINE)
+    assert command is not None
+    for page in ("README.md", "CONTRIBUTING.md"):
+        lines = [line.strip() for line in (ROOT / page).read_text(encoding="utf-8").splitlines()]
+        assert command.group(1) in lines, f"{page} does not have the line {command.group(1)!r}"
