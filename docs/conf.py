@@ -2,7 +2,8 @@
 
 import os
 import typing
-from importlib.metadata import version as installed_version
+
+import genemamba_sc
 
 # jaxtyping then shows a shape as it is written in the source: Float[Tensor, "b l d"].
 typing.GENERATING_DOCUMENTATION = "jaxtyping"
@@ -10,7 +11,7 @@ typing.GENERATING_DOCUMENTATION = "jaxtyping"
 project = "genemamba_sc"
 author = "The genemamba_sc developers"
 project_copyright = f"2026, {author}"
-release = version = installed_version("genemamba-sc")
+release = version = genemamba_sc.__version__
 
 extensions = [
     "myst_nb",
@@ -34,8 +35,6 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # sphinx_autodoc_typehints writes them, beside each parameter
-# Only a machine with CUDA has these; the package imports them when a backend is chosen.
-autodoc_mock_imports = ["mamba_ssm", "causal_conv1d", "triton"]
 napoleon_google_docstring = False
 napoleon_use_rtype = True
 always_use_bars_union = True

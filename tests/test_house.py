@@ -89,6 +89,11 @@ def test_a_public_name_has_a_docstring_of_its_own(name: str):
     assert not doc.startswith(f"{name}(")
 
 
+def test_the_api_page_lists_every_public_name():
+    listed = set((ROOT / "docs" / "api.md").read_text(encoding="utf-8").split())
+    assert [name for name in genemamba_sc.__all__ if not name.startswith("__") and name not in listed] == []
+
+
 def test_the_version_is_the_same_in_pyproject_package_and_citation():
     citation = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     assert PYPROJECT["project"]["version"] == genemamba_sc.__version__

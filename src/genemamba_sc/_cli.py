@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
-    from genemamba_sc import _commands
+    from genemamba_sc import _cli_commands
 
     try:
-        getattr(_commands, arguments.command)(arguments)
+        getattr(_cli_commands, arguments.command)(arguments)
     except KeyboardInterrupt:
         print("genemamba: interrupted; no output file was written or changed.", file=sys.stderr)
         return _EXIT_INTERRUPTED

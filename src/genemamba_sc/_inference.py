@@ -61,7 +61,8 @@ def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
 
 
 def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    return module.generative(_cells(module, batch))["cell_type_logits"].softmax(dim=1)
+    scores = module.generative(_cells(module, batch), batch["token_ids"], batch["token_values"])
+    return scores["cell_type_logits"].softmax(dim=1)
 
 
 @torch.inference_mode()

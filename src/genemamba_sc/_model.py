@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,8 @@ from genemamba_sc._inference import cell_type_probabilities, embed
 from genemamba_sc._module import GeneMambaModule
 from genemamba_sc._persistence import load_model, save_model
 from genemamba_sc._setup import build_fields, query_source, registered_codes
-from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, initialise_from_cells
+from genemamba_sc._start import start_genes, start_markers
+from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs
 from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
 from genemamba_sc.nn import EncoderConfig
 
@@ -38,13 +39,16 @@ class GeneMambaModel(BaseModelClass):
     n_layer
         Bidirectional Mamba-2 layers; 0 leaves the bag of tokens.
     max_len
-        Most genes read per cell: the highest-ranked ones.
+        Most genes read per cell: the highest-ranked ones. All of them are pooled.
+    context_len
+        How many of these the layers read.
     token_dropout
         Share of the genes left out at random in training.
     gene_init
         ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"random"`` from noise.
     encoder_config
-        Every choice of the encoder at once; then ``d_model``, ``n_layer`` and ``token_dropout`` are not read.
+        Every choice of the encoder at once; then ``d_model``, ``n_layer``, ``context_len`` and
+        ``token_dropout`` are not read.
 
     Examples
     --------
@@ -66,7 +70,8 @@ class GeneMambaModel(BaseModelClass):
         registry: dict[str, Any] | None = None,
         d_model: int = 64,
         n_layer: int = 1,
-        max_len: int = 512,
+        max_len: int = 2048,
+        context_len: int = 256,
         token_dropout: float = 0.3,
         gene_init: Literal["spectral", "random"] = "spectral",
         encoder_config: EncoderConfig | None = None,
@@ -78,7 +83,11 @@ class GeneMambaModel(BaseModelClass):
         self._vocabulary = GeneVocabulary.from_dict(state[VOCABULARY_KEY])
         if encoder_config is None:
             encoder_config = EncoderConfig(
-                vocab_size=self._vocabulary.size, d_model=d_model, n_layer=n_layer, token_dropout=token_dropout
+                vocab_size=self._vocabulary.size,
+                d_model=d_model,
+                n_layer=n_layer,
+                context_len=context_len,
+                token_dropout=token_dropout,
             )
         elif encoder_config.vocab_size != self._vocabulary.size:
             raise ValueError(
@@ -168,7 +177,7 @@ class GeneMambaModel(BaseModelClass):
         train_size: float | None = None,
         validation_size: float | None = None,
         shuffle_set_split: bool = True,
-        batch_size: int = 64,
+        batch_size: int = 32,
         early_stopping: bool = True,
         early_stopping_patience: int = 10,
         datasplitter_kwargs: dict[str, Any] | None = None,
@@ -203,15 +212,18 @@ class GeneMambaModel(BaseModelClass):
         ValueError
             If the model has no AnnData, or an argument is out of range.
         """
-        config = PlanConfig(**(plan_kwargs or {}))
+        config = PlanConfig(**({"table_lr": 0.0} if self.gene_init_ == "spectral" else {}) | (plan_kwargs or {}))
         dataset = self._training_cells()
         splitter = TokenDataSplitter(
             dataset, train_size, validation_size, shuffle_set_split, batch_size=batch_size, **(datasplitter_kwargs or {})
         )
         if not self.is_trained_:
-            initialise_from_cells(self.module, dataset, splitter.train_idx, self.gene_init_)
+            start_genes(self.module, dataset, splitter.train_idx, self.gene_init_)
+        if "labels" in dataset.columns and config.classification_weight > 0:
+            scores = start_markers(self.module, dataset, splitter.train_idx, splitter.val_idx)
+            dataset.columns["marker_scores"] = scores
         if max_epochs is None:
-            max_epochs = default_max_epochs(splitter.n_train, batch_size)
+            max_epochs = default_max_epochs(splitter.n_train)
         validates = splitter.n_val > 0
         runner = TrainRunner(
             self,
@@ -379,7 +391,7 @@ class GeneMambaModel(BaseModelClass):
         adata: AnnData | Literal[False] | None = None,
         accelerator: str = "auto",
         device: int | str = "auto",
-    ) -> Self:
+    ) -> "GeneMambaModel":
         """Read a model that :meth:`save` wrote.
 
         Parameters

@@ -8,7 +8,7 @@ from scvi.module.base import BaseModuleClass, LossOutput
 from torch import Tensor
 
 from genemamba_sc._constants import N_SPECIAL
-from genemamba_sc._types import CellEmbedding, CellLogits, Hidden, Lengths, Mask, TokenIds, TokenValues
+from genemamba_sc._types import CellEmbedding, CellLogits, Lengths, TokenIds, TokenValues
 from genemamba_sc.nn import (
     BiMambaEncoder,
     CellTypeHead,
@@ -40,18 +40,16 @@ class GeneMambaModule(BaseModuleClass):
         Shape and choices of the encoder.
     n_labels
         Number of cell types; 0 where no labels are registered.
-    classifier_dropout
-        Dropout on the cell embedding before the cell-type head.
     """
 
-    def __init__(self, encoder_config: EncoderConfig, n_labels: int = 0, classifier_dropout: float = 0.0) -> None:
+    def __init__(self, encoder_config: EncoderConfig, n_labels: int = 0) -> None:
         super().__init__()
         self.encoder_config = encoder_config
         self.n_labels = n_labels
         self.encoder = BiMambaEncoder(encoder_config)
         self.gene_head = GeneHead(encoder_config.d_model, encoder_config.vocab_size)
         self.cell_type_head = (
-            CellTypeHead(encoder_config.d_model, n_labels, classifier_dropout) if n_labels else None
+            CellTypeHead(encoder_config.d_model, n_labels, encoder_config.vocab_size) if n_labels else None
         )
 
     @property
@@ -75,6 +73,20 @@ class GeneMambaModule(BaseModuleClass):
         weight[known] = table[known].to(weight)
         self.gene_head.bias.copy_(log_frequency)
 
+    @torch.no_grad()
+    def set_markers(self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"]) -> None:
+        """Set the linear part of the cell-type head.
+
+        Parameters
+        ----------
+        weights
+            Score a token adds per ``log1p`` of its value, shape (v, c).
+        bias
+            Shape (c,).
+        """
+        self.cell_type_head.markers.copy_(weights)
+        self.cell_type_head.marker_bias.copy_(bias)
+
     def _get_inference_input(self, tensors: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         return {name: tensors[name] for name in ("token_ids", "token_values", "lengths")}
 
@@ -94,22 +106,48 @@ class GeneMambaModule(BaseModuleClass):
 
         Returns
         -------
-        ``hidden`` (b, l, d), ``cell`` (b, d), and ``is_hidden`` (b, l): True where the gene was hidden.
+        ``cell`` (b, d); of the ``k`` tokens that the layers read, ``hidden`` (b, k, d), ``targets`` (b, k), the token
+        ids before any was hidden, and ``is_hidden`` (b, k), True where one was.
         """
-        masked = mask_tokens(token_ids, lengths, mask_rate, self.mask_id)
+        masked = mask_tokens(token_ids, lengths, mask_rate, self.mask_id, self.encoder_config.context_len)
         output = self.encoder(masked.ids, token_values, lengths, visible=~masked.hidden)
-        return {"hidden": output.hidden, "cell": output.cell, "is_hidden": masked.hidden}
+        return {
+            "cell": output.cell,
+            "hidden": output.hidden,
+            "targets": token_ids.gather(1, output.positions),
+            "is_hidden": masked.hidden.gather(1, output.positions),
+        }
 
     def _get_generative_input(
         self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor], **kwargs: Any
     ) -> dict[str, Tensor]:
-        return {"cell": inference_outputs["cell"]}
+        inputs = {name: tensors[name] for name in ("token_ids", "token_values", "marker_scores") if name in tensors}
+        return {"cell": inference_outputs["cell"], **inputs}
 
-    def generative(self, cell: CellEmbedding) -> dict[str, Tensor]:
-        """Scores of the cell types, ``cell_type_logits`` (b, c), where labels are registered."""
-        if self.cell_type_head is None:
+    def generative(
+        self,
+        cell: CellEmbedding,
+        token_ids: TokenIds,
+        token_values: TokenValues,
+        marker_scores: CellLogits | None = None,
+    ) -> dict[str, Tensor]:
+        """Scores of the cell types, ``cell_type_logits`` (b, c), where labels are registered.
+
+        Parameters
+        ----------
+        cell
+            Embeddings, shape (b, d).
+        token_ids, token_values
+            Shape (b, l).
+        marker_scores
+            Scores by marker genes, shape (b, c), where they were computed by a fit that did not see these cells;
+            ``None`` computes them by the fit of the head.
+        """
+        head = self.cell_type_head
+        if head is None:
             return {}
-        return {"cell_type_logits": self.cell_type_head(cell)}
+        scores = head.score_markers(token_ids, token_values) if marker_scores is None else marker_scores
+        return {"cell_type_logits": head(cell, scores)}
 
     def loss(
         self,
@@ -139,7 +177,7 @@ class GeneMambaModule(BaseModuleClass):
         parts: dict[str, Tensor] = {}
         total = inference_outputs["cell"].sum() * 0.0
         if mgm_weight > 0:
-            parts["mgm_loss"] = self._gene_loss(tensors["token_ids"], inference_outputs, max_masked)
+            parts["mgm_loss"] = self._gene_loss(inference_outputs, max_masked)
             total = total + mgm_weight * parts["mgm_loss"]
         logits = generative_outputs.get("cell_type_logits")
         if logits is not None and classification_weight > 0:
@@ -149,12 +187,11 @@ class GeneMambaModule(BaseModuleClass):
             parts["accuracy"] = _accuracy(logits, labels)
         return LossOutput(loss=total, n_obs_minibatch=len(tensors["lengths"]), extra_metrics=parts)
 
-    def _gene_loss(self, token_ids: TokenIds, outputs: dict[str, Tensor], max_masked: int) -> Tensor:
-        hidden: Hidden = outputs["hidden"]
-        is_hidden: Mask = outputs["is_hidden"]
-        rows, columns = sample_positions(is_hidden, max_masked)
-        logits = self.gene_head(hidden[rows, columns], outputs["cell"][rows], self.encoder.embeddings.weight)
-        return gene_loss(logits, token_ids[rows, columns])
+    def _gene_loss(self, outputs: dict[str, Tensor], max_masked: int) -> Tensor:
+        rows, columns = sample_positions(outputs["is_hidden"], max_masked)
+        hidden = outputs["hidden"][rows, columns]
+        logits = self.gene_head(hidden, outputs["cell"][rows], self.encoder.embeddings.weight)
+        return gene_loss(logits, outputs["targets"][rows, columns])
 
     def sample(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: the encoder defines no distribution over cells.

@@ -16,7 +16,10 @@ from genemamba_sc.data import (
     RankTokenizer,
     detect_expression,
     match_genes,
-    matrix_of,
+    reader_of,
+    require_match,
+    warn_if_few_counts,
+    where_is,
 )
 
 
@@ -87,7 +90,7 @@ def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
     """Integer codes of batch and labels, shape ``(n_obs,)`` each, as far as they are registered."""
     names = {REGISTRY_KEYS.BATCH_KEY: "batch", REGISTRY_KEYS.LABELS_KEY: "labels"}
     return {
-        name: np.asarray(manager.get_from_registry(key)).ravel()
+        name: np.asarray(manager.get_from_registry(key)).ravel().astype(np.int64)
         for key, name in names.items()
         if key in manager.data_registry
     }
@@ -124,8 +127,9 @@ def query_source(
     if not isinstance(adata, AnnData):
         raise TypeError(f"An AnnData is needed. Got {type(adata).__name__}.")
     layer, key = setup_args.get("layer"), setup_args.get("gene_id_key")
-    reader = matrix_of(adata, layer)
-    where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-    expression = detect_expression(reader, uns=adata.uns, where=where)
+    reader = reader_of(adata, layer)
+    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
     match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)
+    require_match(adata.var, match, vocabulary, aliases)
+    warn_if_few_counts(reader, expression, match)
     return CellSource(reader, match.token_ids, expression, RankTokenizer(vocabulary, max_len))

@@ -5,16 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
-from genemamba_sc._module import GeneMambaModule, gene_log_frequency
-from genemamba_sc.data import TokenDataset, spectral_gene_table
-
-# Cells the gene table is initialised from; the factorisation changes little beyond.
-_INIT_CELLS = 20_000
+from genemamba_sc._module import GeneMambaModule
 
 
 @dataclass(frozen=True)
@@ -25,12 +20,12 @@ class PlanConfig:
     ----------
     lr
         Peak learning rate of AdamW.
-    table_decay
-        Decoupled weight decay of the gene table, per unit of learning rate. The table holds nearly all
-        parameters and memorises the training cells unless it is held back.
+    table_lr
+        Peak learning rate of the gene table; ``None`` takes 0 after a spectral start and ``lr`` after a random one. The
+        table holds nearly all parameters and memorises a few thousand cells within two passes.
     weight_decay
-        Decoupled weight decay of the matrices of the layers and heads; norms, biases and the parameters of
-        the scan are not decayed.
+        Decoupled weight decay of the matrices of table, layers and heads; norms, biases and the parameters of the scan
+        are not decayed.
     warmup
         Share of the steps with a rising learning rate; a cosine to zero follows.
     ema_decay
@@ -39,7 +34,7 @@ class PlanConfig:
     gradient_clip
         Largest norm of the gradient.
     mask_rate
-        Share of the genes hidden in training.
+        Share of the genes hidden in training, of those that the layers read.
     mgm_weight, classification_weight
         Weights of the objectives.
     label_smoothing
@@ -48,9 +43,9 @@ class PlanConfig:
         Most hidden genes of a batch that enter the softmax over the vocabulary.
     """
 
-    lr: float = 5e-3
-    table_decay: float = 20.0
-    weight_decay: float = 0.01
+    lr: float = 3e-3
+    table_lr: float | None = None
+    weight_decay: float = 0.05
     warmup: float = 0.1
     ema_decay: float = 0.98
     gradient_clip: float = 1.0
@@ -64,8 +59,8 @@ class PlanConfig:
         for name in ("lr", "gradient_clip", "max_masked"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}.")
-        for name in ("table_decay", "weight_decay", "mgm_weight", "classification_weight"):
-            if not getattr(self, name) >= 0:
+        for name in ("table_lr", "weight_decay", "mgm_weight", "classification_weight"):
+            if getattr(self, name) is not None and not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative. Got {getattr(self, name)!r}.")
         for name in ("warmup", "ema_decay", "mask_rate", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
@@ -134,6 +129,7 @@ class GeneMambaPlan(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over three groups of parameters; the learning rate follows warm-up and cosine."""
+        self.module.encoder.embeddings.requires_grad_(self.config.table_lr != 0)
         optimizer = torch.optim.AdamW(parameter_groups(self.module, self.config), lr=self.config.lr, betas=(0.9, 0.98))
         n_steps = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(n_steps, self.config.warmup))
@@ -172,69 +168,37 @@ class WarmupCosine:
 
 
 def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[str, Any]]:
-    """Gene table, matrices, and everything that must not decay.
+    """Gene table, other matrices, and everything that must not decay; a table that does not learn is left out.
 
     Parameters
     ----------
     module
-        Whose parameters are grouped; each stands in exactly one group.
+        Whose parameters are grouped; each stands in one group at most.
     config
-        The decays.
+        The learning rates and decays.
     """
     table = module.encoder.embeddings.weight
-    matrices, plain = [], []
-    for name, parameter in module.named_parameters():
-        if parameter is table:
-            continue
-        is_matrix = parameter.ndim == 2 and name.endswith("weight")
-        (matrices if is_matrix else plain).append(parameter)
+    others = [(name, p) for name, p in module.named_parameters() if p is not table]
+    matrices = [p for name, p in others if p.ndim == 2 and name.endswith("weight")]
+    plain = [p for name, p in others if not (p.ndim == 2 and name.endswith("weight"))]
+    table_lr = config.lr if config.table_lr is None else config.table_lr
+    groups = [{"params": [table], "lr": table_lr, "weight_decay": config.weight_decay}] if table_lr else []
     return [
-        {"params": [table], "weight_decay": config.table_decay},
+        *groups,
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
 
 
-def default_max_epochs(n_train: int, batch_size: int) -> int:
-    """Passes that make about 1,000 steps, between 4 and 30.
+def default_max_epochs(n_train: int) -> int:
+    """Passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
 
     Parameters
     ----------
     n_train
         Training cells.
-    batch_size
-        Cells per step.
     """
-    return int(min(30, max(4, math.ceil(1_000 * batch_size / max(1, n_train)))))
-
-
-def initialise_from_cells(
-    module: GeneMambaModule, dataset: TokenDataset, indices: np.ndarray, gene_init: str, seed: int = 0
-) -> None:
-    """Set the gene table and the gene frequencies from the training cells.
-
-    Parameters
-    ----------
-    module
-        Whose table is set.
-    dataset
-        All cells.
-    indices
-        The training cells; of more than 20,000 a fixed random subset is read.
-    gene_init
-        ``"spectral"`` or ``"random"``; the frequencies are set in both cases.
-    seed
-        Of the subset and of the solver.
-    """
-    rng = np.random.default_rng(seed)
-    rows = indices if len(indices) <= _INIT_CELLS else np.sort(rng.choice(indices, _INIT_CELLS, replace=False))
-    tokens = dataset.tokens(rows)
-    config = module.encoder_config
-    counts = np.bincount(tokens.ids.ravel(), minlength=config.vocab_size).astype(np.float32)
-    table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
-    if gene_init == "spectral":
-        table = spectral_gene_table(tokens, config.vocab_size, config.d_model, seed=seed)
-    module.initialise_genes(torch.from_numpy(table), gene_log_frequency(torch.from_numpy(counts)))
+    return min(20, max(4, math.ceil(10_000 / max(1, n_train))))
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:

@@ -10,9 +10,11 @@ from genemamba_sc.data._batches import (
 )
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, detect_expression, to_linear
-from genemamba_sc.data._fields import GenesField, matrix_of
+from genemamba_sc.data._fields import GenesField
 from genemamba_sc.data._gene_aliases import GeneAliases
+from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
+from genemamba_sc.data._medians import reader_of, where_is
 from genemamba_sc.data._source import CellSource
 from genemamba_sc.data._spectral import spectral_gene_table
 from genemamba_sc.data._splitter import TokenDataSplitter
@@ -26,6 +28,7 @@ __all__ = [
     "GeneAliases",
     "GeneMatch",
     "GeneVocabulary",
+    "GeneReport",
     "GenesField",
     "LengthBucketSampler",
     "RankTokenizer",
@@ -33,12 +36,16 @@ __all__ = [
     "TokenDataSplitter",
     "TokenDataset",
     "Tokens",
+    "check_genes",
     "detect_expression",
     "length_batches",
     "match_genes",
-    "matrix_of",
+    "reader_of",
+    "require_match",
     "spectral_gene_table",
     "take_tokens",
     "to_batch",
     "to_linear",
+    "warn_if_few_counts",
+    "where_is",
 ]

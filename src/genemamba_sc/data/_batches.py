@@ -126,12 +126,12 @@ class TokenDataset(Dataset[TokenBatch]):
     source
         Where the tokens come from.
     columns
-        Arrays of shape ``(n_obs,)`` handed on with the tokens, by name (``"labels"``, ``"batch"``).
+        Arrays whose first axis is the cells, handed on with the tokens by name (``"labels"``, ``"batch"``).
     """
 
-    def __init__(self, source: CellSource, columns: dict[str, Integer[np.ndarray, "n_obs"]]) -> None:
+    def __init__(self, source: CellSource, columns: dict[str, np.ndarray]) -> None:
         self._source = source
-        self._columns = {name: torch.as_tensor(np.asarray(values, dtype=np.int64)) for name, values in columns.items()}
+        self.columns = dict(columns)
         self._cache = self._read_all() if self._fits() else None
         self.lengths = self._cache.lengths if self._cache is not None else self._count_lengths()
 
@@ -141,8 +141,12 @@ class TokenDataset(Dataset[TokenBatch]):
     def __getitem__(self, indices: list[int]) -> TokenBatch:
         rows = np.asarray(indices, dtype=np.int64)
         batch = to_batch(self._take(rows))
-        positions = torch.from_numpy(rows)
-        return batch | {name: values[positions] for name, values in self._columns.items()}
+        return batch | {name: torch.from_numpy(values[rows]) for name, values in self.columns.items()}
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self._source.tokenizer.vocabulary.size
 
     def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
         """Tokens of the cells ``indices``, in that order."""

@@ -42,7 +42,7 @@ class CellReader:
     """
 
     def __init__(self, matrix: object) -> None:
-        shape = getattr(matrix, "shape", ())
+        shape: tuple[int, ...] = tuple(getattr(matrix, "shape", ()))
         if not _is_readable(matrix):
             raise TypeError(
                 "Cells are read from a scipy CSR/CSC matrix or array, a 2-D numpy array, or the backed X of an "
@@ -50,7 +50,7 @@ class CellReader:
                 "Convert it first, e.g. with scipy.sparse.csr_matrix(X)."
             )
         if len(shape) != 2:
-            raise ValueError(f"A cell matrix has two dimensions (cells, genes); got shape {tuple(shape)}.")
+            raise ValueError(f"A cell matrix has two dimensions (cells, genes); got shape {shape}.")
         self.n_obs, self.n_vars = int(shape[0]), int(shape[1])
         self.dtype = np.dtype(matrix.dtype)  # type: ignore[attr-defined]
         if self.dtype.kind not in "buif":
@@ -84,7 +84,7 @@ class CellReader:
         """
         rows = self._checked(indices)
         if rows.size == 0:
-            return sparse.csr_matrix((0, self.n_vars), dtype=np.float32)
+            return sparse.csr_matrix(np.empty((0, self.n_vars), dtype=np.float32))
         if isinstance(self._source, sparse.csr_matrix):
             return _canonical(self._source[rows])
         unique, inverse = np.unique(rows, return_inverse=True)
@@ -136,7 +136,7 @@ class CellReader:
 
 def _is_readable(matrix: object) -> bool:
     if sparse.issparse(matrix):
-        return matrix.format in ("csr", "csc")
+        return getattr(matrix, "format", None) in ("csr", "csc")
     return isinstance(matrix, np.ndarray | h5py.Dataset | CSRDataset | CSCDataset)
 
 
@@ -145,7 +145,7 @@ def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset
     if isinstance(matrix, CSCDataset):
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
-        return _as_csr(matrix.tocsr())
+        return _as_csr(matrix.tocsr())  # type: ignore[attr-defined]
     if isinstance(matrix, np.matrix):  # its rows would stay two-dimensional
         return np.asarray(matrix)
     return matrix  # type: ignore[return-value]

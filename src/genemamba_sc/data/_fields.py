@@ -13,34 +13,11 @@ from scvi import REGISTRY_KEYS
 from scvi.data.fields import LayerField
 
 from genemamba_sc._constants import VOCABULARY_KEY
-from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import detect_expression
+from genemamba_sc.data._gene_ids import require_match
 from genemamba_sc.data._gene_match import match_genes
+from genemamba_sc.data._medians import reader_of, where_is
 from genemamba_sc.data._vocabulary import GeneVocabulary
-
-
-def matrix_of(adata: AnnData, layer: str | None) -> CellReader:
-    """The reader of ``adata.X`` or of one of its layers.
-
-    Raises
-    ------
-    ValueError
-        If the layer does not exist, or the AnnData has no matrix, no cell or no gene.
-    """
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(
-            f"layer={layer!r} is not in adata.layers, which has {sorted(adata.layers)}. "
-            "Name one of these, or leave layer=None to read adata.X."
-        )
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise ValueError(
-            f"The AnnData has {adata.n_obs} cells and {adata.n_vars} genes; at least one of each is needed. "
-            "Check the filtering that was done before."
-        )
-    matrix = adata.X if layer is None else adata.layers[layer]
-    if matrix is None:
-        raise ValueError("adata.X is None: there are no counts to read. Name the layer that has them with layer=.")
-    return CellReader(matrix)
 
 
 class GenesField(LayerField):
@@ -63,7 +40,7 @@ class GenesField(LayerField):
 
     def validate_field(self, adata: AnnData) -> None:
         """Refuse what cannot be ranked, before anything is registered."""
-        detect_expression(matrix_of(adata, self.attr_key), uns=adata.uns, where=self._where)
+        detect_expression(reader_of(adata, self.attr_key), uns=adata.uns, where=where_is(self.attr_key))
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Match the genes and remember the vocabulary."""
@@ -78,14 +55,11 @@ class GenesField(LayerField):
 
     def _register(self, adata: AnnData, vocabulary: GeneVocabulary) -> dict[str, Any]:
         self.validate_field(adata)
-        match_genes(adata.var, vocabulary, gene_id_key=self._gene_id_key)
+        match = match_genes(adata.var, vocabulary, gene_id_key=self._gene_id_key)
+        require_match(adata.var, match, vocabulary)
         return {
             self.N_OBS_KEY: adata.n_obs,
             self.N_VARS_KEY: adata.n_vars,
             self.COLUMN_NAMES_KEY: np.asarray(adata.var_names).astype(str),
             VOCABULARY_KEY: vocabulary.to_dict(),
         }
-
-    @property
-    def _where(self) -> str:
-        return "adata.X" if self.attr_key is None else f"adata.layers[{self.attr_key!r}]"

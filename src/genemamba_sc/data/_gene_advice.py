@@ -45,6 +45,12 @@ def advise(
                 "Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path) with a table of aliases and "
                 "previous symbols (HGNC offers one for human genes)."
             )
+    if match.guessed and same_species(match.species, vocabulary.species):
+        advice.append(
+            f"Several genes of the vocabulary share a symbol, such as {match.guessed[0]!r} "
+            f"({len(match.guessed):,} names). The first was taken; "
+            "Ensembl ids (gene_id_key) or a table of approved symbols (aliases) settle it."
+        )
     return tuple(sentence for sentence in advice if sentence)
 
 

@@ -4,11 +4,13 @@ import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float64
 
 from genemamba_sc._constants import UNK_ID
-from genemamba_sc.data._expression import detect_expression, to_linear
+from genemamba_sc.data._cells import CellReader
+from genemamba_sc.data._expression import Expression, detect_expression, to_linear
 from genemamba_sc.data._gene_advice import advise
 from genemamba_sc.data._gene_aliases import GeneAliases, GeneRecord
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
@@ -16,11 +18,12 @@ from genemamba_sc.data._gene_names import same_species
 from genemamba_sc.data._medians import reader_of, spread, where_is
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
-__all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes"]
+__all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes", "require_match"]
 
 # A share of counts does not change much beyond so many cells.
 _CELLS = 10_000
 _BLOCK = 4096
+_QUICK = 512
 # Below this share of genes, matches with another species are accidents: mouse and human both have a "C3" and an "H19".
 _CHANCE = 0.05
 
@@ -92,7 +95,7 @@ def check_genes(
     layer: str | None = None,
     gene_id_key: str | None = None,
     aliases: GeneAliases | None = None,
-    warn_below: float = 0.5,
+    warn_below: float | int = 0.5,
 ) -> GeneReport:
     """Report how well the genes of a file match a vocabulary, and refuse a file that does not match.
 
@@ -129,9 +132,9 @@ def check_genes(
     if not 0.0 <= warn_below <= 1.0:
         raise ValueError(f"warn_below is a share of the counts, from 0 to 1; got {warn_below}. Pass 0 for no warning.")
     match = match_genes(adata.var, vocabulary, gene_id_key=gene_id_key, aliases=aliases)
-    advice = advise(adata.var, match, vocabulary, aliases)
-    _refuse(match, vocabulary, advice)
-    sums = _column_sums(adata, layer)
+    advice = require_match(adata.var, match, vocabulary, aliases)
+    reader = reader_of(adata, layer)
+    sums = _column_sums(reader, detect_expression(reader, uns=adata.uns, where=where_is(layer)), _CELLS)
     missing = np.flatnonzero(match.token_ids == UNK_ID)
     largest = np.argsort(-sums[missing], kind="stable")[:5]
     report = GeneReport(
@@ -157,11 +160,35 @@ def check_genes(
     return report
 
 
-def _refuse(match: GeneMatch, vocabulary: GeneVocabulary, advice: tuple[str, ...]) -> None:
-    """Raise where no gene matches, or none but by chance."""
+def require_match(
+    var: pd.DataFrame, match: GeneMatch, vocabulary: GeneVocabulary, aliases: GeneAliases | None = None
+) -> tuple[str, ...]:
+    """Refuse genes that do not match at all; the part of ``check_genes`` that needs no counts.
+
+    Parameters
+    ----------
+    var
+        ``adata.var``.
+    match
+        How its genes match.
+    vocabulary
+        The genes that have tokens.
+    aliases
+        The table that was used, if any.
+
+    Returns
+    -------
+    Advice: sentences on what would match more genes.
+
+    Raises
+    ------
+    ValueError
+        If no gene matches, or the names are those of another species and match by chance only.
+    """
+    advice = advise(var, match, vocabulary, aliases)
     other = not same_species(match.species, vocabulary.species)
     if match.n_matched > (_CHANCE * match.n_vars if other else 0):
-        return
+        return advice
     way_out = " ".join(advice) or "Compare adata.var_names with vocabulary.gene_ids and vocabulary.symbols."
     raise ValueError(
         f"The genes must be in the vocabulary ({_describe(vocabulary)}, such as {', '.join(_examples(vocabulary))}); "
@@ -169,6 +196,30 @@ def _refuse(match: GeneMatch, vocabulary: GeneVocabulary, advice: tuple[str, ...
         f"{', '.join(repr(name) for name in match.unmatched[:3]) or 'nothing'} ({match.id_kind}, {match.species}). "
         f"{way_out}"
     )
+
+
+def warn_if_few_counts(reader: CellReader, expression: Expression, match: GeneMatch, warn_below: float = 0.5) -> None:
+    """Warn where most counts of a query lie in genes without a token; a quick look at 512 evenly spaced cells.
+
+    Parameters
+    ----------
+    reader, expression
+        The cells and their scale.
+    match
+        How their genes match.
+    warn_below
+        Warn under this share of the counts.
+    """
+    sums = _column_sums(reader, expression, _QUICK)
+    share = sums[match.token_ids != UNK_ID].sum() / max(sums.sum(), 1e-12)
+    if share < warn_below:
+        warnings.warn(
+            f"Only {share:.1%} of the counts are in genes the model knows (less than {warn_below:.0%}): embeddings will "
+            f"miss much of each cell. {match.n_matched:,} of {match.n_vars:,} names in {match.source} match "
+            f"({match.id_kind}, {match.species}). See gm.check_genes(adata, model.vocabulary) for what would match more.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _describe(vocabulary: GeneVocabulary) -> str:
@@ -182,11 +233,9 @@ def _examples(vocabulary: GeneVocabulary) -> list[str]:
     return [f"{gene} = {symbol}" if symbol not in ("", gene) else gene for gene, symbol in pairs]
 
 
-def _column_sums(adata: AnnData, layer: str | None) -> Float64[np.ndarray, "n_vars"]:
+def _column_sums(reader: CellReader, expression: Expression, limit: int) -> Float64[np.ndarray, "n_vars"]:
     """Add up each column, on the linear scale, over evenly spaced cells."""
-    reader = reader_of(adata, layer)
-    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
-    rows = spread(reader.n_obs, _CELLS)
+    rows = spread(reader.n_obs, limit)
     sums = np.zeros(reader.n_vars)
     for start in range(0, len(rows), _BLOCK):
         cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression)

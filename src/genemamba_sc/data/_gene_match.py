@@ -38,6 +38,8 @@ class GeneMatch:
         Number of columns found by each rule.
     duplicates
         Gene of the vocabulary -> the columns that name it, where these are several. The tokenizer adds their counts.
+    guessed
+        Symbols that several genes of the vocabulary share; the first gene was taken.
     unmatched
         The names without a token, in the order of ``var``.
     """
@@ -48,6 +50,7 @@ class GeneMatch:
     source: str
     matched_by: dict[str, int]
     duplicates: dict[str, tuple[str, ...]] = field(repr=False)
+    guessed: tuple[str, ...] = field(repr=False)
     unmatched: tuple[str, ...] = field(repr=False)
 
     @property
@@ -72,8 +75,9 @@ def match_genes(
 
     The first rule that holds decides: the id as it stands; the Ensembl id without its version; the symbol, exactly
     (``Cd3e`` is not ``CD3E``: a mouse gene is not the human gene of the same letters); then the alias table, its
-    approved symbols before previous symbols before aliases. An alias is used only where no other column holds
-    the gene: two columns of one annotation are two genes, unless one name officially replaced the other.
+    approved symbols before previous symbols before aliases. An older name is used only where no other column has
+    the gene by a newer one: two columns of one annotation are two genes, mostly. Where several genes of the
+    vocabulary share a symbol, the table's Ensembl id decides, else the first gene (see ``guessed``).
 
     Parameters
     ----------
@@ -96,7 +100,7 @@ def match_genes(
         If ``var`` has no column ``gene_id_key``.
     """
     names = names_of(var, gene_id_key)
-    token_ids, rules = _find_tokens(names, vocabulary, aliases)
+    token_ids, rules, guessed = _find_tokens(names, vocabulary, aliases)
     columns: dict[int, list[str]] = defaultdict(list)
     for name, token in zip(names, token_ids):
         if token != UNK_ID:
@@ -110,23 +114,30 @@ def match_genes(
         duplicates={
             vocabulary.gene_ids[token - FIRST_GENE_ID]: tuple(same) for token, same in columns.items() if len(same) > 1
         },
+        guessed=guessed,
         unmatched=tuple(name for name, rule in zip(names, rules) if not rule),
     )
 
 
 def _find_tokens(
     names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None
-) -> tuple[Int32[np.ndarray, "n_vars"], list[MatchedBy]]:
-    """Find token and rule of every name."""
-    found = [_find(name, vocabulary) for name in names]
+) -> tuple[Int32[np.ndarray, "n_vars"], list[MatchedBy], tuple[str, ...]]:
+    """Find token and rule of every name, and the names whose symbol several genes share."""
+    shared = {symbol for symbol, n in Counter(vocabulary.symbols).items() if n > 1}
+    found, guessed = [], []
+    for name in names:
+        token, rule = _find(name, vocabulary)
+        if rule == "symbol" and name in shared:
+            approved = aliases and aliases.resolve(name)
+            if approved and approved.kind == "approved" and approved.ensembl_id in vocabulary.token_of_id:
+                token = vocabulary.token_of_id[approved.ensembl_id]
+            else:
+                guessed.append(name)
+        found.append((token, rule))
     if aliases is not None:
-        found = [
-            (not match[1] and _find_by_table(name, vocabulary, aliases)) or match for name, match in zip(names, found)
-        ]
-        taken = {token for token, rule in found if rule != "alias"}
-        found = [(UNK_ID, "") if rule == "alias" and token in taken else (token, rule) for token, rule in found]
+        found = _add_older_names(names, found, vocabulary, aliases)
     token_ids = np.fromiter((token for token, _ in found), dtype=np.int32, count=len(found))
-    return token_ids, [rule for _, rule in found]
+    return token_ids, [rule for _, rule in found], tuple(guessed)
 
 
 def _find(name: str, vocabulary: GeneVocabulary) -> tuple[int, MatchedBy]:
@@ -136,23 +147,38 @@ def _find(name: str, vocabulary: GeneVocabulary) -> tuple[int, MatchedBy]:
         return token, "id"
     identifier = strip_version(name)
     if identifier is not None:
-        for candidate in (identifier, par_y_base(identifier)):
+        for candidate in (identifier, par_y_base(identifier) or identifier):
             if candidate in vocabulary.token_of_id:
                 return vocabulary.token_of_id[candidate], "id without version"
     token = vocabulary.token_of_symbol.get(name)
     return (UNK_ID, "") if token is None else (token, "symbol")
 
 
-def _find_by_table(name: str, vocabulary: GeneVocabulary, aliases: GeneAliases) -> tuple[int, MatchedBy] | None:
+def _add_older_names(
+    names: list[str], found: list[tuple[int, MatchedBy]], vocabulary: GeneVocabulary, aliases: GeneAliases
+) -> list[tuple[int, MatchedBy]]:
+    """Fill the gaps by the table, where no other column holds the gene by the name in use."""
+    by_table = [match if match[1] else _find_by_table(name, vocabulary, aliases) for name, match in zip(names, found)]
+    taken: set[int] = set()
+    for rules in (("id", "id without version", "symbol"), ("previous symbol",), ("alias",)):
+        candidates = {token for token, rule in by_table if rule in rules}
+        # Columns of one rank may share a gene; those of a lower rank may not join them.
+        lost = taken & candidates
+        by_table = [(UNK_ID, "") if rule in rules and token in lost else (token, rule) for token, rule in by_table]
+        taken |= candidates
+    return by_table
+
+
+def _find_by_table(name: str, vocabulary: GeneVocabulary, aliases: GeneAliases) -> tuple[int, MatchedBy]:
     """Find the token of a name that only the table knows."""
     record = aliases.resolve(name)
     if record is None:
-        return None
+        return UNK_ID, ""
     token = vocabulary.token_of_id.get(record.ensembl_id, vocabulary.token_of_symbol.get(record.symbol))
     if token is None:
-        return None
-    rule: MatchedBy = {"approved": "symbol", "previous": "previous symbol", "alias": "alias"}[record.kind]
-    return token, rule
+        return UNK_ID, ""
+    rules: dict[str, MatchedBy] = {"approved": "symbol", "previous": "previous symbol", "alias": "alias"}
+    return token, rules[record.kind]
 
 
 def _kind_of(names: list[str], rules: list[MatchedBy]) -> IdKind:

@@ -27,13 +27,18 @@ def reader_of(adata: AnnData, layer: str | None) -> CellReader:
     Raises
     ------
     ValueError
-        If there is no such layer, or no ``X``.
+        If there is no such layer, no ``X``, no cell or no gene.
     """
     have = ", ".join(repr(str(name)) for name in adata.layers) or "none"
     if layer is not None and layer not in adata.layers:
         raise ValueError(
             f"layer must name one of adata.layers; got {layer!r}, the layers are: {have}. "
             "Pass one of these, or layer=None to read adata.X."
+        )
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise ValueError(
+            f"At least one cell and one gene are needed; the AnnData has {adata.n_obs} cells and {adata.n_vars} genes. "
+            "Check how it was filtered."
         )
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:

@@ -1,6 +1,6 @@
 """The cells of one AnnData as tokens, whatever the matrix is and wherever it lies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int32, Integer
@@ -44,4 +44,6 @@ class CellSource:
         indices
             Row numbers, shape ``(b,)``; any order, repeats allowed.
         """
-        return self.tokenizer(to_linear(self.reader.read(indices), self.expression), self.columns)
+        tokens = self.tokenizer(to_linear(self.reader.read(indices), self.expression), self.columns)
+        medians = self.tokenizer.vocabulary.token_medians
+        return replace(tokens, values=(tokens.values * medians[tokens.ids]).astype(np.float32))

@@ -145,7 +145,7 @@ class GeneVocabulary:
             If the vocabulary lacks the gene.
         """
         ids, symbols = self.token_of_id, self.token_of_symbol
-        for table, name in ((ids, gene), (ids, strip_version(gene)), (symbols, gene)):
+        for table, name in ((ids, gene), (ids, strip_version(gene) or gene), (symbols, gene)):
             if name in table:
                 return table[name]
         other = next((name for name in (gene.upper(), gene.capitalize()) if name in self.token_of_symbol), None)

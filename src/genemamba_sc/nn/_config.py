@@ -4,10 +4,10 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 Combine = Literal["mean", "sum", "gate", "concat"]
-ExpressionWeight = Literal["none", "bins"]
+ExpressionWeight = Literal["none", "bins", "log1p"]
 NormPlace = Literal["token", "cell"]
 Pool = Literal["mean"]
 
@@ -36,9 +36,13 @@ class EncoderConfig:
     pre_norm
         RMSNorm in front of each mixer. The published model has none.
     expression
-        ``"bins"`` multiplies each token by a learned weight for the half-octave of its value; ``"none"`` does not.
+        Weight that multiplies each token: ``"log1p"`` of its value, a learned weight for the half-octave of its value
+        (``"bins"``), or ``"none"``.
     n_bins
-        Number of half-octaves. The bins are centred on the value 1, a gene's non-zero median.
+        Number of half-octaves, centred on the value 1.
+    context_len
+        The layers read the first ``context_len`` tokens of a cell, the highest-ranked ones; the pool takes all.
+        ``None``: the layers read all.
     token_dropout
         Probability that a token is left out in training.
     norm
@@ -60,14 +64,15 @@ class EncoderConfig:
     n_layer: int = 1
     d_state: int = 16
     d_conv: int = 4
-    expand: int = 2
+    expand: int = 1
     headdim: int = 64
     ngroups: int = 1
     combine: Combine = "mean"
     shared_combiner: bool = False
     pre_norm: bool = True
-    expression: ExpressionWeight = "bins"
+    expression: ExpressionWeight = "log1p"
     n_bins: int = 16
+    context_len: int | None = None
     token_dropout: float = 0.0
     norm: NormPlace = "cell"
     pool: Pool = "mean"
@@ -77,6 +82,13 @@ class EncoderConfig:
         for name in ("vocab_size", "d_model", "d_state", "d_conv", "expand", "headdim", "ngroups", "n_bins"):
             _check_integer(name, getattr(self, name), least=1)
         _check_integer("n_layer", self.n_layer, least=0)
+        if self.context_len is not None:
+            _check_integer("context_len", self.context_len, least=1)
+            if self.norm == "token":
+                raise ValueError(
+                    f"context_len needs norm='cell'. Got context_len={self.context_len} with norm='token', which pools "
+                    "the normed output of the layers alone. Use context_len=None."
+                )
         for name, kind in (("combine", Combine), ("expression", ExpressionWeight), ("norm", NormPlace), ("pool", Pool)):
             _check_choice(name, getattr(self, name), get_args(kind))
         for name in ("shared_combiner", "pre_norm"):
@@ -108,13 +120,14 @@ class EncoderConfig:
             )
 
     @classmethod
-    def published(cls, n_layer: int = 24, d_model: int = 512, combine: Combine = "mean") -> Self:
+    def published(cls, n_layer: int = 24, d_model: int = 512, combine: Combine = "mean") -> "EncoderConfig":
         """Configure the published GeneMamba encoders (arXiv 2504.16956): 24 or 48 layers, width 512 or 768."""
         return cls(
             vocab_size=PUBLISHED_VOCAB_SIZE,
             d_model=d_model,
             n_layer=n_layer,
             d_state=64,
+            expand=2,
             combine=combine,
             shared_combiner=True,
             pre_norm=False,
@@ -128,7 +141,7 @@ class EncoderConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, fields: Mapping[str, Any]) -> "EncoderConfig":
         """Rebuild a configuration from :meth:`to_dict`.
 
         Raises

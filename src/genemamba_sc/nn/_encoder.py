@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genemamba_sc._types import CellEmbedding, Hidden, Lengths, Mask, TokenIds, TokenValues
 from genemamba_sc.nn._config import EncoderConfig
@@ -18,14 +19,15 @@ _EPS_CELL = 1e-10
 class EncoderOutput(NamedTuple):
     """What the encoder makes of a batch.
 
-    ``hidden`` is (b, l, d), 0 where ``mask`` is False; ``cell`` is (b, d), 0 for a cell without tokens; ``mask`` is
-    (b, l), True where a token was read, that is, neither a pad nor left out by token dropout. With ``norm="cell"``
-    the hidden states are the residual stream, without a norm.
+    ``cell`` is (b, d), 0 for a cell without tokens. ``hidden`` is (b, k, d), 0 where ``mask`` (b, k) is False; ``k`` is
+    the number of tokens the layers read. ``positions`` (b, k) tells where in the input they stood: token dropout
+    takes tokens out of the sequence. With ``norm="cell"`` the hidden states are the residual stream, without a norm.
     """
 
-    hidden: Hidden
+    hidden: Float[Tensor, "b k d"]
     cell: CellEmbedding
-    mask: Mask
+    mask: Bool[Tensor, "b k"]
+    positions: Int[Tensor, "b k"]
 
 
 class ExpressionWeight(nn.Module):
@@ -72,14 +74,16 @@ class BiMambaLayer(nn.Module):
         with torch.no_grad():
             self.mixer.out_proj.weight.mul_(config.residual_init)
 
-    def forward(self, x: Hidden, lengths: Lengths, mask: Mask, combiner: nn.Linear | None) -> Hidden:
+    def forward(self, x: Hidden, weight: TokenValues, mask: Mask, combiner: nn.Linear | None) -> Hidden:
         """Combine ``x`` + its two readings, (b, l, d) -> (b, l, d); 0 at pads.
 
-        With f and b the mixer's outputs left to right and right to left (REFERENCE: GeneMamba, arXiv 2504.16956):
+        With f and b the mixer's outputs left to right and right to left (GeneMamba, arXiv 2504.16956):
         ``mean`` ((x + f) + (x + b)) / 2, ``sum`` (x + f) + (x + b), ``concat`` W[x + f; x + b] + c, and ``gate``
         s (x + f) + (1 - s)(x + b) with s = sigmoid(W[x + f; x + b] + c).
         """
-        forwards, backwards = self.mixer.both_ways(x if self.norm is None else self.norm(x), lengths, mask)
+        # A norm per token cancels the expression weight; the mixer has to see it.
+        read = x if self.norm is None else self.norm(x) * weight[..., None]
+        forwards, backwards = self.mixer.both_ways(read, mask)
         out = self.mixer.out_proj
         # out_proj is linear: for the sum of the directions it runs once, on their sum.
         if combiner is None:
@@ -88,7 +92,7 @@ class BiMambaLayer(nn.Module):
         forwards, backwards = x + out(forwards), x + out(backwards)
         mixed = combiner(torch.cat([forwards, backwards], dim=-1))
         if self.combine == "gate":
-            return torch.lerp(backwards, forwards, torch.sigmoid(mixed))
+            return torch.lerp(backwards, forwards, torch.sigmoid(mixed).to(x.dtype))
         return mixed.masked_fill(~mask[..., None], 0)
 
 
@@ -134,34 +138,46 @@ class BiMambaEncoder(nn.Module):
             False, (b, l), at tokens that the layers read but the pool leaves out, and that token dropout spares:
             the masked ones, which are to be predicted.
         """
-        l = ids.shape[1]
         visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
-        order: Int[Tensor, "b k"] | None = None
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         if self.training and self.config.token_dropout:
-            order, lengths = self._draw_tokens(lengths, visible)
-            ids, visible = ids.gather(1, order), visible.gather(1, order)
-            values = None if values is None else values.gather(1, order)
+            positions, lengths = self._draw_tokens(lengths, visible)
+            ids, visible = ids.gather(1, positions), visible.gather(1, positions)
+            values = None if values is None else values.gather(1, positions)
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        x = self._embed(ids, values, mask)
-        for i, layer in enumerate(self.layers):
-            x = layer(x, lengths, mask, self.combiner if self.combiners is None else self.combiners[i])
-        hidden, cell = self._pool(x, mask & visible)
-        if order is not None:
-            hidden, mask = _put_back(hidden, mask, order, l)
-        return EncoderOutput(hidden, cell, mask)
+        weight = self._weigh(values, mask)
+        pooled = mask & visible
+        k = min(ids.shape[1], self.config.context_len or ids.shape[1])
+        start = self.embeddings(ids[:, :k]) * weight[:, :k, None]
+        x = self._read(start, weight[:, :k], mask[:, :k])
+        if self.config.norm == "token":
+            hidden = self.norm_f(x)
+            return EncoderOutput(hidden, _mean(hidden, pooled), mask, positions)
+        cell = self._bag(ids, weight, pooled)
+        if self.layers:
+            # What the layers add to their tokens is added to the bag of all tokens.
+            cell = cell + _mean(x - start, pooled[:, :k])
+        return EncoderOutput(x, self.norm_f(cell), mask[:, :k], positions[:, :k])
 
-    def _embed(self, ids: TokenIds, values: TokenValues | None, mask: Mask) -> Hidden:
+    def _weigh(self, values: TokenValues | None, mask: Mask) -> TokenValues:
+        """Weight of each token in the cell, (b, l); 0 at pads."""
         weight = mask.to(self.embeddings.weight.dtype)
-        if self.expression is not None and values is not None:
-            weight = weight * self.expression(values)
-        return self.embeddings(ids) * weight[..., None]
+        if values is None or self.config.expression == "none":
+            return weight
+        if self.expression is None:
+            # Without a value (a masked gene may have none) a token has the plain weight 1.
+            return weight * torch.where(values > 0, torch.log1p(values), weight)
+        return weight * self.expression(values)
 
-    def _pool(self, x: Hidden, pooled: Mask) -> tuple[Hidden, CellEmbedding]:
-        hidden = self.norm_f(x) if self.config.norm == "token" else x
-        # A cell without tokens divides 0 by 1.
-        share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
-        cell = torch.bmm(share[:, None], hidden)[:, 0]
-        return hidden, self.norm_f(cell) if self.config.norm == "cell" else cell
+    def _read(self, x: Hidden, weight: TokenValues, mask: Mask) -> Hidden:
+        for i, layer in enumerate(self.layers):
+            x = layer(x, weight, mask, self.combiner if self.combiners is None else self.combiners[i])
+        return x
+
+    def _bag(self, ids: TokenIds, weight: TokenValues, pooled: Mask) -> CellEmbedding:
+        """Weighted mean of the token table over all tokens, without a tensor of (b, l, d)."""
+        share = weight * pooled / pooled.sum(1, keepdim=True).clamp(min=1)
+        return F.embedding_bag(ids, self.embeddings.weight, mode="sum", per_sample_weights=share)
 
     def _draw_tokens(self, lengths: Lengths, visible: Mask) -> tuple[Int[Tensor, "b k"], Lengths]:
         """Draw which tokens stay: their positions, first in each row and in their old order, and how many.
@@ -176,11 +192,10 @@ class BiMambaEncoder(nn.Module):
         return order[:, : max(1, int(kept.max()))], kept
 
 
-def _put_back(hidden: Float[Tensor, "b k d"], mask: Mask, order: Int[Tensor, "b k"], l: int) -> tuple[Hidden, Mask]:
-    """Undo the drawing: hidden states at the positions their tokens had, 0 elsewhere."""
-    full = hidden.new_zeros(hidden.shape[0], l, hidden.shape[2])
-    full = full.scatter(1, order[..., None].expand_as(hidden), hidden)
-    return full, mask.new_zeros(hidden.shape[0], l).scatter(1, order, mask)
+def _mean(x: Hidden, pooled: Mask) -> CellEmbedding:
+    """Mean over the tokens that are pooled; 0 where there are none."""
+    share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
+    return torch.bmm(share[:, None], x)[:, 0]
 
 
 def _new_combiner(config: EncoderConfig) -> nn.Linear:

@@ -5,32 +5,40 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genemamba_sc._types import CellEmbedding, CellLogits
+from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 
 
 class CellTypeHead(nn.Module):
-    """Scores of cell types, linear in the cell embedding.
+    """Scores of cell types: marker genes, plus what the encoder adds.
+
+    ``logits = sum_i log1p(value_i) M[token_i] + m  +  W cell + b``. The marker scores ``M``, ``m`` are fitted by convex
+    solvers before the encoder is trained and then stay; ``W`` starts at zero.
 
     Parameters
     ----------
     d_model
         Width of the cell embedding.
     n_labels
-        Number of cell types.
-    dropout
-        Dropout on the embedding while training.
+        Number of cell types, c.
+    vocab_size
+        Number of tokens.
     """
 
-    def __init__(self, d_model: int, n_labels: int, dropout: float = 0.0) -> None:
+    def __init__(self, d_model: int, n_labels: int, vocab_size: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(d_model, n_labels)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        self.register_buffer("markers", torch.zeros(vocab_size, n_labels))
+        self.register_buffer("marker_bias", torch.zeros(n_labels))
 
-    def forward(self, cell: CellEmbedding) -> CellLogits:
-        """Logits, shape (b, c)."""
-        return self.linear(self.dropout(cell))
+    def score_markers(self, ids: TokenIds, values: TokenValues) -> CellLogits:
+        """Marker scores, (b, c), of all tokens of a cell; pads have the value 0 and add nothing."""
+        return F.embedding_bag(ids, self.markers, mode="sum", per_sample_weights=values.log1p()) + self.marker_bias
+
+    def forward(self, cell: CellEmbedding, marker_scores: CellLogits) -> CellLogits:
+        """Logits, (b, c)."""
+        return marker_scores + self.linear(cell)
 
 
 class GeneHead(nn.Module):
@@ -38,7 +46,7 @@ class GeneHead(nn.Module):
 
     A hidden gene is predicted from the hidden state at its position (its context in the sequence) and from
     the embedding of the cell, which pools the visible genes only:
-    ``logits = (W_h h + W_c c) E^T + bias``.
+    ``logits = scale · rms_norm(W_h h + W_c c) E^T + bias``.
 
     Parameters
     ----------
@@ -53,6 +61,7 @@ class GeneHead(nn.Module):
         self.from_hidden = nn.Linear(d_model, d_model, bias=False)
         self.from_cell = nn.Linear(d_model, d_model, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.scale = nn.Parameter(torch.ones(()))
 
     def forward(
         self,
@@ -62,4 +71,4 @@ class GeneHead(nn.Module):
     ) -> Float[Tensor, "m v"]:
         """Logits of ``m`` hidden positions over the vocabulary."""
         query = F.rms_norm(self.from_hidden(hidden) + self.from_cell(cell), (hidden.shape[-1],))
-        return F.linear(query, table, self.bias)
+        return F.linear(self.scale * query, table, self.bias)

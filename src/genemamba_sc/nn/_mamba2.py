@@ -3,29 +3,20 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genemamba_sc._types import Hidden, Lengths, Mask
-from genemamba_sc.ops import ssd_scan
+from genemamba_sc._types import Hidden, Mask, ScanStep
+from genemamba_sc.ops import conv_silu, gated_rms_norm, ssd_scan
 
-# Ranges of mamba_ssm.Mamba2 for a new mixer: decay A in -[1, 16], step sizes log-uniform in [0.001, 0.1].
-_A_RANGE = (1.0, 16.0)
-_DT_RANGE = (1e-3, 1e-1)
-_DT_FLOOR = 1e-4
-_EPS = 1e-5
+# Ranges of mamba_ssm.Mamba2 for a new mixer: decay -A uniform in [1, 16], step sizes log-uniform in [0.001, 0.1].
+_DECAY_RANGE = (1.0, 16.0)
+_STEP_RANGE = (1e-3, 1e-1)
+_STEP_FLOOR = 1e-4
 
-
-def reverse_valid(x: Float[Tensor, "b l *rest"], lengths: Lengths) -> Float[Tensor, "b l *rest"]:
-    """Reverse the first ``lengths[i]`` positions of row ``i`` and leave the pads where they are.
-
-    Its own inverse.
-    """
-    position = torch.arange(x.shape[1], device=x.device)
-    mirrored = lengths[:, None].long() - 1 - position
-    source: Int[Tensor, "b l"] = torch.where(mirrored >= 0, mirrored, position)
-    return torch.take_along_dim(x, source.view(*source.shape, *[1] * (x.ndim - 2)), dim=1)
+Inner = Float[Tensor, "b l d_inner"]
+Convolved = Float[Tensor, "b l d_xbc"]  # x, B and C side by side
 
 
 class GatedRMSNorm(nn.Module):
@@ -44,13 +35,9 @@ class GatedRMSNorm(nn.Module):
         self.n_groups = n_groups
         self.weight = nn.Parameter(torch.ones(d_inner))
 
-    def forward(self, y: Hidden, z: Hidden) -> Hidden:
-        """Gate ``y`` (b, l, d) by ``z``, then normalise."""
-        gated = y * F.silu(z)
-        if self.n_groups == 1:
-            return F.rms_norm(gated, (gated.shape[-1],), self.weight, _EPS)
-        grouped = gated.unflatten(-1, (self.n_groups, -1))
-        return F.rms_norm(grouped, (grouped.shape[-1],), None, _EPS).flatten(-2) * self.weight
+    def forward(self, y: Inner, z: Inner) -> Inner:
+        """Gate ``y`` by ``z``, then normalise; all (b, l, d_inner)."""
+        return gated_rms_norm(y, z, self.weight, groups=self.n_groups, eps=1e-5)
 
 
 class Mamba2Mixer(nn.Module):
@@ -71,9 +58,14 @@ class Mamba2Mixer(nn.Module):
     headdim
         Width of a head, p; divides the inner width.
     ngroups
-        Groups of heads that share B and C.
+        Groups of heads that share B and C; divides the number of heads.
     backend
         Implementation of the scan, see :func:`genemamba_sc.ops.choose_backend`.
+
+    Raises
+    ------
+    ValueError
+        If ``headdim`` does not divide the inner width.
     """
 
     def __init__(
@@ -95,12 +87,13 @@ class Mamba2Mixer(nn.Module):
                 f"Choose one of its divisors, for example headdim={math.gcd(self.d_inner, headdim)}."
             )
         self.headdim, self.n_heads = headdim, self.d_inner // headdim
-        self.ngroups, self.d_state, self.d_conv, self.backend = ngroups, d_state, d_conv, backend
+        self.ngroups, self.d_state, self.backend = ngroups, d_state, backend
         d_xbc = self.d_inner + 2 * ngroups * d_state
         self.in_proj = nn.Linear(d_model, self.d_inner + d_xbc + self.n_heads, bias=False)
+        # Holds the weights under their known names; the convolution itself is ops.conv_silu.
         self.conv1d = nn.Conv1d(d_xbc, d_xbc, d_conv, groups=d_xbc, padding=d_conv - 1)
         self.dt_bias = nn.Parameter(_initial_dt_bias(self.n_heads))
-        self.A_log = nn.Parameter(torch.empty(self.n_heads).uniform_(*_A_RANGE).log())
+        self.A_log = nn.Parameter(torch.empty(self.n_heads).uniform_(*_DECAY_RANGE).log())
         self.D = nn.Parameter(torch.ones(self.n_heads))
         self.norm = GatedRMSNorm(self.d_inner, ngroups)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
@@ -108,40 +101,35 @@ class Mamba2Mixer(nn.Module):
     def forward(self, x: Hidden, mask: Mask) -> Hidden:
         """Mix left to right: (b, l, d) -> (b, l, d). Pads (``mask`` False) change nothing and come out as 0."""
         z, xbc, dt = self._project(x, mask)
-        return self.out_proj(self.norm(self._scan(xbc, dt), z))
+        return self.out_proj(self.norm(self._read(xbc, dt, reverse=False), z))
 
-    def both_ways(self, x: Hidden, lengths: Lengths, mask: Mask) -> tuple[Hidden, Hidden]:
+    def both_ways(self, x: Hidden, mask: Mask) -> tuple[Inner, Inner]:
         """Mix left to right and right to left with the same weights, up to but without ``out_proj``.
 
-        Projections act on each token alone, so they commute with the reversal: ``in_proj`` runs once here, and a
-        caller who adds the directions needs ``out_proj`` once. Convolution and scan run as one batch of 2b.
+        Projections act on each token alone, so ``in_proj`` runs once for both directions, and a caller who adds them
+        needs ``out_proj`` once. The right-to-left reading starts with the last real token of each cell: pads are 0
+        with a step of 0, and leave both the convolution and the state as if they were not there.
 
         Returns
         -------
-        The gated and normed output of each direction, (b, l, d_inner), aligned with ``x``.
+        The gated and normed output of each direction, (b, l, d_inner), aligned with ``x``; 0 at pads.
         """
         z, xbc, dt = self._project(x, mask)
-        xbc, dt = (torch.cat([t, reverse_valid(t, lengths)]) for t in (xbc, dt))
-        forwards, backwards = self._scan(xbc, dt).chunk(2)
-        return self.norm(forwards, z), self.norm(reverse_valid(backwards, lengths), z)
+        return self.norm(self._read(xbc, dt, reverse=False), z), self.norm(self._read(xbc, dt, reverse=True), z)
 
-    def _project(self, x: Hidden, mask: Mask) -> tuple[Hidden, Hidden, Hidden]:
-        """Split the projection into gate, input of the convolution, and step sizes (0 at pads)."""
+    def _project(self, x: Hidden, mask: Mask) -> tuple[Inner, Convolved, ScanStep]:
+        """Gate, input of the convolution, and step sizes (0 at pads)."""
         # in_proj has no bias: a pad that enters as 0 leaves as 0, for the gate and for the convolution.
         projected = self.in_proj(x.masked_fill(~mask[..., None], 0))
-        sizes = [self.d_inner, projected.shape[-1] - self.d_inner - self.n_heads, self.n_heads]
+        sizes = [self.d_inner, self.conv1d.in_channels, self.n_heads]
         z, xbc, dt = projected.split(sizes, dim=-1)
-        steps = (
-            F.softplus(dt.float() + self.dt_bias.float())
-            if dt.dtype != torch.float64
-            else F.softplus(dt + self.dt_bias)
-        )
-        return z, xbc, steps * mask[..., None]
+        # Steps multiply over hundreds of tokens: never in half precision.
+        work = torch.promote_types(dt.dtype, torch.float32)
+        return z, xbc, F.softplus(dt.to(work) + self.dt_bias.to(work)) * mask[..., None]
 
-    def _scan(self, xbc: Hidden, dt: Hidden) -> Hidden:
-        """Convolve causally and scan: (b, l, d_inner + 2gn) -> (b, l, d_inner)."""
-        b, l, _ = xbc.shape
-        xbc = F.silu(self.conv1d(xbc.transpose(1, 2))[..., :l].transpose(1, 2))
+    def _read(self, xbc: Convolved, dt: ScanStep, *, reverse: bool) -> Inner:
+        """Convolve and scan in one direction."""
+        xbc = conv_silu(xbc, self.conv1d.weight[:, 0], self.conv1d.bias, reverse=reverse)
         width = self.ngroups * self.d_state
         x, B, C = xbc.split([self.d_inner, width, width], dim=-1)
         y = ssd_scan(
@@ -151,6 +139,7 @@ class Mamba2Mixer(nn.Module):
             B.unflatten(-1, (self.ngroups, self.d_state)),
             C.unflatten(-1, (self.ngroups, self.d_state)),
             self.D,
+            reverse=reverse,
             backend=self.backend,
         )
         return y.flatten(2)
@@ -158,6 +147,6 @@ class Mamba2Mixer(nn.Module):
 
 def _initial_dt_bias(n_heads: int) -> Float[Tensor, "h"]:
     """Inverse softplus of log-uniform step sizes."""
-    low, high = (math.log(bound) for bound in _DT_RANGE)
-    dt = torch.empty(n_heads).uniform_(low, high).exp().clamp(min=_DT_FLOOR)
+    low, high = (math.log(bound) for bound in _STEP_RANGE)
+    dt = torch.empty(n_heads).uniform_(low, high).exp().clamp(min=_STEP_FLOOR)
     return dt + torch.log(-torch.expm1(-dt))

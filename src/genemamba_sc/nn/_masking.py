@@ -23,7 +23,9 @@ class MaskedTokens:
     hidden: Mask
 
 
-def mask_tokens(ids: TokenIds, lengths: Lengths, rate: float, mask_id: int) -> MaskedTokens:
+def mask_tokens(
+    ids: TokenIds, lengths: Lengths, rate: float, mask_id: int, first: int | None = None
+) -> MaskedTokens:
     """Hide each gene with probability ``rate``.
 
     A hidden gene is always replaced by [MASK], never kept and never swapped for another one (BERT's
@@ -41,7 +43,10 @@ def mask_tokens(ids: TokenIds, lengths: Lengths, rate: float, mask_id: int) -> M
         Probability to hide a gene, in [0, 1).
     mask_id
         Token id of [MASK].
+    first
+        Hide genes among the first so many only; ``None`` for all.
     """
-    real = torch.arange(ids.shape[1], device=ids.device)[None, :] < lengths[:, None]
+    candidates = lengths if first is None else lengths.clamp(max=first)
+    real = torch.arange(ids.shape[1], device=ids.device)[None, :] < candidates[:, None]
     hidden = real & (torch.rand(ids.shape, device=ids.device) < rate)
     return MaskedTokens(ids=ids.masked_fill(hidden, mask_id), hidden=hidden)

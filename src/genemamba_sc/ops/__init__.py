@@ -15,10 +15,12 @@ import torch
 from genemamba_sc._types import ScanDecay, ScanInput, ScanProjection, ScanStep
 from genemamba_sc.ops import _mamba_ssm
 from genemamba_sc.ops._chunked import ssd_chunked
+from genemamba_sc.ops._conv import conv_silu
+from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
 from genemamba_sc.ops._reference import ssd_reference
 
-__all__ = ["Backend", "Choice", "available_backends", "choose_backend", "ssd_scan"]
+__all__ = ["Backend", "Choice", "available_backends", "choose_backend", "conv_silu", "gated_rms_norm", "ssd_scan"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +45,11 @@ def _reference(
     D: ScanDecay | None = None,
     *,
     chunk_size: int = MAX_CHUNK,
+    reverse: bool = False,
 ) -> ScanInput:
     """Give the reference the signature of the others; it has no chunks."""
     del chunk_size
-    return ssd_reference(x, dt, A, B, C, D)
+    return ssd_reference(x, dt, A, B, C, D, reverse=reverse)
 
 
 _BACKENDS: dict[str, Callable[..., torch.Tensor]] = {
@@ -115,6 +118,7 @@ def ssd_scan(
     D: ScanDecay | None = None,
     *,
     chunk_size: int = 32,
+    reverse: bool = False,
     backend: str = "auto",
 ) -> ScanInput:
     """Scan a batch of sequences with the selective state-space recurrence of Mamba-2.
@@ -136,6 +140,8 @@ def ssd_scan(
         Weight of the direct connection per head, (h,).
     chunk_size
         Tokens per matrix product, at most 64: longer running sums lose digits in the gradient of ``A``.
+    reverse
+        Read right to left: ``y_t`` then depends on the tokens from t on. Pads (``dt`` 0) may stand on either side.
     backend
         ``"auto"``, ``"reference"``, ``"chunked"`` or ``"mamba_ssm"``, see :func:`choose_backend`.
 
@@ -159,4 +165,4 @@ def ssd_scan(
             "Choose ngroups among the divisors of expand * d_model / headdim."
         )
     name = choose_backend(x.device, x.dtype, backend).name
-    return _BACKENDS[name](x, dt, A, B, C, D, chunk_size=chunk_size)
+    return _BACKENDS[name](x, dt, A, B, C, D, chunk_size=chunk_size, reverse=reverse)

@@ -27,9 +27,14 @@ def ssd_mamba_ssm(
     D: ScanDecay | None = None,
     *,
     chunk_size: int = 64,
+    reverse: bool = False,
 ) -> ScanInput:
     """Run ``mamba_chunk_scan_combined`` of mamba-ssm; shapes as in :func:`genemamba_sc.ops.ssd_scan`."""
-    return _kernel()(x.contiguous(), dt.contiguous(), A, B.contiguous(), C.contiguous(), chunk_size, D=D)
+    if reverse:
+        # Pads have dt = 0: in front of the cell they leave the state at 0, so the whole array may be flipped.
+        x, dt, B, C = (t.flip(1) for t in (x, dt, B, C))
+    y = _kernel()(x.contiguous(), dt.contiguous(), A, B.contiguous(), C.contiguous(), chunk_size, D=D)
+    return y.flip(1) if reverse else y
 
 
 @functools.cache

@@ -6,7 +6,14 @@ from genemamba_sc._types import ScanDecay, ScanInput, ScanProjection, ScanStep
 
 
 def ssd_reference(
-    x: ScanInput, dt: ScanStep, A: ScanDecay, B: ScanProjection, C: ScanProjection, D: ScanDecay | None = None
+    x: ScanInput,
+    dt: ScanStep,
+    A: ScanDecay,
+    B: ScanProjection,
+    C: ScanProjection,
+    D: ScanDecay | None = None,
+    *,
+    reverse: bool = False,
 ) -> ScanInput:
     """Run the state-space recurrence of Mamba-2 literally.
 
@@ -25,6 +32,8 @@ def ssd_reference(
         What enters and what is read from the state, (b, l, g, n); g divides h.
     D
         Weight of the direct connection per head, (h,).
+    reverse
+        Read right to left.
 
     Returns
     -------
@@ -37,11 +46,11 @@ def ssd_reference(
     read = C.to(work).repeat_interleave(per_group, dim=2)
     decay = torch.exp(steps * A.to(work))
     state = weight.new_zeros(x.shape[0], x.shape[2], x.shape[3], B.shape[3])
-    outputs = []
-    for t in range(x.shape[1]):
+    outputs = [state.sum(-1)] * x.shape[1]
+    for t in reversed(range(x.shape[1])) if reverse else range(x.shape[1]):
         entering = (steps[:, t, :, None] * weight[:, t])[..., None] * enters[:, t, :, None, :]
         state = decay[:, t, :, None, None] * state + entering
-        outputs.append((state * read[:, t, :, None, :]).sum(-1))
+        outputs[t] = (state * read[:, t, :, None, :]).sum(-1)
     y = torch.stack(outputs, dim=1)
     if D is not None:
         y = y + D.to(work)[:, None] * weight

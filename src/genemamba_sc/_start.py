@@ -1,0 +1,83 @@
+"""What is known before the first step: a gene table from the cells, and the marker scores from the labels."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Integer
+
+from genemamba_sc._markers import expression_matrix, fit_markers
+from genemamba_sc._module import GeneMambaModule, gene_log_frequency
+from genemamba_sc.data import TokenDataset, spectral_gene_table
+
+# Cells the gene table is initialised from; the factorisation changes little beyond.
+_TABLE_CELLS = 20_000
+_BLOCK = 4096
+
+
+def start_genes(
+    module: GeneMambaModule, dataset: TokenDataset, indices: Integer[np.ndarray, "n"], gene_init: str, seed: int = 0
+) -> None:
+    """Set the gene table and the gene frequencies from the training cells.
+
+    Parameters
+    ----------
+    module
+        Whose table is set.
+    dataset
+        All cells.
+    indices
+        The training cells; of more than 20,000 a fixed random subset is read.
+    gene_init
+        ``"spectral"``, or ``"random"``, which leaves the table as it is.
+    seed
+        Of the subset and of the solver.
+    """
+    rows = indices
+    if len(rows) > _TABLE_CELLS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, _TABLE_CELLS, replace=False))
+    tokens = dataset.tokens(rows)
+    config = module.encoder_config
+    table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
+    if gene_init == "spectral":
+        table = spectral_gene_table(tokens, config.vocab_size, config.d_model, seed=seed)
+    read = tokens.ids[:, : config.context_len]
+    counts = np.bincount(read.ravel(), minlength=config.vocab_size).astype(np.float32)
+    module.initialise_genes(torch.from_numpy(table), gene_log_frequency(torch.from_numpy(counts)))
+
+
+def start_markers(
+    module: GeneMambaModule,
+    dataset: TokenDataset,
+    train: Integer[np.ndarray, "n"],
+    validation: Integer[np.ndarray, "m"],
+    seed: int = 0,
+) -> Float32[np.ndarray, "n_obs c"]:
+    """Fit the marker scores of the cell-type head on the training cells.
+
+    Parameters
+    ----------
+    module
+        Whose head is set.
+    dataset
+        All cells, with their labels, and their batches where these are registered.
+    train, validation
+        The cells of each kind.
+    seed
+        Of the folds.
+
+    Returns
+    -------
+    Scores of every cell by a fit that did not see it: training cells by cross-fitting, validation cells by the fit
+    itself; 0 for other cells.
+    """
+    labels = dataset.columns["labels"]
+    batches = dataset.columns.get("batch")
+    fit = fit_markers(
+        dataset, train, labels[train], module.n_labels, None if batches is None else batches[train], seed
+    )
+    module.set_markers(torch.from_numpy(fit.weights), torch.from_numpy(fit.bias))
+    scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
+    scores[train] = fit.held_out
+    for start in range(0, len(validation), _BLOCK):
+        rows = validation[start : start + _BLOCK]
+        scores[rows] = expression_matrix(dataset.tokens(rows), dataset.vocab_size) @ fit.weights + fit.bias
+    return scores

@@ -1,0 +1,6 @@
+"""The benchmark's scripts import one another as the interpreter finds them beside the script that runs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "annotation"))

@@ -1,0 +1,62 @@
+"""Sorting the first keys, and compiling wherever the package lies."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genemamba_sc.data import _ranking
+from genemamba_sc.data._ranking import sort_first
+
+
+@pytest.mark.parametrize("k", [1, 2, 500, 3000])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(lambda rng, n: np.ones(n), id="all tied"),
+        pytest.param(lambda rng, n: np.where(np.arange(n) == 7, 1e6, 1.0), id="tied but for an outlier"),
+        pytest.param(lambda rng, n: rng.poisson(1.0, n), id="few values"),
+        pytest.param(lambda rng, n: rng.lognormal(0, 3, n), id="all different"),
+        pytest.param(lambda rng, n: 1 + rng.random(n) * 1e-6, id="nearly equal"),
+        pytest.param(lambda rng, n: 10.0 ** rng.integers(-30, 30, n), id="sixty orders of magnitude"),
+        pytest.param(lambda rng, n: np.arange(n), id="ascending"),
+        pytest.param(lambda rng, n: -np.arange(n), id="descending"),
+    ],
+)
+def test_the_first_keys_are_sorted_whatever_the_values(draw: Any, k: int) -> None:
+    rng = np.random.default_rng(0)
+    high = np.abs(draw(rng, 3000)).astype(np.float32).view(np.uint32).astype(np.uint64)
+    keys = (high << np.uint64(32)) | rng.permutation(3000).astype(np.uint64)
+    out = np.zeros(3000, dtype=np.uint64)
+
+    sort_first(keys, k, out)
+
+    np.testing.assert_array_equal(out[:k], np.sort(keys)[:k])
+
+
+def test_the_whole_range_of_keys_is_sorted() -> None:
+    keys = np.array([2**64 - 1, 0, 2**63, 1, 2**32], dtype=np.uint64)
+    out = np.zeros(5, dtype=np.uint64)
+
+    sort_first(keys, 5, out)
+
+    assert out.tolist() == [0, 1, 2**32, 2**63, 2**64 - 1]
+
+
+def test_where_nothing_can_be_written_code_is_compiled_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = _ranking.numba.njit
+    asked = []
+
+    def without_a_place(**options: Any) -> Any:
+        asked.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function 'double': no locator available")
+        return njit(**options)
+
+    def double(x: float) -> float:
+        return 2 * x
+
+    monkeypatch.setattr(_ranking.numba, "njit", without_a_place)
+
+    assert _ranking._compiled(double)(4.0) == 8.0
+    assert asked == [{"nogil": True, "cache": True}, {"nogil": True}]
