@@ -37,7 +37,10 @@ class CellSource:
         return self.reader.n_obs
 
     def tokens(self, indices: Integer[np.ndarray, "b"]) -> Tokens:
-        """Tokens of the cells ``indices``, in that order.
+        """Tokens of the cells ``indices``, in that order, with counts per 10,000 as their values.
+
+        The tokenizer's own values are divided by each gene's median, which is what ranks them. The encoder and the
+        marker scores read expression levels, so the median is multiplied back.
 
         Parameters
         ----------

@@ -90,9 +90,10 @@ class BiMambaLayer(nn.Module):
             both = out(forwards + backwards)
             return torch.add(x, both, alpha=0.5) if self.combine == "mean" else 2 * x + both
         forwards, backwards = x + out(forwards), x + out(backwards)
-        mixed = combiner(torch.cat([forwards, backwards], dim=-1))
+        # Under autocast a projection comes back in half precision; the residual stream stays as it is.
+        mixed = combiner(torch.cat([forwards, backwards], dim=-1)).to(x.dtype)
         if self.combine == "gate":
-            return torch.lerp(backwards, forwards, torch.sigmoid(mixed).to(x.dtype))
+            return torch.lerp(backwards, forwards, torch.sigmoid(mixed))
         return mixed.masked_fill(~mask[..., None], 0)
 
 
