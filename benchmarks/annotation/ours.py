@@ -15,10 +15,10 @@ from splits import BATCH, LABEL, column
 import genemamba_sc as gm
 
 
-def new_model(train: ad.AnnData, **arguments: object) -> gm.GeneMambaModel:
+def new_model(train: ad.AnnData, labels_key: str | None = LABEL, **arguments: object) -> gm.GeneMambaModel:
     """A model of the training cells; batches are registered where there are several."""
     several = len(np.unique(column(train, BATCH))) > 1
-    gm.GeneMambaModel.setup_anndata(train, batch_key=BATCH if several else None, labels_key=LABEL)
+    gm.GeneMambaModel.setup_anndata(train, batch_key=BATCH if several else None, labels_key=labels_key)
     return gm.GeneMambaModel(train, **arguments)
 
 
@@ -68,11 +68,16 @@ def bag(train: ad.AnnData, test: ad.AnnData, seed: int, options: Options) -> Out
     return _trained(train, test, seed, {**options.model, "n_layer": 0}, dict(options.train))
 
 
+def linear_head(train: ad.AnnData, test: ad.AnnData, seed: int, options: Options) -> Outcome:
+    """No step of training: the convex marker fit of the head alone. What training adds is genemamba minus this."""
+    return _trained(train, test, seed, {**options.model, "n_layer": 0}, {**options.train, "max_epochs": 0})
+
+
 def random_encoder(train: ad.AnnData, test: ad.AnnData, seed: int, options: Options) -> Outcome:
     """The encoder as drawn at random, never trained, and a logistic regression on its z-scored embeddings."""
     scvi.settings.seed = seed
     start = time.perf_counter()
-    model = new_model(train, **{**options.model, "gene_init": "random"})
+    model = new_model(train, labels_key=None, **{**options.model, "gene_init": "random"})
     model.train(max_epochs=0, enable_progress_bar=False)  # no step: the package asks for it before it embeds
     embedding, test_embedding = model.get_latent_representation(), model.get_latent_representation(test)
     scaler = StandardScaler().fit(embedding)

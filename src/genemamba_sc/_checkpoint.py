@@ -26,6 +26,8 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GENES_FILE = "genes.tsv"
 ADATA_FILE = "adata.h5ad"
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE, ADATA_FILE)
+_ENTRIES = ("weights_sha256", "vocabulary_fingerprint", "versions", "class", "init", "registry", "attributes")
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,12 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
         If it cannot be written (rights, disk full); what stood there stays.
     """
     target = Path(folder)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
-    if target.exists() and not _may_replace(target):
-        raise FileExistsError(
-            f"{target} exists and holds no {FORMAT} model, so it is not replaced. Choose another folder."
-        )
+    check_target(target, overwrite=overwrite)
     with replacing_folder(target) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in saved.tensors.items()},
-                  temporary / WEIGHTS_FILE)
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in saved.tensors.items()},
+            temporary / WEIGHTS_FILE,
+        )
         saved.vocabulary.to_tsv(temporary / GENES_FILE)
         config = {
             "format": FORMAT,
@@ -89,6 +88,48 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
         (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
         if adata is not None:
             adata.write_h5ad(temporary / ADATA_FILE)
+
+
+def check_target(folder: str | Path, *, overwrite: bool) -> None:
+    """Refuse a place that a model must not be written to.
+
+    Parameters
+    ----------
+    folder
+        Where a model is to be written.
+    overwrite
+        Whether an existing model may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If something stands there and ``overwrite`` is off, or it is anything but a model.
+    """
+    target = Path(folder)
+    if not target.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
+    if not target.is_dir():
+        raise FileExistsError(f"{target} is a file, so it is not replaced by a model folder. Choose another name.")
+    foreign = sorted(path.name for path in target.iterdir() if path.name not in _FILES)
+    if foreign:
+        raise FileExistsError(
+            f"{target} exists and holds what is no part of a {FORMAT} model ({', '.join(foreign[:3])}), "
+            "so it is not replaced. Choose another folder."
+        )
+    if any(target.iterdir()):
+        _check_own(target)
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse to replace a folder whose ``config.json`` is not ours: other libraries use the same names."""
+    try:
+        _read_config(folder / CONFIG_FILE)
+    except (OSError, ValueError) as error:
+        raise FileExistsError(
+            f"{folder} exists and is no {FORMAT} model, so it is not replaced ({error}) Choose another folder."
+        ) from error
 
 
 def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
@@ -128,7 +169,8 @@ def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
             f"{vocabulary.fingerprint[:12]}, the model's {config['vocabulary_fingerprint'][:12]}. "
             "Keep the files of a model folder together."
         )
-    return SavedModel(meta={key: _decode(value) for key, value in config.items()}, tensors=tensors, vocabulary=vocabulary)
+    meta = {key: _decode(value) for key, value in config.items()}
+    return SavedModel(meta=meta, tensors=tensors, vocabulary=vocabulary)
 
 
 def _check_complete(folder: Path) -> None:
@@ -137,8 +179,8 @@ def _check_complete(folder: Path) -> None:
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)}: a model folder holds {CONFIG_FILE}, {WEIGHTS_FILE} and {GENES_FILE}. "
-            "Give the folder that save() wrote."
+            f"{folder} lacks {', '.join(missing)}: a model folder holds {CONFIG_FILE}, {WEIGHTS_FILE} and "
+            f"{GENES_FILE}. Give the folder that save() wrote."
         )
 
 
@@ -146,19 +188,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}): it is truncated or damaged. Copy it again.") from error
+        raise ValueError(f"{path} is no readable JSON ({error}): it is truncated or damaged. Copy it again.") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a {FORMAT} model. Give the folder that save() wrote.")
-    if config.get("format_version", 0) > FORMAT_VERSION:
+    version = config.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {config['format_version']}; this package reads up to {FORMAT_VERSION}. "
-            "Upgrade genemamba-sc."
+            f"{path} has format version {version}; this package reads up to {FORMAT_VERSION}. Upgrade genemamba-sc."
         )
+    missing = [name for name in _ENTRIES if name not in config]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: it was edited or damaged. Copy the model folder again.")
     return config
-
-
-def _may_replace(folder: Path) -> bool:
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / CONFIG_FILE).is_file())
 
 
 def _sha256(path: Path) -> str:

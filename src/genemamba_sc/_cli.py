@@ -6,6 +6,8 @@ or not at all.
 """
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,21 +28,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     The exit code.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if problem := _misused(arguments):
+        parser.error(problem)
     # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
     from genemamba_sc import _cli_commands
 
     try:
-        getattr(_cli_commands, arguments.command)(arguments)
+        # Progress bars of scvi-tools and its remarks go to stdout: only the result belongs there.
+        with contextlib.redirect_stdout(sys.stderr):
+            result = getattr(_cli_commands, arguments.command)(arguments)
     except KeyboardInterrupt:
-        print("genemamba: interrupted; no output file was written or changed.", file=sys.stderr)
+        print(f"genemamba {arguments.command}: interrupted; nothing is half-written.", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         if arguments.traceback:
             raise
         print(f"genemamba {arguments.command}: {error}", file=sys.stderr)
         return _EXIT_ERROR
+    print(result)
     return 0
+
+
+def _misused(arguments: argparse.Namespace) -> str:
+    """Say what is wrong with options that need or exclude each other; "" where nothing is."""
+    given = {name for name, value in vars(arguments).items() if value is not None}
+    if arguments.command == "annotate":
+        if ("model" in given) == ("reference" in given):
+            return "exactly one of --reference (with --labels-key) and --model is needed"
+        if "reference" in given and "labels_key" not in given:
+            return "--reference needs --labels-key: the column of its obs with the cell types"
+    trains = ("labels_key", "unlabeled_category", "batch_key", "save_model", "max_epochs")
+    useless = [f"--{name.replace('_', '-')}" for name in trains if name in given]
+    if arguments.command in ("demo", "embed", "annotate") and "model" in given and useless:
+        return f"--model is not trained again, so {', '.join(useless)} would have no effect: leave out one or the other"
+    if getattr(arguments, "embedding_only", False) and _same_file(arguments.input, arguments.output):
+        return "--embedding-only leaves out the matrix, so OUT must not be IN: name another file to write"
+    return ""
+
+
+def _same_file(first: str, second: str) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,8 +132,8 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--max-epochs", type=_natural, help="passes over the training cells (default: by their number)")
-    command.add_argument("--seed", type=int, default=0, help="seed of the training (default: %(default)s)")
+    command.add_argument("--max-epochs", type=_natural, help="passes over the cells (default: by their number)")
+    command.add_argument("--seed", type=_natural, default=0, help="seed of the training (default: %(default)s)")
     command.add_argument("--accelerator", default="auto", help="cpu, gpu, mps or auto (default: %(default)s)")
 
 
@@ -116,4 +145,3 @@ def _natural(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"a whole number of at least 0 is needed, got {text!r}")
     return value
-

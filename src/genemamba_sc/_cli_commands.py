@@ -10,9 +10,11 @@ import anndata
 import scvi
 import torch
 from anndata import AnnData
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from scvi.model._utils import parse_device_args
 
 import genemamba_sc
-from genemamba_sc._checkpoint import read_model
+from genemamba_sc._checkpoint import check_target, read_model
 from genemamba_sc._constants import CONFIDENCE_KEY, OBSM_KEY, PREDICTION_KEY
 from genemamba_sc._demo import run_demo
 from genemamba_sc._files import check_writable, replacing_file
@@ -20,12 +22,25 @@ from genemamba_sc._model import GeneMambaModel
 from genemamba_sc.data import GeneAliases
 from genemamba_sc.ops import choose_backend
 
-_PACKAGES = ("scvi-tools", "scanpy", "anndata", "torch", "lightning", "numba", "numpy", "scipy", "pandas",
-             "mamba-ssm", "scib-metrics", "huggingface-hub")
+_PACKAGES = (
+    "scvi-tools",
+    "scanpy",
+    "anndata",
+    "torch",
+    "lightning",
+    "numba",
+    "numpy",
+    "scipy",
+    "pandas",
+    "mamba-ssm",
+    "scib-metrics",
+    "huggingface-hub",
+)
 
 
-def demo(arguments: argparse.Namespace) -> None:
+def demo(arguments: argparse.Namespace) -> str:
     """Train on scanpy's 700 cells and show what comes out."""
+    _check_accelerator(arguments.accelerator)
     scvi.settings.seed = arguments.seed
     report = run_demo(
         Path(arguments.out),
@@ -34,28 +49,24 @@ def demo(arguments: argparse.Namespace) -> None:
         accelerator=arguments.accelerator,
         seed=arguments.seed,
     )
-    print(report)
+    return str(report)
 
 
-def embed(arguments: argparse.Namespace) -> None:
+def embed(arguments: argparse.Namespace) -> str:
     """Write the embedding of every cell of an h5ad."""
-    check_writable(arguments.output)
+    _check_early(arguments)
     adata = _read(arguments.input, backed=arguments.embedding_only)
     model = _model_for(arguments, adata)
     latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
     if arguments.embedding_only:
         adata = AnnData(obs=adata.obs.copy(), obsm={OBSM_KEY: latent})
     _write(adata, arguments.output)
-    print(f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions")
+    return f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions"
 
 
-def annotate(arguments: argparse.Namespace) -> None:
+def annotate(arguments: argparse.Namespace) -> str:
     """Write predicted cell types, their confidence and the embedding of every cell of a query."""
-    check_writable(arguments.output)
-    if (arguments.model is None) == (arguments.reference is None):
-        raise ValueError("Exactly one of --reference (with --labels-key) and --model is needed.")
-    if arguments.reference is not None and arguments.labels_key is None:
-        raise ValueError("--reference needs --labels-key: the column of its obs with the cell types.")
+    _check_early(arguments)
     query = _read(arguments.query)
     model = _model_for(arguments, None if arguments.reference is None else _read(arguments.reference))
     soft = model.predict_celltype(query, soft=True)
@@ -63,43 +74,51 @@ def annotate(arguments: argparse.Namespace) -> None:
     query.obs[CONFIDENCE_KEY] = soft.to_numpy().max(axis=1)
     model.get_latent_representation(query, key_added=OBSM_KEY)
     _write(query, arguments.output)
-    for name, count in query.obs[PREDICTION_KEY].value_counts().items():
-        print(f"{name}\t{count}")
+    counts = query.obs[PREDICTION_KEY].value_counts()
+    return "\n".join(f"{name}\t{count}" for name, count in counts.items())
 
 
-def info(arguments: argparse.Namespace) -> None:
-    """Print versions, device, backend and its reason, and what a saved model is."""
+def info(arguments: argparse.Namespace) -> str:
+    """Give versions, device, backend and its reason, and what a saved model is."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     choice = choose_backend(device, torch.float32)
-    print(f"genemamba-sc\t{genemamba_sc.__version__}")
-    print(f"python\t{platform.python_version()} on {platform.system()} {platform.machine()}")
-    for name in _PACKAGES:
-        print(f"{name}\t{_version(name)}")
-    print(f"device\t{device}, {torch.get_num_threads()} threads")
-    print(f"scan backend\t{choice.name}: {choice.reason}")
-    if arguments.model is not None:
-        _describe(arguments.model)
+    lines = [
+        f"genemamba-sc\t{genemamba_sc.__version__}",
+        f"python\t{platform.python_version()} on {platform.system()} {platform.machine()}",
+        *(f"{name}\t{_version(name)}" for name in _PACKAGES),
+        f"device\t{device}, {torch.get_num_threads()} threads",
+        f"scan backend\t{choice.name}: {choice.reason}",
+    ]
+    return "\n".join(lines + ([] if arguments.model is None else _describe(arguments.model)))
 
 
-def _describe(folder: str) -> None:
+def _describe(folder: str) -> list[str]:
     saved = read_model(folder)
     config = saved.meta["init"]["encoder_config"]
     arguments = saved.meta["registry"]["setup_args"]
     fields = saved.meta["registry"]["field_registries"]
-    print(f"model\t{folder}")
-    print(f"saved by\t{', '.join(f'{name} {number}' for name, number in saved.meta['versions'].items())}")
-    print(f"parameters\t{sum(tensor.numel() for tensor in saved.tensors.values()):,}")
-    print(f"genes\t{saved.vocabulary.n_genes} ({saved.vocabulary.species}), {saved.vocabulary.fingerprint[:12]}")
-    print(f"encoder\t{', '.join(f'{name}={value}' for name, value in config.items())}")
-    print(f"trained on\t{fields['X']['state_registry']['n_obs']} cells, {arguments}")
+    lines = [
+        f"model\t{folder}",
+        f"saved by\t{', '.join(f'{name} {number}' for name, number in saved.meta['versions'].items())}",
+        f"parameters\t{sum(tensor.numel() for tensor in saved.tensors.values()):,}",
+        f"genes\t{saved.vocabulary.n_genes} ({saved.vocabulary.species}), {saved.vocabulary.fingerprint[:12]}",
+        f"encoder\t{', '.join(f'{name}={value}' for name, value in config.items())}",
+        f"trained on\t{fields['X']['state_registry']['n_obs']} cells, {arguments}",
+    ]
     if "labels" in fields:
-        print(f"cell types\t{', '.join(map(str, fields['labels']['state_registry']['categorical_mapping']))}")
+        state = fields["labels"]["state_registry"]
+        types = [str(name) for name in state["categorical_mapping"] if name != state.get("unlabeled_category")]
+        lines.append(f"cell types\t{', '.join(types)}")
+    return lines
 
 
 def _model_for(arguments: argparse.Namespace, adata: AnnData | None) -> GeneMambaModel:
-    """The saved model that is named, or one trained on ``adata``."""
+    """Load the saved model that is named, or train one on ``adata``."""
     if arguments.model is not None:
         model = GeneMambaModel.load(arguments.model, adata=False, accelerator=arguments.accelerator)
+        for name in ("layer", "gene_id_key"):  # where this query holds what the model reads
+            if getattr(arguments, name) is not None:
+                model.registry_["setup_args"][name] = getattr(arguments, name)
     else:
         model = _train(arguments, adata)
     if arguments.gene_table is not None:
@@ -125,12 +144,29 @@ def _train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
     return model
 
 
+def _check_early(arguments: argparse.Namespace) -> None:
+    """Refuse before hours of work what would fail after them."""
+    check_writable(arguments.output)
+    if arguments.save_model is not None:
+        check_target(arguments.save_model, overwrite=True)
+    _check_accelerator(arguments.accelerator)
+
+
+def _check_accelerator(name: str) -> None:
+    try:
+        parse_device_args(accelerator=name, devices="auto")
+    except (MisconfigurationException, ValueError) as error:
+        raise ValueError(
+            f"--accelerator {name} cannot be used here ({error}) Use --accelerator cpu or auto."
+        ) from error
+
+
 def _read(path: str, backed: bool = False) -> AnnData:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file. Give the path of an h5ad file.")
     try:
         return anndata.read_h5ad(path, backed="r" if backed else None)
-    except Exception as error:  # noqa: BLE001 - h5py and anndata raise many kinds for a file that is no h5ad
+    except Exception as error:  # h5py and anndata raise many kinds for a file that is no h5ad
         raise ValueError(f"{path} cannot be read as h5ad ({error}). Write it with adata.write_h5ad.") from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error.
+    """Give a temporary path beside ``path`` that takes its place when the block ends without an error.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
     OSError
         If the folder does not exist, cannot be written to, or the disk is full; whatever stood at ``path`` stays.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
     _check_folder(target.parent)
     # The suffix stays: writers choose compression by it.
     handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(target.suffixes[-2:]), dir=target.parent)
@@ -38,7 +38,7 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that takes its place when the block ends without an error.
+    """Give a temporary folder beside ``path`` that takes its place when the block ends without an error.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     OSError
         If the parent cannot be written to or the disk is full; whatever stood at ``path`` stays.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_folder(target.parent)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))

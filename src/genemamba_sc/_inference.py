@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from jaxtyping import Float32, Integer
+from scvi import settings
 from scvi.utils import track
 from torch import Tensor
 
+from genemamba_sc._arguments import whole_number
 from genemamba_sc._module import GeneMambaModule
 from genemamba_sc.data import CellSource, length_batches, take_tokens, to_batch
 
@@ -23,7 +25,6 @@ def embed(
     indices: Integer[np.ndarray, "n"],
     *,
     batch_size: int | None = None,
-    show_progress: bool = False,
 ) -> Float32[np.ndarray, "n d"]:
     """Cell embeddings of the cells ``indices``, in that order.
 
@@ -38,10 +39,12 @@ def embed(
     batch_size
         Cells per pass; ``None`` packs cells of similar length into a budget of tokens. The result does not
         depend on it.
-    show_progress
-        Whether a progress bar is drawn.
+
+    Notes
+    -----
+    More than 4,096 cells draw a progress bar, unless ``scvi.settings.progress_bar_style`` is ``None``.
     """
-    return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size, show_progress)
+    return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size)
 
 
 def cell_type_probabilities(
@@ -50,10 +53,9 @@ def cell_type_probabilities(
     indices: Integer[np.ndarray, "n"],
     *,
     batch_size: int | None = None,
-    show_progress: bool = False,
 ) -> Float32[np.ndarray, "n c"]:
     """Probabilities of the cell types, rows summing to one; parameters as in :func:`embed`."""
-    return _run(module, source, indices, _probabilities, module.n_labels, batch_size, show_progress)
+    return _run(module, source, indices, _probabilities, module.n_labels, batch_size)
 
 
 def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
@@ -73,13 +75,14 @@ def _run(
     function: Callable[[GeneMambaModule, dict[str, Tensor]], Tensor],
     width: int,
     batch_size: int | None,
-    show_progress: bool,
 ) -> np.ndarray:
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, 1)
     was_training = module.training
     module.eval()
     result = np.empty((len(indices), width), dtype=np.float32)
     try:
-        for start in _starts(len(indices), show_progress):
+        for start in _starts(len(indices)):
             tokens = source.tokens(indices[start : start + _BLOCK_CELLS])
             for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size):
                 batch = {name: value.to(module.device) for name, value in to_batch(take_tokens(tokens, rows)).items()}
@@ -89,6 +92,7 @@ def _run(
     return result
 
 
-def _starts(n: int, show_progress: bool) -> Iterator[int]:
+def _starts(n: int) -> Iterator[int]:
     blocks = range(0, n, _BLOCK_CELLS)
+    show_progress = len(blocks) > 1 and settings.progress_bar_style is not None
     return iter(track(blocks, description="Embedding", style="tqdm", disable=not show_progress))

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from genemamba_sc.data import TokenDataset, Tokens
+from genemamba_sc.data import GeneVocabulary, TokenDataset, Tokens
 
 # Penalties chosen on validation cells, see docs/decisions.md.
 _C_DENSE, _C_SPARSE = 0.3, 0.5
@@ -36,7 +36,7 @@ class MarkerFit:
     Parameters
     ----------
     weights
-        Score that a token adds per ``log1p`` of its value, shape (v, c).
+        Score that a token adds per ``log1p`` of its counts per 10,000, shape (v, c).
     bias
         Shape (c,).
     held_out
@@ -77,12 +77,11 @@ def fit_markers(
     seed
         Of the folds, and of the cells that are fitted where there are more than 50,000.
     """
-    vocab_size = dataset.vocab_size
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
     fitted = labelled
     if len(labelled) > _MAX_CELLS:
         fitted = np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
-    features = expression_matrix(dataset.tokens(indices[fitted]), vocab_size)
+    features = expression_matrix(dataset.tokens(indices[fitted]), dataset.vocabulary)
     weights, bias = _fit(features, labels[fitted], n_labels, seed)
     held_out = np.zeros((len(indices), n_labels), dtype=np.float32)
     held_out[fitted] = _held_out(features, labels[fitted], n_labels, None if batches is None else batches[fitted], seed)
@@ -90,7 +89,7 @@ def fit_markers(
     rest = np.setdiff1d(labelled, fitted)
     for start in range(0, len(rest), _BLOCK):
         rows = rest[start : start + _BLOCK]
-        held_out[rows] = expression_matrix(dataset.tokens(indices[rows]), vocab_size) @ weights + bias
+        held_out[rows] = expression_matrix(dataset.tokens(indices[rows]), dataset.vocabulary) @ weights + bias
     return MarkerFit(weights=weights, bias=bias, held_out=held_out)
 
 
@@ -104,15 +103,16 @@ def _held_out(
     return scores
 
 
-def expression_matrix(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
-    """``log1p`` of the values of the tokens as a sparse matrix, shape (n, v)."""
+def expression_matrix(tokens: Tokens, vocabulary: GeneVocabulary) -> sparse.csr_array:
+    """``log1p`` of the counts per 10,000 of the tokens as a sparse matrix, shape (n, v)."""
     real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
     starts = np.concatenate([[0], np.cumsum(tokens.lengths, dtype=np.int64)])
     # liblinear reads 32-bit indices; the cells that are fitted together never have more.
     starts = starts.astype(np.int32) if starts[-1] < 2**31 else starts
-    return sparse.csr_array(
-        (np.log1p(tokens.values[real]), tokens.ids[real], starts), shape=(len(tokens.lengths), vocab_size)
-    )
+    ids = tokens.ids[real]
+    # The division by the median, which ranks the tokens, is undone.
+    levels = np.log1p(tokens.values[real] * vocabulary.token_medians[ids].astype(np.float32))
+    return sparse.csr_array((levels, ids, starts), shape=(len(tokens.lengths), vocabulary.size))
 
 
 def _folds(

@@ -1,6 +1,6 @@
 """The model users hold."""
 
-from collections.abc import Sequence
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,18 +9,19 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from jaxtyping import Float32
-from scvi import REGISTRY_KEYS, settings
+from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
+from genemamba_sc._arguments import CellIndices, row_numbers, whole_number
 from genemamba_sc._constants import OBSM_KEY, VOCABULARY_KEY
 from genemamba_sc._inference import cell_type_probabilities, embed
 from genemamba_sc._module import GeneMambaModule
 from genemamba_sc._persistence import load_model, save_model
-from genemamba_sc._setup import build_fields, query_source, registered_codes
+from genemamba_sc._setup import build_fields, check_encoder_config, check_registered, query_source, training_codes
 from genemamba_sc._start import start_genes, start_markers
-from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs
+from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, interruptible
 from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
 from genemamba_sc.nn import EncoderConfig
 
@@ -76,6 +77,7 @@ class GeneMambaModel(BaseModelClass):
         gene_init: Literal["spectral", "random"] = "spectral",
         encoder_config: EncoderConfig | None = None,
     ) -> None:
+        check_registered(adata, registry)
         super().__init__(adata, registry)
         if gene_init not in ("spectral", "random"):
             raise ValueError(f"gene_init must be 'spectral' or 'random'. Got {gene_init!r}.")
@@ -86,15 +88,12 @@ class GeneMambaModel(BaseModelClass):
                 vocab_size=self._vocabulary.size,
                 d_model=d_model,
                 n_layer=n_layer,
+                headdim=math.gcd(d_model, 64) if isinstance(d_model, int) else 64,
                 context_len=context_len,
                 token_dropout=token_dropout,
             )
-        elif encoder_config.vocab_size != self._vocabulary.size:
-            raise ValueError(
-                f"encoder_config.vocab_size is {encoder_config.vocab_size}, but the registered genes make a vocabulary "
-                f"of {self._vocabulary.size}. Use vocab_size={self._vocabulary.size}."
-            )
-        self.max_len_ = int(max_len)
+        check_encoder_config(encoder_config, self._vocabulary.size)
+        self.max_len_ = whole_number("max_len", max_len, 1)
         self.gene_init_ = gene_init
         self.gene_aliases: GeneAliases | None = None
         self.module = GeneMambaModule(encoder_config, n_labels=len(self.cell_types))
@@ -212,11 +211,13 @@ class GeneMambaModel(BaseModelClass):
         ValueError
             If the model has no AnnData, or an argument is out of range.
         """
-        config = PlanConfig(**({"table_lr": 0.0} if self.gene_init_ == "spectral" else {}) | (plan_kwargs or {}))
-        dataset = self._training_cells()
-        splitter = TokenDataSplitter(
-            dataset, train_size, validation_size, shuffle_set_split, batch_size=batch_size, **(datasplitter_kwargs or {})
-        )
+        config = PlanConfig.of(plan_kwargs, table_lr=0.0 if self.gene_init_ == "spectral" else None)
+        if max_epochs is not None:
+            max_epochs = whole_number("max_epochs", max_epochs, 0)
+        codes = training_codes(self)
+        dataset = TokenDataset(self._source(self.adata), codes)
+        split = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
+        splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
         if not self.is_trained_:
             start_genes(self.module, dataset, splitter.train_idx, self.gene_init_)
         if "labels" in dataset.columns and config.classification_weight > 0:
@@ -240,27 +241,15 @@ class GeneMambaModel(BaseModelClass):
                 **trainer_kwargs,
             },
         )
-        runner()
-
-    def _training_cells(self) -> TokenDataset:
-        if self.adata is None:
-            raise ValueError(
-                "This model holds no AnnData to train on. Load it with GeneMambaModel.load(folder, adata=adata)."
-            )
-        codes = registered_codes(self.adata_manager)
-        if self.cell_types and "labels" not in codes:
-            raise ValueError(
-                "This model knows cell types, but the AnnData attached to it has no labels registered. "
-                f"Give it adata.obs[{self.registry_['setup_args']['labels_key']!r}] and load the model with it again."
-            )
-        return TokenDataset(self._source(self.adata), codes)
+        with interruptible():
+            runner()
 
     # -------------------------------------------------------------- inference
 
     def get_latent_representation(
         self,
         adata: AnnData | None = None,
-        indices: Sequence[int] | None = None,
+        indices: CellIndices | None = None,
         batch_size: int | None = None,
         key_added: str | None = OBSM_KEY,
     ) -> Float32[np.ndarray, "n d"]:
@@ -289,8 +278,8 @@ class GeneMambaModel(BaseModelClass):
             If no gene of ``adata`` is known, or its values cannot be ranked.
         """
         adata = self._query(adata)
-        source, rows = self._source(adata), _rows(adata, indices)
-        latent = embed(self.module, source, rows, batch_size=batch_size, show_progress=_progress(rows))
+        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
+        latent = embed(self.module, source, rows, batch_size=batch_size)
         if indices is None and key_added is not None:
             adata.obsm[key_added] = latent
         return latent
@@ -298,7 +287,7 @@ class GeneMambaModel(BaseModelClass):
     def predict_celltype(
         self,
         adata: AnnData | None = None,
-        indices: Sequence[int] | None = None,
+        indices: CellIndices | None = None,
         soft: bool = False,
         batch_size: int | None = None,
     ) -> np.ndarray | pd.DataFrame:
@@ -329,11 +318,9 @@ class GeneMambaModel(BaseModelClass):
                 "Pass labels_key= to setup_anndata and train again."
             )
         adata = self._query(adata)
-        source, rows = self._source(adata), _rows(adata, indices)
+        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
         types = np.asarray(self.cell_types, dtype=object)
-        probabilities = cell_type_probabilities(
-            self.module, source, rows, batch_size=batch_size, show_progress=_progress(rows)
-        )
+        probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)
         if soft:
             return pd.DataFrame(probabilities, index=adata.obs_names[rows], columns=types)
         return types[probabilities.argmax(axis=1)] if len(rows) else np.empty(0, dtype=object)
@@ -342,7 +329,7 @@ class GeneMambaModel(BaseModelClass):
 
     @torch.inference_mode()
     def get_gene_embeddings(self) -> pd.DataFrame:
-        """The gene table: one row per gene of the vocabulary, named by its id, ``d_model`` columns, float32."""
+        """Return the gene table: one row per gene of the vocabulary, named by its id, ``d_model`` columns, float32."""
         weight = self.module.encoder.embeddings.weight
         rows = weight[self._vocabulary.unk_id + 2 : self._vocabulary.cls_id].cpu().numpy()
         return pd.DataFrame(rows, index=pd.Index(self._vocabulary.gene_ids, name="gene_id"))
@@ -411,16 +398,3 @@ class GeneMambaModel(BaseModelClass):
             If a file is damaged or belongs to another model.
         """
         return load_model(cls, dir_path, adata, accelerator, device)
-
-
-def _rows(adata: AnnData, indices: Sequence[int] | None) -> np.ndarray:
-    if indices is None:
-        return np.arange(adata.n_obs)
-    rows = np.asarray(indices)
-    if rows.dtype == bool:
-        rows = np.flatnonzero(rows)
-    return rows.astype(np.int64)
-
-
-def _progress(rows: np.ndarray) -> bool:
-    return len(rows) > 4096 and settings.progress_bar_style is not None

@@ -74,16 +74,21 @@ class GeneMambaModule(BaseModuleClass):
         self.gene_head.bias.copy_(log_frequency)
 
     @torch.no_grad()
-    def set_markers(self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"]) -> None:
+    def set_markers(
+        self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"], medians: Float[Tensor, "v"]
+    ) -> None:
         """Set the linear part of the cell-type head.
 
         Parameters
         ----------
         weights
-            Score a token adds per ``log1p`` of its value, shape (v, c).
+            Score a token adds per ``log1p`` of its counts per 10,000, shape (v, c).
         bias
             Shape (c,).
+        medians
+            Median of each token's counts per 10,000, by which its values were divided, shape (v,).
         """
+        self.cell_type_head.medians.copy_(medians)
         self.cell_type_head.markers.copy_(weights)
         self.cell_type_head.marker_bias.copy_(bias)
 

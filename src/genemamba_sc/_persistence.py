@@ -58,6 +58,11 @@ def load_model(
     device: int | str,
 ) -> Model:
     """Build a model from ``folder``; see :meth:`genemamba_sc.GeneMambaModel.load`."""
+    if not (adata is None or adata is False or isinstance(adata, AnnData)):
+        raise TypeError(
+            f"adata must be an AnnData, None or False. Got {type(adata).__name__}. "
+            "Read an h5ad file with anndata.read_h5ad, or pass False to load the model alone."
+        )
     _, _, target = parse_device_args(
         accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
     )

@@ -7,6 +7,7 @@ from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
+from scvi.model.base import BaseModelClass
 
 from genemamba_sc.data import (
     CellSource,
@@ -21,6 +22,7 @@ from genemamba_sc.data import (
     warn_if_few_counts,
     where_is,
 )
+from genemamba_sc.nn import EncoderConfig
 
 
 def build_fields(
@@ -32,7 +34,7 @@ def build_fields(
     gene_id_key: str | None,
     vocabulary: GeneVocabulary | None,
 ) -> list[BaseAnnDataField]:
-    """The fields of ``setup_anndata``; parameters as there.
+    """Build the fields of ``setup_anndata``; parameters as there.
 
     Raises
     ------
@@ -40,7 +42,14 @@ def build_fields(
         If a column does not exist, labels are missing, or there is only one cell type.
     """
     if not isinstance(adata, AnnData):
-        raise TypeError(f"setup_anndata needs an AnnData. Got {type(adata).__name__}.")
+        raise TypeError(
+            f"setup_anndata needs an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
+        )
+    if vocabulary is not None and not isinstance(vocabulary, GeneVocabulary):
+        raise TypeError(
+            f"vocabulary must be a GeneVocabulary. Got {type(vocabulary).__name__}. "
+            "Read one with GeneVocabulary.from_tsv, or leave vocabulary=None to build it from adata."
+        )
     fields: list[BaseAnnDataField] = [GenesField(layer, gene_id_key, vocabulary)]
     if batch_key is not None:
         check_obs_column(adata, batch_key, "batch_key")
@@ -56,8 +65,36 @@ def build_fields(
     return fields
 
 
+def check_registered(adata: AnnData | None, registry: dict[str, Any] | None) -> None:
+    """Refuse to build a model on nothing, or on what is no AnnData."""
+    if adata is None and registry is None:
+        raise ValueError(
+            "GeneMambaModel needs the AnnData it is for. Got none. Register one with "
+            "GeneMambaModel.setup_anndata(adata) and pass it, or load a saved model with GeneMambaModel.load(folder)."
+        )
+    if adata is not None and not isinstance(adata, AnnData):
+        raise TypeError(
+            f"GeneMambaModel needs an AnnData. Got {type(adata).__name__}. "
+            "Read an h5ad file with anndata.read_h5ad, or build anndata.AnnData(counts, obs, var)."
+        )
+
+
+def check_encoder_config(config: EncoderConfig, vocab_size: int) -> None:
+    """Refuse a configuration for another vocabulary."""
+    if not isinstance(config, EncoderConfig):
+        raise TypeError(
+            f"encoder_config must be an EncoderConfig. Got {type(config).__name__}. "
+            "Build one with EncoderConfig(...), or from a dict with EncoderConfig.from_dict."
+        )
+    if config.vocab_size != vocab_size:
+        raise ValueError(
+            f"encoder_config.vocab_size is {config.vocab_size}, but the registered genes make a vocabulary "
+            f"of {vocab_size}. Use vocab_size={vocab_size}."
+        )
+
+
 def labels_field(labels_key: str, unlabeled_category: str | None) -> BaseAnnDataField:
-    """The field of the labels, with or without cells that have none."""
+    """Build the field of the labels, with or without cells that have none."""
     if unlabeled_category is None:
         return CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key)
     return LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category)
@@ -65,8 +102,9 @@ def labels_field(labels_key: str, unlabeled_category: str | None) -> BaseAnnData
 
 def check_obs_column(adata: AnnData, key: str, argument: str) -> None:
     """Refuse a column that ``adata.obs`` lacks, naming those it has."""
-    if key not in adata.obs.columns:
-        raise ValueError(f"{argument}={key!r} is not a column of adata.obs, which has {list(adata.obs.columns)}.")
+    columns = list(adata.obs.columns)
+    if key not in columns:
+        raise ValueError(f"{argument}={key!r} is not a column of adata.obs, which has {columns}. Name one of these.")
     n_missing = int(adata.obs[key].isna().sum())
     if n_missing:
         raise ValueError(
@@ -86,6 +124,27 @@ def _check_labels(adata: AnnData, key: str, unlabeled_category: str | None) -> N
         )
 
 
+def training_codes(model: BaseModelClass) -> dict[str, np.ndarray]:
+    """Codes of the registered columns of the AnnData that a model is to be trained on.
+
+    Raises
+    ------
+    ValueError
+        If the model has no AnnData, or has cell types and an AnnData without labels.
+    """
+    if model.adata is None:
+        raise ValueError(
+            "This model holds no AnnData to train on. Load it with GeneMambaModel.load(folder, adata=adata)."
+        )
+    codes = registered_codes(model.adata_manager)
+    if model.cell_types and "labels" not in codes:
+        raise ValueError(
+            "This model knows cell types, but the AnnData attached to it has no labels registered. "
+            f"Give it adata.obs[{model.registry_['setup_args']['labels_key']!r}] and load the model with it again."
+        )
+    return codes
+
+
 def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
     """Integer codes of batch and labels, shape ``(n_obs,)`` each, as far as they are registered."""
     names = {REGISTRY_KEYS.BATCH_KEY: "batch", REGISTRY_KEYS.LABELS_KEY: "labels"}
@@ -103,7 +162,7 @@ def query_source(
     setup_args: dict[str, Any],
     aliases: GeneAliases | None = None,
 ) -> CellSource:
-    """The cells of any AnnData as tokens of the vocabulary; nothing is registered and nothing is written.
+    """Read the cells of any AnnData as tokens of the vocabulary; nothing is registered, nothing is written.
 
     Parameters
     ----------
@@ -125,8 +184,15 @@ def query_source(
         If no gene matches, the layer is missing, or the values cannot be ranked.
     """
     if not isinstance(adata, AnnData):
-        raise TypeError(f"An AnnData is needed. Got {type(adata).__name__}.")
+        raise TypeError(
+            f"Cells are read from an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
+        )
     layer, key = setup_args.get("layer"), setup_args.get("gene_id_key")
+    if layer is not None and layer not in adata.layers:
+        raise ValueError(
+            f"This model reads adata.layers[{layer!r}], as setup_anndata was told. The layers here are "
+            f"{list(adata.layers)}. Put the counts there, e.g. adata.layers[{layer!r}] = adata.X."
+        )
     reader = reader_of(adata, layer)
     expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
     match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)

@@ -74,10 +74,11 @@ def start_markers(
     fit = fit_markers(
         dataset, train, labels[train], module.n_labels, None if batches is None else batches[train], seed
     )
-    module.set_markers(torch.from_numpy(fit.weights), torch.from_numpy(fit.bias))
+    medians = dataset.vocabulary.token_medians.astype(np.float32)
+    module.set_markers(torch.from_numpy(fit.weights), torch.from_numpy(fit.bias), torch.from_numpy(medians))
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
     scores[train] = fit.held_out
     for start in range(0, len(validation), _BLOCK):
         rows = validation[start : start + _BLOCK]
-        scores[rows] = expression_matrix(dataset.tokens(rows), dataset.vocab_size) @ fit.weights + fit.bias
+        scores[rows] = expression_matrix(dataset.tokens(rows), dataset.vocabulary) @ fit.weights + fit.bias
     return scores

@@ -1,7 +1,11 @@
 """The training: optimiser, schedule, averaging, what is logged."""
 
 import math
-from dataclasses import dataclass
+import numbers
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import Any
 
 import lightning.pytorch as pl
@@ -55,7 +59,37 @@ class PlanConfig:
     label_smoothing: float = 0.0
     max_masked: int = 512
 
+    @classmethod
+    def of(cls, plan_kwargs: Mapping[str, Any] | None, **defaults: Any) -> "PlanConfig":
+        """Take the choices a user made, over defaults that depend on the model.
+
+        Parameters
+        ----------
+        plan_kwargs
+            Fields by name.
+        defaults
+            Fields that count where ``plan_kwargs`` does not name them.
+
+        Raises
+        ------
+        TypeError
+            If ``plan_kwargs`` is no mapping.
+        ValueError
+            If a name is no field, or a value is out of range.
+        """
+        if plan_kwargs is not None and not isinstance(plan_kwargs, Mapping):
+            raise TypeError(f"plan_kwargs must be a dict. Got {plan_kwargs!r}. Pass e.g. plan_kwargs={{'lr': 1e-3}}.")
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(plan_kwargs or {}) - set(known))
+        if unknown:
+            raise ValueError(f"plan_kwargs must name choices of the training. Got {unknown}. Choose among {known}.")
+        return cls(**{**defaults, **(plan_kwargs or {})})
+
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, numbers.Real) and not (field.name == "table_lr" and value is None):
+                raise TypeError(f"{field.name} must be a number. Got {value!r}. Its default is {field.default!r}.")
         for name in ("lr", "gradient_clip", "max_masked"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}.")
@@ -82,7 +116,8 @@ class GeneMambaPlan(pl.LightningModule):
 
     def __init__(self, module: GeneMambaModule, config: PlanConfig) -> None:
         super().__init__()
-        self.module = module
+        # Lightning keeps the mode it finds, and a model that was queried or loaded is in evaluation mode.
+        self.module = module.train()
         self.config = config
 
     def forward(self, batch: dict[str, Tensor]) -> Any:
@@ -107,7 +142,7 @@ class GeneMambaPlan(pl.LightningModule):
         return output.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """The same loss on the cells held out, the same genes hidden in every epoch."""
+        """Log the same loss on the cells held out, the same genes hidden in every epoch."""
         # Validation draws from its own fixed stream, so that epochs are comparable and training's random
         # numbers do not depend on whether somebody validates.
         with torch.random.fork_rng(devices=_cuda_devices(self.device)):
@@ -140,8 +175,11 @@ class GeneMambaPlan(pl.LightningModule):
         self.clip_gradients(optimizer, gradient_clip_val=self.config.gradient_clip, gradient_clip_algorithm="norm")
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """The averaging of the weights, where it is on."""
-        return [EMAWeightAveraging(decay=self.config.ema_decay)] if self.config.ema_decay > 0 else []
+        """Average the weights, where that is on."""
+        if self.config.ema_decay == 0:
+            return []
+        # Buffers (the markers) do not learn: an average of equal numbers would only round them.
+        return [EMAWeightAveraging(decay=self.config.ema_decay, use_buffers=False)]
 
 
 @dataclass(frozen=True)
@@ -191,7 +229,7 @@ def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[s
 
 
 def default_max_epochs(n_train: int) -> int:
-    """Passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
+    """Choose the passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
 
     Parameters
     ----------
@@ -199,6 +237,27 @@ def default_max_epochs(n_train: int) -> int:
         Training cells.
     """
     return min(20, max(4, math.ceil(10_000 / max(1, n_train))))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let an interrupt end a training as it ends anything else.
+
+    Lightning turns ``KeyboardInterrupt`` into ``SystemExit`` and makes the process deaf to further interrupts.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the training was interrupted.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
+        raise KeyboardInterrupt("The training was interrupted.") from None
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:

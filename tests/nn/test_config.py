@@ -62,11 +62,7 @@ def test_published():
             r"ngroups must divide the number of heads, expand \* d_model / headdim = 2\. Got ngroups=3\. Use ngroups=1",
             id="groups do not divide the heads",
         ),
-        pytest.param(
-            {"context_len": 8, "norm": "token"},
-            r"context_len needs norm='cell'\. Got context_len=8 with norm='token'.*Use context_len=None",
-            id="context with a norm per token",
-        ),
+        pytest.param({"context_len": 0}, r"context_len must be an integer of at least 1\. Got 0", id="no context"),
     ],
 )
 def test_refuses(fields, message, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genemamba_sc import ops
-from genemamba_sc.ops import Choice, _mamba_ssm, available_backends, choose_backend, ssd_scan
+from genemamba_sc.ops import Choice, _mamba_ssm, available_backends, backend_info, choose_backend, ssd_scan
 from genemamba_sc.ops._reference import ssd_reference
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -34,6 +34,14 @@ def test_cpu_takes_the_chunked_form():
     choice = choose_backend("cpu", torch.float32)
     assert choice == Choice("chunked", "mamba-ssm needs a CUDA device, this one is 'cpu'")
     assert available_backends("cpu") == ("reference", "chunked")
+
+
+@pytest.mark.parametrize(("has_gpu", "name"), [(False, "chunked"), (True, "mamba_ssm")], ids=["CPU only", "GPU"])
+def test_info_is_about_the_best_device(monkeypatch, has_gpu, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(_mamba_ssm, "_probe", lambda device, dtype: None)
+    assert backend_info().name == name
+    assert backend_info("cpu").name == "chunked"
 
 
 def test_a_name_is_obeyed():

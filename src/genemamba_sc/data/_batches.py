@@ -9,11 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Integer
+from scipy import sparse
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from genemamba_sc._constants import UNK_ID
 from genemamba_sc.data._source import CellSource
 from genemamba_sc.data._tokenizer import Tokens
+from genemamba_sc.data._vocabulary import GeneVocabulary
 
 TokenBatch = dict[str, Tensor]
 
@@ -22,6 +25,7 @@ TokenBatch = dict[str, Tensor]
 _WINDOW_BATCHES = 20
 # Tokens of up to this many bytes are kept in memory between epochs.
 _CACHE_BYTES = 2 * 1024**3
+_BLOCK = 4096
 
 
 def to_batch(tokens: Tokens) -> TokenBatch:
@@ -44,7 +48,7 @@ def to_batch(tokens: Tokens) -> TokenBatch:
 
 
 def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:
-    """The cells ``rows``, padded no further than their longest."""
+    """Take the cells ``rows``, padded no further than their longest."""
     lengths = tokens.lengths[rows]
     longest = max(1, int(lengths.max(initial=1)))
     return Tokens(ids=tokens.ids[rows, :longest], values=tokens.values[rows, :longest], lengths=lengths)
@@ -144,9 +148,9 @@ class TokenDataset(Dataset[TokenBatch]):
         return batch | {name: torch.from_numpy(values[rows]) for name, values in self.columns.items()}
 
     @property
-    def vocab_size(self) -> int:
-        """Number of tokens."""
-        return self._source.tokenizer.vocabulary.size
+    def vocabulary(self) -> GeneVocabulary:
+        """The genes that have tokens."""
+        return self._source.tokenizer.vocabulary
 
     def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
         """Tokens of the cells ``indices``, in that order."""
@@ -159,8 +163,13 @@ class TokenDataset(Dataset[TokenBatch]):
         return self._source.tokens(np.arange(self._source.n_obs))
 
     def _count_lengths(self) -> np.ndarray:
-        matched = (self._source.columns > 0).astype(np.float32)
-        found = [np.asarray((cells != 0) @ matched) for _, cells in self._source.reader.blocks(4096)]
+        columns = self._source.columns
+        matched = np.flatnonzero(columns != UNK_ID)
+        # Columns of one gene are one token.
+        tokens = sparse.csr_matrix(
+            (np.ones(len(matched), dtype=np.float32), (matched, columns[matched])), (len(columns), self.vocabulary.size)
+        )
+        found = [np.diff(((cells != 0) @ tokens).indptr) for _, cells in self._source.reader.blocks(_BLOCK)]
         return np.minimum(np.concatenate(found), self._source.tokenizer.max_len).astype(np.int32)
 
     def _take(self, rows: np.ndarray) -> Tokens:

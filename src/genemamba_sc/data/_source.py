@@ -1,6 +1,6 @@
 """The cells of one AnnData as tokens, whatever the matrix is and wherever it lies."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int32, Integer
@@ -37,16 +37,11 @@ class CellSource:
         return self.reader.n_obs
 
     def tokens(self, indices: Integer[np.ndarray, "b"]) -> Tokens:
-        """Tokens of the cells ``indices``, in that order, with counts per 10,000 as their values.
-
-        The tokenizer's own values are divided by each gene's median, which is what ranks them. The encoder and the
-        marker scores read expression levels, so the median is multiplied back.
+        """Tokens of the cells ``indices``, in that order.
 
         Parameters
         ----------
         indices
             Row numbers, shape ``(b,)``; any order, repeats allowed.
         """
-        tokens = self.tokenizer(to_linear(self.reader.read(indices), self.expression), self.columns)
-        medians = self.tokenizer.vocabulary.token_medians
-        return replace(tokens, values=(tokens.values * medians[tokens.ids]).astype(np.float32))
+        return self.tokenizer(to_linear(self.reader.read(indices), self.expression), self.columns)

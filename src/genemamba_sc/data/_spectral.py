@@ -7,6 +7,11 @@ from sklearn.utils.extmath import randomized_svd
 
 from genemamba_sc.data._tokenizer import Tokens
 
+# Singular values below this share of the first one are rounding errors of float32.
+_EMPTY = 1e-5
+# So are variances below this share of the mean square: the gene has one rank in all cells.
+_CONSTANT = 1e-6
+
 
 def spectral_gene_table(
     tokens: Tokens, vocab_size: int, d_model: int, *, seed: int = 0
@@ -14,8 +19,8 @@ def spectral_gene_table(
     """Gene embeddings from a truncated SVD of a cells × genes matrix of token weights.
 
     Weights are ``1 / log2(2 + rank / 16)``; columns are scaled by ``sd^-0.5``, which lifts rare genes; the first
-    component, which follows the depth of the cell, is dropped. Rows that no cell uses (special tokens, genes
-    that never occur) stay zero.
+    component, which follows the depth of the cell, is dropped. Rows that tell no cells apart (special tokens, genes
+    that never occur or have the same rank in all cells) stay zero.
 
     Parameters
     ----------
@@ -30,7 +35,7 @@ def spectral_gene_table(
 
     Returns
     -------
-    Table of shape (vocab_size, d_model), float32, scaled to unit root mean square over the rows in use.
+    Table of shape (vocab_size, d_model), float32, its entries scaled to unit root mean square over the rows in use.
     """
     weights = _weight_matrix(tokens, vocab_size)
     scale = _column_scale(weights)
@@ -41,9 +46,11 @@ def spectral_gene_table(
     _, singular, components = randomized_svd(
         weights @ sparse.diags_array(scale), n_components, n_iter=4, random_state=seed
     )
+    # Where the rank of the data ends, the solver returns arbitrary directions.
+    components[singular <= _EMPTY * singular[0]] = 0.0
     # One row per gene: how the gene weighs in each component, brought back to the scale of the weights.
     kept = (components[1:] * scale).T
-    spread = np.sqrt((kept**2).sum() / max(1, np.count_nonzero(scale)))
+    spread = np.sqrt((kept**2).sum() / max(1, np.count_nonzero(scale) * kept.shape[1]))
     table[:, : kept.shape[1]] = kept / max(float(spread), 1e-12)
     return table
 
@@ -58,8 +65,10 @@ def _weight_matrix(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
 
 
 def _column_scale(weights: sparse.csr_array) -> Float[np.ndarray, "v"]:
-    n_cells = weights.shape[0]
-    mean = np.asarray(weights.sum(axis=0)).ravel() / n_cells
-    square = np.asarray((weights * weights).sum(axis=0)).ravel() / n_cells
-    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return np.where(spread > 0, 1.0 / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
+    n_cells, n_tokens = weights.shape
+    # In float64, which the sums of a float32 matrix in scipy are not.
+    mean = np.bincount(weights.indices, weights.data, n_tokens) / max(1, n_cells)
+    square = np.bincount(weights.indices, weights.data**2, n_tokens) / max(1, n_cells)
+    variance = square - mean**2
+    varies = variance > _CONSTANT * square
+    return np.where(varies, np.where(varies, variance, 1.0) ** -0.25, 0.0).astype(weights.dtype)

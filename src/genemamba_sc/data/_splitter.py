@@ -6,6 +6,7 @@ from scvi import settings
 from scvi.dataloaders._data_splitting import validate_data_split, validate_data_split_with_external_indexing
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
+from genemamba_sc._arguments import row_numbers, share, whole_number
 from genemamba_sc.data._batches import LengthBucketSampler, TokenDataset
 
 
@@ -28,12 +29,14 @@ class TokenDataSplitter(pl.LightningDataModule):
         train_size: float | None = None,
         validation_size: float | None = None,
         shuffle_set_split: bool = True,
-        external_indexing: list[np.ndarray] | None = None,
+        external_indexing: list[np.ndarray | None] | None = None,
         batch_size: int = 64,
     ) -> None:
         super().__init__()
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        if train_size is not None:
+            share("train_size", train_size)
         n_obs = len(dataset)
         self.train_idx, self.val_idx, self.test_idx = (
             _external(n_obs, external_indexing)
@@ -49,7 +52,7 @@ class TokenDataSplitter(pl.LightningDataModule):
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader | list:
-        """Validation cells in a fixed order; nothing where no cell validates."""
+        """Load validation cells in a fixed order; nothing where no cell validates."""
         if self.n_val == 0:
             return []
         order = self.val_idx[np.argsort(self.dataset.lengths[self.val_idx], kind="stable")]
@@ -81,7 +84,14 @@ def _random(
     return order[n_val : n_val + n_train], order[:n_val], order[n_val + n_train :]
 
 
-def _external(n_obs: int, indexing: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    validate_data_split_with_external_indexing(n_obs, indexing)
-    train, val, test = (np.asarray(part, dtype=np.int64) for part in indexing)
+def _external(n_obs: int, indexing: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if not indexing or indexing[0] is None or not len(indexing[0]):
+        raise ValueError(
+            "external_indexing must name the training cells first. Got none. "
+            "Pass [train, validation, test], arrays of row numbers of which the last two may be left out."
+        )
+    # The check of scvi-tools fills the list up, and the list is the caller's.
+    parts = list(indexing)
+    validate_data_split_with_external_indexing(n_obs, parts)
+    train, val, test = (row_numbers(part, n_obs) for part in parts)
     return train, val, test

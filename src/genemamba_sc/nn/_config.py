@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Combine = Literal["mean", "sum", "gate", "concat"]
-ExpressionWeight = Literal["none", "bins", "log1p"]
+ExpressionWeight = Literal["none", "bins"]
 NormPlace = Literal["token", "cell"]
 Pool = Literal["mean"]
 
@@ -36,13 +36,11 @@ class EncoderConfig:
     pre_norm
         RMSNorm in front of each mixer. The published model has none.
     expression
-        Weight that multiplies each token: ``"log1p"`` of its value, a learned weight for the half-octave of its value
-        (``"bins"``), or ``"none"``.
+        ``"bins"`` multiplies each token by a learned weight for the half-octave of its value; ``"none"`` does not.
     n_bins
         Number of half-octaves, centred on the value 1.
     context_len
-        The layers read the first ``context_len`` tokens of a cell, the highest-ranked ones; the pool takes all.
-        ``None``: the layers read all.
+        Tokens that are read of each cell, the highest-ranked ones; ``None`` reads all that are given.
     token_dropout
         Probability that a token is left out in training.
     norm
@@ -70,7 +68,7 @@ class EncoderConfig:
     combine: Combine = "mean"
     shared_combiner: bool = False
     pre_norm: bool = True
-    expression: ExpressionWeight = "log1p"
+    expression: ExpressionWeight = "bins"
     n_bins: int = 16
     context_len: int | None = None
     token_dropout: float = 0.0
@@ -84,11 +82,6 @@ class EncoderConfig:
         _check_integer("n_layer", self.n_layer, least=0)
         if self.context_len is not None:
             _check_integer("context_len", self.context_len, least=1)
-            if self.norm == "token":
-                raise ValueError(
-                    f"context_len needs norm='cell'. Got context_len={self.context_len} with norm='token', which pools "
-                    "the normed output of the layers alone. Use context_len=None."
-                )
         for name, kind in (("combine", Combine), ("expression", ExpressionWeight), ("norm", NormPlace), ("pool", Pool)):
             _check_choice(name, getattr(self, name), get_args(kind))
         for name in ("shared_combiner", "pre_norm"):

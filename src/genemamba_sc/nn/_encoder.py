@@ -1,11 +1,11 @@
 """The bidirectional encoder: tokens of a batch of cells -> hidden states and one embedding per cell."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from genemamba_sc._types import CellEmbedding, Hidden, Lengths, Mask, TokenIds, TokenValues
 from genemamba_sc.nn._config import EncoderConfig
@@ -20,7 +20,7 @@ class EncoderOutput(NamedTuple):
     """What the encoder makes of a batch.
 
     ``cell`` is (b, d), 0 for a cell without tokens. ``hidden`` is (b, k, d), 0 where ``mask`` (b, k) is False; ``k`` is
-    the number of tokens the layers read. ``positions`` (b, k) tells where in the input they stood: token dropout
+    the number of tokens that were read. ``positions`` (b, k) tells where in the input they stood: token dropout
     takes tokens out of the sequence. With ``norm="cell"`` the hidden states are the residual stream, without a norm.
     """
 
@@ -139,7 +139,8 @@ class BiMambaEncoder(nn.Module):
             False, (b, l), at tokens that the layers read but the pool leaves out, and that token dropout spares:
             the masked ones, which are to be predicted.
         """
-        visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
+        ids, values, visible = self._cut(ids, values, visible)
+        lengths = lengths.clamp(max=ids.shape[1])
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         if self.training and self.config.token_dropout:
             positions, lengths = self._draw_tokens(lengths, visible)
@@ -147,38 +148,31 @@ class BiMambaEncoder(nn.Module):
             values = None if values is None else values.gather(1, positions)
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         weight = self._weigh(values, mask)
-        pooled = mask & visible
-        k = min(ids.shape[1], self.config.context_len or ids.shape[1])
-        start = self.embeddings(ids[:, :k]) * weight[:, :k, None]
-        x = self._read(start, weight[:, :k], mask[:, :k])
-        if self.config.norm == "token":
-            hidden = self.norm_f(x)
-            return EncoderOutput(hidden, _mean(hidden, pooled), mask, positions)
-        cell = self._bag(ids, weight, pooled)
-        if self.layers:
-            # What the layers add to their tokens is added to the bag of all tokens.
-            cell = cell + _mean(x - start, pooled[:, :k])
-        return EncoderOutput(x, self.norm_f(cell), mask[:, :k], positions[:, :k])
+        x = self.embeddings(ids) * weight[..., None]
+        for i, layer in enumerate(self.layers):
+            x = layer(x, weight, mask, self.combiner if self.combiners is None else self.combiners[i])
+        hidden = self.norm_f(x) if self.config.norm == "token" else x
+        cell = _mean(hidden, mask & visible)
+        return EncoderOutput(hidden, self.norm_f(cell) if self.config.norm == "cell" else cell, mask, positions)
+
+    def _cut(
+        self, ids: TokenIds, values: TokenValues | None, visible: Mask | None
+    ) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"] | None, Bool[Tensor, "b k"]]:
+        """Take the first ``context_len`` tokens; while tokens are dropped, so many more that as many stay."""
+        visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
+        if self.config.context_len is None:
+            return ids, values, visible
+        k = self.config.context_len
+        if self.training:
+            k = math.ceil(k / (1 - self.config.token_dropout))
+        return ids[:, :k], None if values is None else values[:, :k], visible[:, :k]
 
     def _weigh(self, values: TokenValues | None, mask: Mask) -> TokenValues:
         """Weight of each token in the cell, (b, l); 0 at pads."""
         weight = mask.to(self.embeddings.weight.dtype)
-        if values is None or self.config.expression == "none":
+        if values is None or self.expression is None:
             return weight
-        if self.expression is None:
-            # Without a value (a masked gene may have none) a token has the plain weight 1.
-            return weight * torch.where(values > 0, torch.log1p(values), weight)
         return weight * self.expression(values)
-
-    def _read(self, x: Hidden, weight: TokenValues, mask: Mask) -> Hidden:
-        for i, layer in enumerate(self.layers):
-            x = layer(x, weight, mask, self.combiner if self.combiners is None else self.combiners[i])
-        return x
-
-    def _bag(self, ids: TokenIds, weight: TokenValues, pooled: Mask) -> CellEmbedding:
-        """Weighted mean of the token table over all tokens, without a tensor of (b, l, d)."""
-        share = weight * pooled / pooled.sum(1, keepdim=True).clamp(min=1)
-        return F.embedding_bag(ids, self.embeddings.weight, mode="sum", per_sample_weights=share)
 
     def _draw_tokens(self, lengths: Lengths, visible: Mask) -> tuple[Int[Tensor, "b k"], Lengths]:
         """Draw which tokens stay: their positions, first in each row and in their old order, and how many.
@@ -196,7 +190,8 @@ class BiMambaEncoder(nn.Module):
 def _mean(x: Hidden, pooled: Mask) -> CellEmbedding:
     """Mean over the tokens that are pooled; 0 where there are none."""
     share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
-    return torch.bmm(share[:, None], x)[:, 0]
+    # A product and a sum, not a matrix product: autocast would round the cell to half precision.
+    return (x * share[..., None]).sum(1)
 
 
 def _new_combiner(config: EncoderConfig) -> nn.Linear:

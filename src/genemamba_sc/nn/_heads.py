@@ -11,7 +11,8 @@ from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 class CellTypeHead(nn.Module):
     """Scores of cell types: marker genes, plus what the encoder adds.
 
-    ``logits = sum_i log1p(value_i) M[token_i] + m  +  W cell + b``. The marker scores ``M``, ``m`` are fitted by convex
+    ``logits = sum_i log1p(value_i median_i) M[token_i] + m  +  W cell + b``: values are divided by the median of their gene
+    for ranking, and marker genes are read as counts per 10,000. The marker scores ``M``, ``m`` are fitted by convex
     solvers before the encoder is trained and then stay; ``W`` starts at zero.
 
     Parameters
@@ -31,10 +32,12 @@ class CellTypeHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
         self.register_buffer("markers", torch.zeros(vocab_size, n_labels))
         self.register_buffer("marker_bias", torch.zeros(n_labels))
+        self.register_buffer("medians", torch.ones(vocab_size))
 
     def score_markers(self, ids: TokenIds, values: TokenValues) -> CellLogits:
         """Marker scores, (b, c), of all tokens of a cell; pads have the value 0 and add nothing."""
-        return F.embedding_bag(ids, self.markers, mode="sum", per_sample_weights=values.log1p()) + self.marker_bias
+        levels = torch.log1p(values * self.medians[ids])
+        return F.embedding_bag(ids, self.markers, mode="sum", per_sample_weights=levels) + self.marker_bias
 
     def forward(self, cell: CellEmbedding, marker_scores: CellLogits) -> CellLogits:
         """Logits, (b, c)."""

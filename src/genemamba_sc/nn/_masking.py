@@ -46,6 +46,9 @@ def mask_tokens(
     first
         Hide genes among the first so many only; ``None`` for all.
     """
+    if rate == 0:
+        # Embedding cells leaves the stream of random numbers as it is.
+        return MaskedTokens(ids=ids, hidden=torch.zeros_like(ids, dtype=torch.bool))
     candidates = lengths if first is None else lengths.clamp(max=first)
     real = torch.arange(ids.shape[1], device=ids.device)[None, :] < candidates[:, None]
     hidden = real & (torch.rand(ids.shape, device=ids.device) < rate)

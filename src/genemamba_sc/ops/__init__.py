@@ -20,7 +20,16 @@ from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
 from genemamba_sc.ops._reference import ssd_reference
 
-__all__ = ["Backend", "Choice", "available_backends", "choose_backend", "conv_silu", "gated_rms_norm", "ssd_scan"]
+__all__ = [
+    "Backend",
+    "Choice",
+    "available_backends",
+    "backend_info",
+    "choose_backend",
+    "conv_silu",
+    "gated_rms_norm",
+    "ssd_scan",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +107,25 @@ def choose_backend(device: torch.device | str, dtype: torch.dtype, requested: st
             "Install genemamba-sc[cuda] on a machine with an NVIDIA GPU, or use backend='auto'."
         )
     return Choice(requested, "asked for")
+
+
+def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Choice:
+    """Say which backend scans on a device, and why.
+
+    Parameters
+    ----------
+    device
+        ``None``: the current CUDA GPU where there is one, otherwise the CPU.
+    dtype
+        Precision of the scan.
+
+    Returns
+    -------
+    The choice: ``name`` and ``reason``.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return choose_backend(device, dtype)
 
 
 @functools.cache

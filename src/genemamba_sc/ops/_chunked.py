@@ -13,6 +13,7 @@ what is needed of the forward pass is computed again. The batch is cut into slab
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -67,7 +68,7 @@ class _ChunkedScan(torch.autograd.Function):
         ctx.save_for_backward(x, dt, A, B, C, D)
         ctx.q, ctx.reverse = q, reverse
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device):
             for rows in slabs(x):
                 _forward_slab(y[rows], x[rows], dt[rows], A, B[rows], C[rows], D, q, reverse)
         return y
@@ -79,7 +80,7 @@ class _ChunkedScan(torch.autograd.Function):
         gradients = tuple(torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (x, dt, B, C))
         work = torch.promote_types(x.dtype, torch.float32)
         dA, dD = (torch.zeros(t.shape, dtype=work, device=t.device) for t in (A, D))
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device):
             for rows in slabs(x):
                 parts = tuple(t[rows] for t in gradients)
                 inputs = (t[rows] if t.ndim > 1 else t for t in (dy, x, dt, A, B, C, D))
@@ -88,6 +89,11 @@ class _ChunkedScan(torch.autograd.Function):
                 dD += dD_slab
         dx, ddt, dB, dC = gradients
         return dx, ddt, dA.to(A.dtype), dB, dC, dD.to(D.dtype), None, None
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
 
 def _cut(t: Tensor, q: int) -> Tensor:
@@ -144,12 +150,9 @@ def _per_head(t: Tensor, weight: Tensor) -> Tensor:
     return (t.view(c, s, g, 1, q, -1) * weight.view(c, s, g, h // g, q, 1)).view(c * s * h, q, -1)
 
 
-def _per_group(t: Tensor, groups: int, shape: torch.Size) -> Tensor:
-    """Sum over the heads of a group: (k, q, m) -> (kg, q, m)."""
-    c, s, h, _ = shape
-    if groups == h:
-        return t
-    return t.view(c * s * groups, h // groups, *t.shape[1:]).sum(1)
+def _per_group(t: Tensor, heads: int) -> Tensor:
+    """Sum over the heads of each group: (k, q, m) -> (kg, q, m)."""
+    return t if heads == 1 else t.unflatten(0, (-1, heads)).sum(1)
 
 
 def _carry(local: Tensor, across: Tensor, reverse: bool) -> None:
@@ -209,32 +212,10 @@ def _backward_slab(
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
     chunks = _prepare(x, dt, A, B, C, q, reverse)
-    work, shape = chunks.u.dtype, chunks.steps.shape
-    states, written = _states(chunks, reverse)
-    later, earlier = _neighbours(chunks, reverse)
-    read = _per_head(chunks.C, chunks.from_start)
-    g = _cut(dy.to(work), q).reshape(chunks.u.shape)
-
-    # Gradient of the state that enters each chunk, then of u.
-    dstates = torch.bmm(read.transpose(1, 2), g)
-    _carry(dstates, chunks.across, not reverse)
-    du = torch.bmm(_mixing(chunks).transpose(1, 2), g)
-    du[earlier].baddbmm_(written[earlier], dstates[later])
-
-    dread, dwritten = torch.zeros_like(read), torch.zeros_like(written)
-    torch.bmm(g[later], states[earlier].transpose(1, 2), out=dread[later])
-    torch.bmm(chunks.u[earlier], dstates[later].transpose(1, 2), out=dwritten[earlier])
-    dwithin = torch.bmm(g, chunks.u.transpose(1, 2)).mul_(chunks.within.view(-1, q, q))
-
-    groups = B.shape[2]
-    dscores = _per_group(dwithin, groups, shape)
-    dC = torch.bmm(dscores, chunks.B) + _per_group(_per_head_weight(dread, chunks.from_start), groups, shape)
-    dB = torch.bmm(dscores.transpose(1, 2), chunks.C) + _per_group(
-        _per_head_weight(dwritten, chunks.to_end), groups, shape
-    )
-    dlog = _decay_gradient(chunks, dwithin, dread * read, dwritten * written, states, dstates, reverse)
-
-    du, g, cells = du.view(*shape, -1), g.view(*shape, -1), _cut(x, q)
+    work, shape, groups = chunks.u.dtype, chunks.steps.shape, B.shape[2]
+    g, cells = _cut(dy.to(work), q).contiguous(), _cut(x, q)
+    du, dB, dC, dlog = _chunk_gradients(chunks, g.flatten(0, 2), groups, reverse)
+    du = du.view(g.shape)
     ddt = (du * cells).sum(-1).add_(dlog * A.to(work)[:, None])
     dD = (g * cells).sum((0, 1, 3, 4))
     dx = du.mul_(chunks.steps[..., None]).addcmul_(g, D[:, None, None].to(work))
@@ -244,8 +225,35 @@ def _backward_slab(
     return (dlog * chunks.steps).sum((0, 1, 3)), dD
 
 
-def _per_head_weight(t: Tensor, weight: Tensor) -> Tensor:
-    return t * weight.reshape(*t.shape[:2], 1)
+def _chunk_gradients(chunks: _Chunks, g: Tensor, groups: int, reverse: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of u (k, q, p), B and C (kg, q, n) and ``dt A`` (c, s, h, q), from that of y, ``g`` (k, q, p)."""
+    states, written = _states(chunks, reverse)
+    later, earlier = _neighbours(chunks, reverse)
+    read = _per_head(chunks.C, chunks.from_start)
+
+    # Of the state that enters each chunk, then of u.
+    dstates = torch.bmm(read.transpose(1, 2), g)
+    _carry(dstates, chunks.across, not reverse)
+    du = torch.bmm(_mixing(chunks).transpose(1, 2), g)
+    du[earlier].baddbmm_(written[earlier], dstates[later])
+
+    dread, dwritten = torch.zeros_like(read), torch.zeros_like(written)
+    torch.bmm(g[later], states[earlier].transpose(1, 2), out=dread[later])
+    torch.bmm(chunks.u[earlier], dstates[later].transpose(1, 2), out=dwritten[earlier])
+    dwithin = torch.bmm(g, chunks.u.transpose(1, 2)).mul_(chunks.within.flatten(0, 2))
+    dlog = _decay_gradient(chunks, dwithin, dread * read, dwritten * written, states, dstates, reverse)
+
+    n_heads = chunks.steps.shape[2]
+    dscores, dread, dwritten = (
+        _per_group(t, n_heads // groups)
+        for t in (
+            dwithin,
+            dread.mul_(chunks.from_start.flatten(0, 2)[..., None]),
+            dwritten.mul_(chunks.to_end.flatten(0, 2)[..., None]),
+        )
+    )
+    dB = torch.bmm(dscores.transpose(1, 2), chunks.C).add_(dwritten)
+    return du, dB, torch.bmm(dscores, chunks.B).add_(dread), dlog
 
 
 def _decay_gradient(

@@ -1,0 +1,176 @@
+"""Files and folders appear whole or not at all."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from genemamba_sc._files import check_writable, replacing_file, replacing_folder
+
+Replacing = Callable[[Path], AbstractContextManager[Path]]
+
+
+def write(temporary: Path, text: str) -> None:
+    (temporary / "part" if temporary.is_dir() else temporary).write_text(text)
+
+
+def read(target: Path) -> str:
+    return (target / "part" if target.is_dir() else target).read_text()
+
+
+both = pytest.mark.parametrize("replacing", [replacing_file, replacing_folder], ids=["file", "folder"])
+
+
+@both
+def test_what_was_written_takes_the_place_of_what_stood_there(tmp_path: Path, replacing: Replacing):
+    target = tmp_path / "result"
+    for text in ("first", "second"):
+        with replacing(target) as temporary:
+            write(temporary, text)
+        assert read(target) == text
+    assert os.listdir(tmp_path) == ["result"]
+
+
+@both
+def test_the_old_stays_in_its_place_until_the_new_is_complete(tmp_path: Path, replacing: Replacing):
+    target = tmp_path / "result"
+    with replacing(target) as temporary:
+        write(temporary, "first")
+    with replacing(target) as temporary:
+        write(temporary, "half of the sec")
+        assert read(target) == "first"
+
+
+@both
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt("stopped"), ValueError("No such value")],
+    ids=["disk full", "interrupt", "a bug of the writer"],
+)
+def test_a_writer_that_fails_midway_leaves_the_old_and_no_rest(
+    tmp_path: Path, replacing: Replacing, error: BaseException
+):
+    target = tmp_path / "result"
+    with replacing(target) as temporary:
+        write(temporary, "first")
+    with pytest.raises(type(error), match="No space left|stopped|No such value"):
+        with replacing(target) as temporary:
+            write(temporary, "half of the sec")
+            raise error
+    assert read(target) == "first"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+@both
+def test_a_failed_first_write_leaves_nothing(tmp_path: Path, replacing: Replacing):
+    with pytest.raises(OSError, match="No space left"):
+        with replacing(tmp_path / "result") as temporary:
+            write(temporary, "half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_whose_new_name_cannot_be_taken_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    target = tmp_path / "result"
+    with replacing_folder(target) as temporary:
+        write(temporary, "first")
+    rename = os.replace
+
+    def refuse(source: Path, destination: Path) -> None:
+        if destination == target and not str(source).endswith("-old"):
+            raise OSError(errno.EACCES, "held by another program")
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="held by another program"):
+        with replacing_folder(target) as temporary:
+            write(temporary, "second")
+    assert read(target) == "first"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+_FILL = """
+import resource, sys
+from genemamba_sc._files import replacing_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with replacing_file(sys.argv[1]) as temporary, open(temporary, "wb", buffering=0) as stream:
+    for _ in range(100):
+        if stream.write(bytes(100)) < 100:
+            raise OSError("short write")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are those of POSIX")
+def test_a_file_that_outgrows_its_disk_leaves_the_old_one(tmp_path: Path):
+    target = tmp_path / "result.bin"
+    target.write_bytes(b"first")
+    done = subprocess.run([sys.executable, "-c", _FILL, str(target)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "OSError: [Errno 27] File too large" in done.stderr
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["result.bin"]
+
+
+def test_the_suffix_is_kept_since_writers_choose_compression_by_it(tmp_path: Path):
+    with replacing_file(tmp_path / "my.table.tsv.gz") as temporary:
+        assert temporary.suffixes[-2:] == [".tsv", ".gz"]
+        assert temporary.parent == tmp_path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+@both
+def test_others_may_read_what_the_umask_lets_them(tmp_path: Path, replacing: Replacing):
+    old = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "result") as temporary:
+            write(temporary, "text")
+        mode = (tmp_path / "result").stat().st_mode & 0o777
+    finally:
+        os.umask(old)
+    assert oct(mode) == oct(0o640 if replacing is replacing_file else 0o750)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+@both
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path, replacing: Replacing):
+    (tmp_path / "far").mkdir()
+    with replacing(tmp_path / "far" / "real") as temporary:
+        write(temporary, "first")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "far" / "real")
+    with replacing(link) as temporary:
+        write(temporary, "second")
+    assert link.is_symlink()
+    assert read(tmp_path / "far" / "real") == "second"
+    assert sorted(os.listdir(tmp_path)) == ["far", "link"] and os.listdir(tmp_path / "far") == ["real"]
+
+
+def test_a_folder_is_made_with_its_parents_and_a_file_is_not(tmp_path: Path):
+    with replacing_folder(tmp_path / "new" / "result") as temporary:
+        write(temporary, "text")
+    assert read(tmp_path / "new" / "result") == "text"
+    with pytest.raises(FileNotFoundError, match=r"absent does not exist\. Create it, or choose another place"):
+        with replacing_file(tmp_path / "absent" / "result"):
+            pytest.fail("the block must not begin")
+
+
+@both
+def test_a_folder_without_the_right_to_write_is_refused_before_any_work(read_only_folder: Path, replacing: Replacing):
+    with pytest.raises(PermissionError, match=r"cannot be written to\. Choose another place"):
+        with replacing(read_only_folder / "result"):
+            pytest.fail("the block must not begin")
+    with pytest.raises(PermissionError, match=r"cannot be written to\. Choose another place"):
+        check_writable(read_only_folder / "result.h5ad")
+
+
+def test_a_place_to_write_is_checked_without_writing(tmp_path: Path):
+    check_writable(tmp_path / "result.h5ad")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(IsADirectoryError, match=r"is a folder\. Give the name of a file"):
+        check_writable(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"absent does not exist\. Create it"):
+        check_writable(tmp_path / "absent" / "result.h5ad")
