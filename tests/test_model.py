@@ -34,13 +34,19 @@ def expected(trained: GeneMambaModel, make_cells: Cells) -> np.ndarray:
     return latent(trained, make_cells())
 
 
+@pytest.fixture(scope="module")
+def of_seed_3(fit: Fit, make_cells: Cells) -> np.ndarray:
+    return latent(fit(make_cells(), seed=3), make_cells())
+
+
 # ----------------------------------------------------------------- same numbers
 
 
-def test_the_same_seed_gives_bit_identical_embeddings_and_another_seed_others(make_cells: Cells, fit: Fit):
-    first, second, other = (latent(fit(make_cells(), seed=seed), make_cells()) for seed in (3, 3, 4))
-    assert np.array_equal(first, second)
-    assert not np.array_equal(first, other)
+def test_the_same_seed_gives_bit_identical_embeddings_and_another_seed_others(
+    make_cells: Cells, fit: Fit, of_seed_3: np.ndarray
+):
+    assert np.array_equal(latent(fit(make_cells(), seed=3), make_cells()), of_seed_3)
+    assert not np.array_equal(latent(fit(make_cells(), seed=4), make_cells()), of_seed_3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 60], ids=["one cell per pass", "seven cells", "all, padded together"])
@@ -107,10 +113,10 @@ def test_a_backed_file_gives_the_same_and_unsorted_indices_in_the_asked_order(
     assert list(soft.index) == ["cell41", "cell3", "cell59", "cell0", "cell3"]
 
 
-def test_a_model_trains_on_a_backed_file(make_cells: Cells, fit: Fit, tmp_path: Path):
+def test_a_model_trains_on_a_backed_file(make_cells: Cells, fit: Fit, of_seed_3: np.ndarray, tmp_path: Path):
     make_cells().write_h5ad(tmp_path / "cells.h5ad")
     model = fit(anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r"), seed=3)
-    assert np.array_equal(latent(model, make_cells()), latent(fit(make_cells(), seed=3), make_cells()))
+    assert np.array_equal(latent(model, make_cells()), of_seed_3)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +190,12 @@ def test_columns_of_one_gene_are_added(trained: GeneMambaModel, make_cells: Cell
     np.testing.assert_allclose(latent(trained, twice), expected, atol=1e-5)
 
 
-def test_a_layer_is_read_where_the_setup_says_so(make_cells: Cells, fit: Fit):
+def test_a_layer_is_read_where_the_setup_says_so(make_cells: Cells, fit: Fit, of_seed_3: np.ndarray):
     adata = make_cells()
     adata.layers["counts"] = adata.X
     adata.X = sparse.csr_matrix(np.full((60, 40), -1.0, dtype=np.float32))
     model = fit(adata, setup={"labels_key": "cell_type", "layer": "counts"}, seed=3)
-    assert np.array_equal(latent(model, adata), latent(fit(make_cells(), seed=3), make_cells()))
+    assert np.array_equal(latent(model, adata), of_seed_3)
 
 
 # ------------------------------------------------------- what is left alone
@@ -233,7 +239,7 @@ def test_nothing_is_written_when_not_asked(trained: GeneMambaModel, make_cells: 
 
 def test_a_copy_of_a_registered_adata_does_not_break_the_original(make_cells: Cells, fit: Fit):
     adata = make_cells()
-    model = fit(adata)
+    model = fit(adata, setup={})
     before = latent(model, adata)
     copy = adata.copy()
     assert np.array_equal(latent(model, copy), before)
@@ -296,8 +302,8 @@ def test_cells_without_a_label_are_never_predicted_as_such(make_cells: Cells, fi
 
 @pytest.mark.parametrize(
     ("values", "names"),
-    [([0, 1, 2], ["0", "1", "2"]), ([10, 9, 100], ["9", "10", "100"]), ([True, False, True], ["False", "True"])],
-    ids=["numbers", "numbers, not in the order of letters", "booleans"],
+    [([10, 9, 100], ["9", "10", "100"]), ([True, False, True], ["False", "True"])],
+    ids=["numbers, not in the order of letters", "booleans"],
 )
 def test_labels_need_not_be_text(make_cells: Cells, fit: Fit, values: list[Any], names: list[str]):
     adata = make_cells()
@@ -327,21 +333,19 @@ def test_history_without_labels_and_without_validation_has_what_there_is(make_ce
 
 def test_early_stopping_stops_when_the_validation_loss_no_longer_falls(make_cells: Cells, fit: Fit):
     still = {"plan_kwargs": {"lr": 1e-12}, "early_stopping_patience": 2, "max_epochs": 8}
-    assert len(fit(make_cells(), **still).history["validation_loss"]) < 5
-    assert len(fit(make_cells(), early_stopping=False, **still).history["validation_loss"]) == 8
+    assert len(fit(make_cells(), setup={}, **still).history["validation_loss"]) < 5
+    assert len(fit(make_cells(), setup={}, early_stopping=False, **still).history["validation_loss"]) == 8
 
 
 def test_a_second_training_continues(make_cells: Cells, fit: Fit):
-    model = fit(make_cells(), model={"gene_init": "random"}, plan_kwargs={"lr": 1e-9, "ema_decay": 0.0})
+    model = fit(make_cells(), setup={}, model={"gene_init": "random"}, plan_kwargs={"lr": 1e-9, "ema_decay": 0.0})
     after_first = model.get_gene_embeddings()
     model.train(**QUICK, plan_kwargs={"lr": 1e-9, "ema_decay": 0.0})
     assert len(model.history["train_loss"]) == len(model.history["validation_loss"]) == 2
     np.testing.assert_allclose(model.get_gene_embeddings(), after_first, atol=1e-6)
 
 
-def test_a_second_training_drops_tokens_as_the_first_did(
-    make_cells: Cells, fit: Fit, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_second_training_drops_tokens_as_the_first_did(make_cells: Cells, fit: Fit, monkeypatch: pytest.MonkeyPatch):
     modes = []
     step = GeneMambaPlan.training_step
 
@@ -350,7 +354,7 @@ def test_a_second_training_drops_tokens_as_the_first_did(
         return step(plan, *args)
 
     monkeypatch.setattr(GeneMambaPlan, "training_step", watched)
-    model = fit(make_cells())
+    model = fit(make_cells(), setup={})
     assert not model.module.training
     model.get_latent_representation()
     model.train(**QUICK)
@@ -375,7 +379,7 @@ def test_training_changes_the_layers_and_lowers_the_loss(make_cells: Cells, fit:
 
 def test_the_split_can_be_named(make_cells: Cells, fit: Fit):
     parts = [np.arange(40), np.arange(40, 50), np.arange(50, 60)]
-    model = fit(make_cells(), datasplitter_kwargs={"external_indexing": parts})
+    model = fit(make_cells(), setup={}, datasplitter_kwargs={"external_indexing": parts})
     assert [len(part) for part in parts] == [40, 10, 10]
     assert np.array_equal(model.train_indices, parts[0])
     assert np.array_equal(model.validation_indices, parts[1])
@@ -393,9 +397,9 @@ def test_an_interrupt_ends_the_training_as_one_and_can_be_followed_by_another(
     with monkeypatch.context() as patch:
         patch.setattr(GeneMambaPlan, "training_step", interrupted)
         with pytest.raises(KeyboardInterrupt, match="training was interrupted"):
-            fit(adata)
+            fit(adata, setup={})
     assert signal.getsignal(signal.SIGINT) is handler
-    assert fit(adata).is_trained
+    assert fit(adata, setup={}).is_trained
 
 
 def test_two_epochs_more_for_fewer_cells():
@@ -413,7 +417,7 @@ def test_gene_embeddings_are_named_by_the_genes(trained: GeneMambaModel):
 
 
 def test_the_width_needs_no_thought_of_heads(make_cells: Cells, fit: Fit):
-    config = fit(make_cells(), model={"d_model": 24}, max_epochs=0).module.encoder_config
+    config = fit(make_cells(), setup={}, model={"d_model": 24}, max_epochs=0).module.encoder_config
     assert (config.d_model, config.headdim) == (24, 8)
 
 
@@ -436,6 +440,7 @@ def test_no_seed_and_no_thread_count_is_changed(make_cells: Cells, fit: Fit):
 
 def test_cell_types_of_held_out_blood_cells_are_found_after_one_epoch(real_data: Path, fit: Fit):
     adata = anndata.read_h5ad(real_data / "cells" / "pbmc3k.h5ad")
+    adata = adata[:, np.argsort(-adata.X.getnnz(axis=0))[:2000]]  # all of its genes would take four times as long
     chosen = np.random.default_rng(0).permutation(adata.n_obs)[:400]
     reference, query = adata[chosen[:300]].copy(), adata[chosen[300:]].copy()
     model = fit(reference, model={"d_model": 32, "max_len": 1024, "context_len": 64})

@@ -174,7 +174,7 @@ def test_matrices_decay_and_norms_biases_and_scan_do_not():
         "encoder.layers.0.mixer.in_proj.weight",
         "encoder.layers.0.mixer.out_proj.weight",
         "gene_head.from_hidden.weight",
-        "gene_head.from_cell.weight",
+        "gene_head.from_context.weight",
         "cell_type_head.linear.weight",
     ]
     assert {"encoder.layers.0.mixer.A_log", "encoder.layers.0.mixer.D", "encoder.norm_f.weight"} <= set(plain)

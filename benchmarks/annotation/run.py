@@ -26,6 +26,7 @@ from splits import BATCH, LABEL, SETS, SETS_OF_SPLIT, Split, column, load_set, s
 
 # Method -> module that holds it, imported when first asked for: the baselines need no genemamba_sc.
 OURS = ("genemamba", "bag", "linear_head", "random_encoder")
+SEEDED = ("genemamba", "bag", "random_encoder")  # the others give the same on the same cells, whatever the seed
 BASELINES = ("l1", "lr_l2", "lr_hvg", "knn", "rank512")
 METHODS = {**dict.fromkeys(OURS, "ours"), **dict.fromkeys(BASELINES, "baselines")}
 PACKAGES = ("genemamba-sc", "scvi-tools", "torch", "scanpy", "anndata", "scikit-learn", "numpy")
@@ -96,7 +97,7 @@ def asked(method: str, options: Options) -> dict[str, object]:
 
 def seeds_of(split_kind: str, method: str, seeds: list[int]) -> list[int]:
     """All seeds; one where neither the split nor the method depends on it (baselines, left-out batches)."""
-    return seeds[:1] if split_kind == "batch" and method not in OURS else seeds
+    return seeds[:1] if split_kind == "batch" and method not in SEEDED else seeds
 
 
 def jobs(args: argparse.Namespace, name: str, adata: ad.AnnData) -> Iterator[tuple[Split, int, str]]:

@@ -154,7 +154,7 @@ def _check_early(arguments: argparse.Namespace) -> None:
 
 def _check_accelerator(name: str) -> None:
     try:
-        parse_device_args(accelerator=name, devices="auto")
+        parse_device_args(accelerator=name, devices="auto", return_device="torch")
     except (MisconfigurationException, ValueError) as error:
         raise ValueError(
             f"--accelerator {name} cannot be used here ({error}) Use --accelerator cpu or auto."

@@ -63,7 +63,8 @@ def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
 
 
 def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    scores = module.generative(_cells(module, batch), batch["token_ids"], batch["token_values"])
+    context = module.inference(**batch)["context"]
+    scores = module.generative(context, batch["token_ids"], batch["token_values"])
     return scores["cell_type_logits"].softmax(dim=1)
 
 

@@ -25,6 +25,8 @@ _FOLDS = 5
 # Labelled cells a fit reads at most; beyond, the time grows and the fit does not change.
 _MAX_CELLS = 50_000
 _BLOCK = 4096
+# Largest weight of a cell of a small batch.
+_MOST = 5.0
 # Score of a type that a fit has not seen.
 _UNSEEN = -8.0
 
@@ -72,8 +74,8 @@ def fit_markers(
     n_labels
         Number of cell types ``c``.
     batches
-        Their batch codes, shape (n,). With three batches or more, whole batches are held out, so that the encoder
-        learns what helps on a new batch.
+        Their batch codes, shape (n,). Each batch then counts as much as any other, up to five times its size; and with
+        three batches or more, whole batches are held out, so that the encoder learns what helps on a new batch.
     seed
         Of the folds, and of the cells that are fitted where there are more than 50,000.
     """
@@ -82,9 +84,10 @@ def fit_markers(
     if len(labelled) > _MAX_CELLS:
         fitted = np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
     features = expression_matrix(dataset.tokens(indices[fitted]), dataset.vocabulary)
-    weights, bias = _fit(features, labels[fitted], n_labels, seed)
+    cells = _Cells(features, labels[fitted], None if batches is None else batches[fitted])
+    weights, bias = _fit(cells, n_labels, seed)
     held_out = np.zeros((len(indices), n_labels), dtype=np.float32)
-    held_out[fitted] = _held_out(features, labels[fitted], n_labels, None if batches is None else batches[fitted], seed)
+    held_out[fitted] = _held_out(cells, n_labels, seed)
     # Cells beyond those fitted were seen by no fit: the fit itself scores them.
     rest = np.setdiff1d(labelled, fitted)
     for start in range(0, len(rest), _BLOCK):
@@ -93,13 +96,32 @@ def fit_markers(
     return MarkerFit(weights=weights, bias=bias, held_out=held_out)
 
 
-def _held_out(
-    features: sparse.csr_array, labels: np.ndarray, n_labels: int, batches: np.ndarray | None, seed: int
-) -> np.ndarray:
-    scores = np.zeros((len(labels), n_labels), dtype=np.float32)
-    for seen, unseen in _folds(labels, batches, seed):
-        weights, bias = _fit(features[seen], labels[seen], n_labels, seed)
-        scores[unseen] = features[unseen] @ weights + bias
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """What a fit reads."""
+
+    features: sparse.csr_array
+    labels: np.ndarray
+    batches: np.ndarray | None
+
+    def __getitem__(self, rows: np.ndarray) -> "_Cells":
+        return _Cells(self.features[rows], self.labels[rows], None if self.batches is None else self.batches[rows])
+
+    @property
+    def importance(self) -> np.ndarray:
+        """Weight of every cell, of mean 1: batches count alike, but no cell more than five times the others."""
+        if self.batches is None:
+            return np.ones(len(self.labels))
+        _, batch, sizes = np.unique(self.batches, return_inverse=True, return_counts=True)
+        weight = np.minimum(len(batch) / (len(sizes) * sizes), _MOST)[batch]
+        return weight / weight.mean()
+
+
+def _held_out(cells: _Cells, n_labels: int, seed: int) -> np.ndarray:
+    scores = np.zeros((len(cells.labels), n_labels), dtype=np.float32)
+    for seen, unseen in _folds(cells.labels, cells.batches, seed):
+        weights, bias = _fit(cells[seen], n_labels, seed)
+        scores[unseen] = cells.features[unseen] @ weights + bias
     return scores
 
 
@@ -132,38 +154,41 @@ def _folds(
         yield from StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
 
 
-def _fit(features: sparse.csr_array, labels: np.ndarray, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _fit(cells: _Cells, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (v, c) and bias (c,)."""
-    weights = np.zeros((features.shape[1], n_labels), dtype=np.float32)
+    weights = np.zeros((cells.features.shape[1], n_labels), dtype=np.float32)
     bias = np.full(n_labels, _UNSEEN, dtype=np.float32)
-    present = np.unique(labels)
+    present = np.unique(cells.labels)
     if len(present) < 2:
         bias[present] = 0.0
         return weights, bias
     with warnings.catch_warnings():
         # The last digits of the coefficients do not matter for a start.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        many, many_bias = _dense(features, labels)
-        few, few_bias = _sparse(features, labels, present, seed)
+        many, many_bias = _dense(cells)
+        few, few_bias = _sparse(cells, present, seed)
     weights[:, present] = ((many + few) / 2).T
     bias[present] = (many_bias + few_bias) / 2
     return weights, bias
 
 
-def _dense(features: sparse.csr_array, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    model = LogisticRegression(C=_C_DENSE, max_iter=150, tol=1e-3).fit(features, labels)
+def _dense(cells: _Cells) -> tuple[np.ndarray, np.ndarray]:
+    """One multinomial fit with an L2 penalty: coefficients (c, v) and intercepts (c,)."""
+    model = LogisticRegression(C=_C_DENSE, max_iter=150, tol=1e-3)
+    model.fit(cells.features, cells.labels, sample_weight=cells.importance)
+    coefficients, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:
-        return np.concatenate([-model.coef_, model.coef_]) / 2, np.concatenate([-model.intercept_, model.intercept_]) / 2
-    return model.coef_, model.intercept_
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    return coefficients, intercepts
 
 
-def _sparse(
-    features: sparse.csr_array, labels: np.ndarray, present: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _sparse(cells: _Cells, present: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A fit of each type against the rest with an L1 penalty: coefficients (c, v) and intercepts (c,)."""
     rows, intercepts = [], []
     for label in present:
         model = LogisticRegression(C=_C_SPARSE, l1_ratio=1.0, solver="liblinear", max_iter=100, random_state=seed)
-        model.fit(features, labels == label)
+        model.fit(cells.features, cells.labels == label, sample_weight=cells.importance)
         rows.append(model.coef_[0])
         intercepts.append(model.intercept_[0])
     return np.stack(rows), np.asarray(intercepts)

@@ -72,7 +72,7 @@ class GeneMambaModel(BaseModelClass):
         d_model: int = 64,
         n_layer: int = 1,
         max_len: int = 2048,
-        context_len: int = 256,
+        context_len: int = 128,
         token_dropout: float = 0.3,
         gene_init: Literal["spectral", "random"] = "spectral",
         encoder_config: EncoderConfig | None = None,
@@ -146,7 +146,7 @@ class GeneMambaModel(BaseModelClass):
         """
         setup_method_args = cls._get_setup_method_args(**locals())
         setup_method_args["setup_args"].pop("vocabulary")  # it stands in the registry of the genes
-        fields = build_fields(adata, layer, batch_key, labels_key, unlabeled_category, gene_id_key, vocabulary)
+        fields = build_fields(adata, layer, batch_key, labels_key, unlabeled_category, gene_id_key, vocabulary, kwargs)
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)

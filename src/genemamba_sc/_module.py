@@ -27,10 +27,10 @@ class GeneMambaModule(BaseModuleClass):
     The training loss is ``mgm_weight · L_genes + classification_weight · L_types``:
 
     * masked gene modelling: a share of the genes is hidden and predicted from the others, by a softmax over
-      the vocabulary, tied to the gene table. The hidden genes are left out of the pool, so that the cell
-      embedding cannot show them either;
-    * classification, where labels are registered: cross-entropy over the labelled cells, on the embedding of
-      the visible genes.
+      the vocabulary, tied to the gene table. The hidden genes are left out of the pool, so that it cannot
+      show them either;
+    * classification, where labels are registered: cross-entropy over the labelled cells, on the pool of the
+      visible genes.
 
     Both read the same forward pass.
 
@@ -111,13 +111,15 @@ class GeneMambaModule(BaseModuleClass):
 
         Returns
         -------
-        ``cell`` (b, d); of the ``k`` tokens that the layers read, ``hidden`` (b, k, d), ``targets`` (b, k), the token
-        ids before any was hidden, and ``is_hidden`` (b, k), True where one was.
+        ``cell`` and ``context`` (b, d), see :class:`genemamba_sc.nn.EncoderOutput`; of the ``k`` tokens that the layers
+        read, ``hidden`` (b, k, d), ``targets`` (b, k), the token ids before any was hidden, and ``is_hidden`` (b, k), True
+        where one was.
         """
         masked = mask_tokens(token_ids, lengths, mask_rate, self.mask_id, self.encoder_config.context_len)
         output = self.encoder(masked.ids, token_values, lengths, visible=~masked.hidden)
         return {
             "cell": output.cell,
+            "context": output.context,
             "hidden": output.hidden,
             "targets": token_ids.gather(1, output.positions),
             "is_hidden": masked.hidden.gather(1, output.positions),
@@ -127,11 +129,11 @@ class GeneMambaModule(BaseModuleClass):
         self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor], **kwargs: Any
     ) -> dict[str, Tensor]:
         inputs = {name: tensors[name] for name in ("token_ids", "token_values", "marker_scores") if name in tensors}
-        return {"cell": inference_outputs["cell"], **inputs}
+        return {"context": inference_outputs["context"], **inputs}
 
     def generative(
         self,
-        cell: CellEmbedding,
+        context: CellEmbedding,
         token_ids: TokenIds,
         token_values: TokenValues,
         marker_scores: CellLogits | None = None,
@@ -140,8 +142,8 @@ class GeneMambaModule(BaseModuleClass):
 
         Parameters
         ----------
-        cell
-            Embeddings, shape (b, d).
+        context
+            Pools of the tokens that the layers read, shape (b, d).
         token_ids, token_values
             Shape (b, l).
         marker_scores
@@ -152,7 +154,7 @@ class GeneMambaModule(BaseModuleClass):
         if head is None:
             return {}
         scores = head.score_markers(token_ids, token_values) if marker_scores is None else marker_scores
-        return {"cell_type_logits": head(cell, scores)}
+        return {"cell_type_logits": head(context, scores)}
 
     def loss(
         self,
@@ -180,7 +182,7 @@ class GeneMambaModule(BaseModuleClass):
             Most hidden genes of a batch that enter the softmax over the vocabulary.
         """
         parts: dict[str, Tensor] = {}
-        total = inference_outputs["cell"].sum() * 0.0
+        total = inference_outputs["context"].sum() * 0.0
         if mgm_weight > 0:
             parts["mgm_loss"] = self._gene_loss(inference_outputs, max_masked)
             total = total + mgm_weight * parts["mgm_loss"]
@@ -195,7 +197,7 @@ class GeneMambaModule(BaseModuleClass):
     def _gene_loss(self, outputs: dict[str, Tensor], max_masked: int) -> Tensor:
         rows, columns = sample_positions(outputs["is_hidden"], max_masked)
         hidden = outputs["hidden"][rows, columns]
-        logits = self.gene_head(hidden, outputs["cell"][rows], self.encoder.embeddings.weight)
+        logits = self.gene_head(hidden, outputs["context"][rows], self.encoder.embeddings.weight)
         return gene_loss(logits, outputs["targets"][rows, columns])
 
     def sample(self, *args: Any, **kwargs: Any) -> None:

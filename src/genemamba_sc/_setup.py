@@ -1,10 +1,11 @@
 """From AnnData to what the model reads: registered fields, codes of labels, and the source of a query."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
-from scvi import REGISTRY_KEYS
+from scvi import REGISTRY_KEYS, settings
 from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
 from scvi.model.base import BaseModelClass
@@ -33,8 +34,12 @@ def build_fields(
     unlabeled_category: str | None,
     gene_id_key: str | None,
     vocabulary: GeneVocabulary | None,
+    transfer: dict[str, Any],
 ) -> list[BaseAnnDataField]:
     """Build the fields of ``setup_anndata``; parameters as there.
+
+    ``transfer`` holds what goes to ``register_fields``: with a ``source_registry`` the cell types are known, and the
+    cells may be of one of them.
 
     Raises
     ------
@@ -55,7 +60,9 @@ def build_fields(
         check_obs_column(adata, batch_key, "batch_key")
         fields.append(CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key))
     if labels_key is not None:
-        _check_labels(adata, labels_key, unlabeled_category)
+        check_obs_column(adata, labels_key, "labels_key")
+        if "source_registry" not in transfer:
+            _check_labels(adata, labels_key, unlabeled_category)
         fields.append(labels_field(labels_key, unlabeled_category))
     elif unlabeled_category is not None:
         raise ValueError(
@@ -115,12 +122,19 @@ def check_obs_column(adata: AnnData, key: str, argument: str) -> None:
 
 
 def _check_labels(adata: AnnData, key: str, unlabeled_category: str | None) -> None:
-    check_obs_column(adata, key, "labels_key")
-    types = [name for name in adata.obs[key].unique() if name != unlabeled_category]
+    names = list(adata.obs[key].unique())
+    types = [name for name in names if name != unlabeled_category]
     if len(types) < 2:
         raise ValueError(
             f"adata.obs[{key!r}] has {len(types)} cell type(s) ({types}); classification needs at least 2. "
             "Leave labels_key=None to train without labels, or name another column."
+        )
+    if unlabeled_category is not None and len(types) == len(names):
+        warnings.warn(
+            f"unlabeled_category={unlabeled_category!r} is no value of adata.obs[{key!r}], so every cell counts as "
+            f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
         )
 
 

@@ -24,6 +24,8 @@ class PlanConfig:
     ----------
     lr
         Peak learning rate of AdamW.
+    layer_lr
+        Peak learning rate of the Mamba layers.
     table_lr
         Peak learning rate of the gene table; ``None`` takes 0 after a spectral start and ``lr`` after a random one. The
         table holds nearly all parameters and memorises a few thousand cells within two passes.
@@ -48,6 +50,7 @@ class PlanConfig:
     """
 
     lr: float = 3e-3
+    layer_lr: float = 1e-3
     table_lr: float | None = None
     weight_decay: float = 0.05
     warmup: float = 0.1
@@ -57,7 +60,7 @@ class PlanConfig:
     mgm_weight: float = 0.1
     classification_weight: float = 1.0
     label_smoothing: float = 0.0
-    max_masked: int = 512
+    max_masked: int = 128
 
     @classmethod
     def of(cls, plan_kwargs: Mapping[str, Any] | None, **defaults: Any) -> "PlanConfig":
@@ -90,7 +93,7 @@ class PlanConfig:
             value = getattr(self, field.name)
             if not isinstance(value, numbers.Real) and not (field.name == "table_lr" and value is None):
                 raise TypeError(f"{field.name} must be a number. Got {value!r}. Its default is {field.default!r}.")
-        for name in ("lr", "gradient_clip", "max_masked"):
+        for name in ("lr", "layer_lr", "gradient_clip", "max_masked"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}.")
         for name in ("table_lr", "weight_decay", "mgm_weight", "classification_weight"):
@@ -206,7 +209,7 @@ class WarmupCosine:
 
 
 def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[str, Any]]:
-    """Gene table, other matrices, and everything that must not decay; a table that does not learn is left out.
+    """Parameters by learning rate and decay: matrices decay, the rest does not; a table that does not learn is left out.
 
     Parameters
     ----------
@@ -216,15 +219,15 @@ def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[s
         The learning rates and decays.
     """
     table = module.encoder.embeddings.weight
-    others = [(name, p) for name, p in module.named_parameters() if p is not table]
-    matrices = [p for name, p in others if p.ndim == 2 and name.endswith("weight")]
-    plain = [p for name, p in others if not (p.ndim == 2 and name.endswith("weight"))]
-    table_lr = config.lr if config.table_lr is None else config.table_lr
-    groups = [{"params": [table], "lr": table_lr, "weight_decay": config.weight_decay}] if table_lr else []
+    kinds: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        is_matrix = parameter.ndim == 2 and name.endswith("weight")
+        lr = config.layer_lr if name.startswith("encoder.layers.") else config.lr
+        if parameter is table:
+            lr = config.lr if config.table_lr is None else config.table_lr
+        kinds.setdefault((lr, config.weight_decay if is_matrix else 0.0), []).append(parameter)
     return [
-        *groups,
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in kinds.items() if lr > 0
     ]
 
 

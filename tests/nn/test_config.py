@@ -46,7 +46,7 @@ def test_published():
         pytest.param({"pre_norm": "yes"}, r"pre_norm must be True or False\. Got 'yes'\. Pass a bool", id="no bool"),
         pytest.param(
             {"token_dropout": 1.0},
-            r"token_dropout must lie in \[0, 1\)\. Got 1\.0\. Use 0 to keep every token",
+            r"token_dropout must lie in \[0, 0\.5\]. Got 1\.0\. Use 0 to keep every token",
             id="all tokens dropped",
         ),
         pytest.param(

@@ -71,7 +71,7 @@ def gene_head() -> tuple[GeneHead, torch.Tensor]:
     head = GeneHead(d_model=2, vocab_size=3)
     with torch.no_grad():
         head.from_hidden.weight.copy_(torch.eye(2))
-        head.from_cell.weight.copy_(torch.eye(2))
+        head.from_context.weight.copy_(torch.eye(2))
         head.bias.copy_(torch.tensor([0.0, 0.0, 0.5]))
         head.scale.fill_(2.0)
     return head, torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -89,31 +89,31 @@ def test_gene_logits_on_three_tokens():
 
 def test_gene_logits_depend_on_the_direction_of_the_query_alone():
     head, table = gene_head()
-    hidden, cell = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])
+    hidden, context = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])
 
-    torch.testing.assert_close(head(10 * hidden, 10 * cell, table), head(hidden, cell, table))
+    torch.testing.assert_close(head(10 * hidden, 10 * context, table), head(hidden, context, table))
 
 
 def test_gene_logits_are_tied_to_the_table_row_by_row():
     head, table = gene_head()
-    hidden, cell = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])
+    hidden, context = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])
     changed = table.clone()
     changed[1] = -changed[1]
 
-    before, after = head(hidden, cell, table), head(hidden, cell, changed)
+    before, after = head(hidden, context, table), head(hidden, context, changed)
 
     assert (before != after).tolist() == [[False, True, False]]
     assert after[0, 1] == -before[0, 1]
 
 
-@pytest.mark.parametrize("source", ["hidden state", "cell embedding"])
+@pytest.mark.parametrize("source", ["hidden state", "context"])
 def test_gene_logits_read_both(source):
     head, table = gene_head()
-    hidden, cell = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])
-    before = head(hidden, cell, table)
-    (hidden if source == "hidden state" else cell)[0, 0] += 1.0
+    hidden, context = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])
+    before = head(hidden, context, table)
+    (hidden if source == "hidden state" else context)[0, 0] += 1.0
 
-    assert not torch.equal(head(hidden, cell, table), before)
+    assert not torch.equal(head(hidden, context, table), before)
 
 
 def test_no_hidden_position_gives_no_logits():

@@ -40,9 +40,10 @@ class EncoderConfig:
     n_bins
         Number of half-octaves, centred on the value 1.
     context_len
-        Tokens that are read of each cell, the highest-ranked ones; ``None`` reads all that are given.
+        Tokens of each cell that the layers read, the highest-ranked ones; the cell embedding pools all. ``None``: the
+        layers read all.
     token_dropout
-        Probability that a token is left out in training.
+        Mean share of the tokens left out in training, at most 0.5; drawn for each cell, uniformly from 0 to twice it.
     norm
         Final RMSNorm on each token before the pool (``"token"``, as published) or on the pooled cell (``"cell"``): a
         norm per token would cancel the expression weight of a bag of tokens.
@@ -82,14 +83,19 @@ class EncoderConfig:
         _check_integer("n_layer", self.n_layer, least=0)
         if self.context_len is not None:
             _check_integer("context_len", self.context_len, least=1)
+            if self.norm == "token":
+                raise ValueError(
+                    f"context_len needs norm='cell'. Got context_len={self.context_len} with norm='token', which pools "
+                    "the normed output of the layers alone. Use context_len=None."
+                )
         for name, kind in (("combine", Combine), ("expression", ExpressionWeight), ("norm", NormPlace), ("pool", Pool)):
             _check_choice(name, getattr(self, name), get_args(kind))
         for name in ("shared_combiner", "pre_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False. Got {getattr(self, name)!r}. Pass a bool.")
-        if not 0 <= self.token_dropout < 1:
+        if not 0 <= self.token_dropout <= 0.5:
             raise ValueError(
-                f"token_dropout must lie in [0, 1). Got {self.token_dropout!r}. Use 0 to keep every token."
+                f"token_dropout must lie in [0, 0.5]. Got {self.token_dropout!r}. Use 0 to keep every token."
             )
         if not 0 <= self.residual_init < math.inf:
             raise ValueError(

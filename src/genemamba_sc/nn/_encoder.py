@@ -1,11 +1,11 @@
 """The bidirectional encoder: tokens of a batch of cells -> hidden states and one embedding per cell."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genemamba_sc._types import CellEmbedding, Hidden, Lengths, Mask, TokenIds, TokenValues
 from genemamba_sc.nn._config import EncoderConfig
@@ -17,15 +17,17 @@ _EPS_CELL = 1e-10
 
 
 class EncoderOutput(NamedTuple):
-    """What the encoder makes of a batch.
+    """What the encoder makes of a batch of ``b`` cells, of which it reads up to ``k`` tokens each.
 
-    ``cell`` is (b, d), 0 for a cell without tokens. ``hidden`` is (b, k, d), 0 where ``mask`` (b, k) is False; ``k`` is
-    the number of tokens that were read. ``positions`` (b, k) tells where in the input they stood: token dropout
-    takes tokens out of the sequence. With ``norm="cell"`` the hidden states are the residual stream, without a norm.
+    ``cell`` (b, d) is the embedding: the pool of *all* tokens, with what the layers add; 0 for a cell without tokens.
+    ``context`` (b, d) pools only the tokens that the layers read; it is the same where they read all. ``hidden``
+    (b, k, d) is 0 where ``mask`` (b, k) is False; with ``norm="cell"`` it is the residual stream, without a norm.
+    ``positions`` (b, k) tells where in the input the tokens stood: token dropout takes some out of the sequence.
     """
 
-    hidden: Float[Tensor, "b k d"]
     cell: CellEmbedding
+    context: CellEmbedding
+    hidden: Float[Tensor, "b k d"]
     mask: Bool[Tensor, "b k"]
     positions: Int[Tensor, "b k"]
 
@@ -139,33 +141,28 @@ class BiMambaEncoder(nn.Module):
             False, (b, l), at tokens that the layers read but the pool leaves out, and that token dropout spares:
             the masked ones, which are to be predicted.
         """
-        ids, values, visible = self._cut(ids, values, visible)
-        lengths = lengths.clamp(max=ids.shape[1])
+        visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         if self.training and self.config.token_dropout:
             positions, lengths = self._draw_tokens(lengths, visible)
             ids, visible = ids.gather(1, positions), visible.gather(1, positions)
             values = None if values is None else values.gather(1, positions)
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        weight = self._weigh(values, mask)
-        x = self.embeddings(ids) * weight[..., None]
+        weight, pooled = self._weigh(values, mask), mask & visible
+        k = min(ids.shape[1], self.config.context_len or ids.shape[1])
+        start = self.embeddings(ids[:, :k]) * weight[:, :k, None]
+        x = start
         for i, layer in enumerate(self.layers):
-            x = layer(x, weight, mask, self.combiner if self.combiners is None else self.combiners[i])
-        hidden = self.norm_f(x) if self.config.norm == "token" else x
-        cell = _mean(hidden, mask & visible)
-        return EncoderOutput(hidden, self.norm_f(cell) if self.config.norm == "cell" else cell, mask, positions)
-
-    def _cut(
-        self, ids: TokenIds, values: TokenValues | None, visible: Mask | None
-    ) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"] | None, Bool[Tensor, "b k"]]:
-        """Take the first ``context_len`` tokens; while tokens are dropped, so many more that as many stay."""
-        visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
-        if self.config.context_len is None:
-            return ids, values, visible
-        k = self.config.context_len
-        if self.training:
-            k = math.ceil(k / (1 - self.config.token_dropout))
-        return ids[:, :k], None if values is None else values[:, :k], visible[:, :k]
+            combiner = self.combiner if self.combiners is None else self.combiners[i]
+            x = layer(x, weight[:, :k], mask[:, :k], combiner)
+        if self.config.norm == "token":
+            hidden = self.norm_f(x)
+            cell = _mean(hidden, pooled)
+            return EncoderOutput(cell, cell, hidden, mask, positions)
+        # What the layers add to the tokens they read is added to the pool of all tokens.
+        cell = self._bag(ids, weight, pooled) + _mean(x - start, pooled[:, :k])
+        context = _mean(x, pooled[:, :k])
+        return EncoderOutput(self.norm_f(cell), self.norm_f(context), x, mask[:, :k], positions[:, :k])
 
     def _weigh(self, values: TokenValues | None, mask: Mask) -> TokenValues:
         """Weight of each token in the cell, (b, l); 0 at pads."""
@@ -174,13 +171,20 @@ class BiMambaEncoder(nn.Module):
             return weight
         return weight * self.expression(values)
 
+    def _bag(self, ids: TokenIds, weight: TokenValues, pooled: Mask) -> CellEmbedding:
+        """Weighted mean of the token table over all tokens, without a tensor of (b, l, d)."""
+        share = weight * pooled / pooled.sum(1, keepdim=True).clamp(min=1)
+        return F.embedding_bag(ids, self.embeddings.weight, mode="sum", per_sample_weights=share)
+
     def _draw_tokens(self, lengths: Lengths, visible: Mask) -> tuple[Int[Tensor, "b k"], Lengths]:
         """Draw which tokens stay: their positions, first in each row and in their old order, and how many.
 
         Tokens that are left out are taken out of the sequence, not blanked: the scan is shorter by as much.
         """
         valid = torch.arange(visible.shape[1], device=lengths.device) < lengths[:, None]
-        drawn = torch.rand(valid.shape, device=lengths.device) >= self.config.token_dropout
+        # Cells differ in how many genes were caught: so does the share that is left out.
+        rate = 2 * self.config.token_dropout * torch.rand(len(lengths), 1, device=lengths.device)
+        drawn = torch.rand(valid.shape, device=lengths.device) >= rate
         keep = valid & (drawn | ~visible)
         kept = keep.sum(1)
         order = torch.argsort(~keep, dim=1, stable=True)

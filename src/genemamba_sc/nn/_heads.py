@@ -11,14 +11,14 @@ from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 class CellTypeHead(nn.Module):
     """Scores of cell types: marker genes, plus what the encoder adds.
 
-    ``logits = sum_i log1p(value_i median_i) M[token_i] + m  +  W cell + b``: values are divided by the median of their gene
-    for ranking, and marker genes are read as counts per 10,000. The marker scores ``M``, ``m`` are fitted by convex
+    ``logits = sum_i log1p(value_i median_i) M[token_i] + m  +  W context + b``: values are divided by the median of their
+    gene for ranking, and marker genes are read as counts per 10,000. The marker scores ``M``, ``m`` are fitted by convex
     solvers before the encoder is trained and then stay; ``W`` starts at zero.
 
     Parameters
     ----------
     d_model
-        Width of the cell embedding.
+        Width of the context.
     n_labels
         Number of cell types, c.
     vocab_size
@@ -39,22 +39,22 @@ class CellTypeHead(nn.Module):
         levels = torch.log1p(values * self.medians[ids])
         return F.embedding_bag(ids, self.markers, mode="sum", per_sample_weights=levels) + self.marker_bias
 
-    def forward(self, cell: CellEmbedding, marker_scores: CellLogits) -> CellLogits:
-        """Logits, (b, c)."""
-        return marker_scores + self.linear(cell)
+    def forward(self, context: CellEmbedding, marker_scores: CellLogits) -> CellLogits:
+        """Logits, (b, c), from the pool of the tokens that the layers read, (b, d), and the marker scores, (b, c)."""
+        return marker_scores + self.linear(context)
 
 
 class GeneHead(nn.Module):
     """Scores of all genes at hidden positions, tied to the gene table.
 
-    A hidden gene is predicted from the hidden state at its position (its context in the sequence) and from
-    the embedding of the cell, which pools the visible genes only:
+    A hidden gene is predicted from the hidden state at its position and from the pool of the visible genes that the
+    layers read:
     ``logits = scale · rms_norm(W_h h + W_c c) E^T + bias``.
 
     Parameters
     ----------
     d_model
-        Width of hidden states, cell embedding and gene table.
+        Width of hidden states, context and gene table.
     vocab_size
         Rows of the gene table.
     """
@@ -62,16 +62,16 @@ class GeneHead(nn.Module):
     def __init__(self, d_model: int, vocab_size: int) -> None:
         super().__init__()
         self.from_hidden = nn.Linear(d_model, d_model, bias=False)
-        self.from_cell = nn.Linear(d_model, d_model, bias=False)
+        self.from_context = nn.Linear(d_model, d_model, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.scale = nn.Parameter(torch.ones(()))
 
     def forward(
         self,
         hidden: Float[Tensor, "m d"],
-        cell: Float[Tensor, "m d"],
+        context: Float[Tensor, "m d"],
         table: Float[Tensor, "v d"],
     ) -> Float[Tensor, "m v"]:
         """Logits of ``m`` hidden positions over the vocabulary."""
-        query = F.rms_norm(self.from_hidden(hidden) + self.from_cell(cell), (hidden.shape[-1],))
+        query = F.rms_norm(self.from_hidden(hidden) + self.from_context(context), (hidden.shape[-1],))
         return F.linear(self.scale * query, table, self.bias)
