@@ -143,7 +143,7 @@ def test_choices_of_the_user_come_before_those_of_the_model():
 
 
 def test_an_unknown_choice_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"Got \['learning_rate'\]\. Choose among \['lr', 'table_lr'"):
+    with pytest.raises(ValueError, match=r"Got \['learning_rate'\]\. Choose among \['lr', 'layer_lr', 'table_lr'"):
         PlanConfig.of({"learning_rate": 0.1})
 
 
@@ -165,21 +165,25 @@ def test_each_parameter_is_in_one_group(combine):
 
 
 def test_matrices_decay_and_norms_biases_and_scan_do_not():
-    module = new_module()
+    module, config = new_module(), PlanConfig(lr=0.01, layer_lr=0.002, table_lr=0.005, weight_decay=0.07)
+    groups = parameter_groups(module, config)
+    of_rates = {
+        (group["lr"], group["weight_decay"]): names for group, names in zip(groups, named_groups(module, config))
+    }
 
-    table, matrices, plain = named_groups(module, PlanConfig())
-
-    assert table == ["encoder.embeddings.weight"]
-    assert matrices == [
+    assert of_rates[0.005, 0.07] == ["encoder.embeddings.weight"]
+    assert of_rates[0.002, 0.07] == [
         "encoder.layers.0.mixer.in_proj.weight",
         "encoder.layers.0.mixer.out_proj.weight",
+    ]
+    assert of_rates[0.01, 0.07] == [
         "gene_head.from_hidden.weight",
         "gene_head.from_context.weight",
         "cell_type_head.linear.weight",
     ]
-    assert {"encoder.layers.0.mixer.A_log", "encoder.layers.0.mixer.D", "encoder.norm_f.weight"} <= set(plain)
-    decays = [group["weight_decay"] for group in parameter_groups(module, PlanConfig(weight_decay=0.07))]
-    assert decays == [0.07, 0.07, 0.0]
+    assert {"encoder.layers.0.mixer.A_log", "encoder.layers.0.mixer.D"} <= set(of_rates[0.002, 0.0])
+    assert "encoder.norm_f.weight" in of_rates[0.01, 0.0]
+    assert len(groups) == 5
 
 
 @pytest.mark.parametrize(("table_lr", "rate"), [(None, 0.01), (0.002, 0.002)], ids=["that of the rest", "its own"])
@@ -242,7 +246,7 @@ def test_validation_hides_the_same_genes_each_time_and_leaves_the_stream_alone()
 
 
 def test_a_fit_follows_the_schedule_and_logs_the_parts(tmp_path):
-    plan = GeneMambaPlan(new_module(), PlanConfig(lr=0.01, table_lr=0.004, warmup=0.5, mask_rate=0.5))
+    plan = GeneMambaPlan(new_module(), PlanConfig(lr=0.01, layer_lr=0.01, table_lr=0.004, warmup=0.5, mask_rate=0.5))
 
     trainer, recorder = fit(plan, tmp_path, steps=4, val=DataLoader([new_batch(9)], batch_size=None))
 

@@ -55,9 +55,10 @@ def share(name: str, value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number. Got {value!r}. Pass a share of the cells, such as 0.9.")
-    if not 0 < value <= 1:
+    number = float(value)
+    if not 0 < number <= 1:
         raise ValueError(f"{name} must lie in (0, 1]. Got {value!r}. Pass a share of the cells, such as 0.9.")
-    return float(value)
+    return number
 
 
 def row_numbers(indices: CellIndices | None, n_obs: int) -> Int64[np.ndarray, "n"]:

@@ -5,8 +5,10 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
 import anndata
+import pandas as pd
 import scvi
 import torch
 from anndata import AnnData
@@ -69,7 +71,7 @@ def annotate(arguments: argparse.Namespace) -> str:
     _check_early(arguments)
     query = _read(arguments.query)
     model = _model_for(arguments, None if arguments.reference is None else _read(arguments.reference))
-    soft = model.predict_celltype(query, soft=True)
+    soft = cast(pd.DataFrame, model.predict_celltype(query, soft=True))
     query.obs[PREDICTION_KEY] = soft.columns.to_numpy()[soft.to_numpy().argmax(axis=1)].astype(str)
     query.obs[CONFIDENCE_KEY] = soft.to_numpy().max(axis=1)
     model.get_latent_representation(query, key_added=OBSM_KEY)

@@ -82,7 +82,7 @@ def run_demo(
     reference, query = adata[train].copy(), adata[test].copy()
     started = time.perf_counter()
     model = _model(reference, model_folder, max_epochs, accelerator)
-    predicted = model.predict_celltype(query)
+    predicted = np.asarray(model.predict_celltype(query))
     scores = [_score("GeneMamba", query, predicted, time.perf_counter() - started)]
     scores += [_baseline(name, pipeline, reference, query) for name, pipeline in _baselines().items()]
     files = _write(folder, adata, test, predicted, model, keep_model=model_folder is None)
@@ -90,15 +90,13 @@ def run_demo(
 
 
 def demo_cells() -> AnnData:
-    """The 700 cells with their unscaled values: scanpy keeps log-normalised ones of 765 genes in ``raw``."""
+    """Return the 700 cells with unscaled values: scanpy keeps log-normalised ones of 765 genes in ``raw``."""
     reduced = sc.datasets.pbmc68k_reduced()
     adata = reduced.raw.to_adata()
     return AnnData(sparse.csr_matrix(adata.X), obs=reduced.obs[[_LABELS]].copy(), var=adata.var[[]].copy())
 
 
-def _model(
-    reference: AnnData, model_folder: str | None, max_epochs: int | None, accelerator: str
-) -> GeneMambaModel:
+def _model(reference: AnnData, model_folder: str | None, max_epochs: int | None, accelerator: str) -> GeneMambaModel:
     if model_folder is not None:
         return GeneMambaModel.load(model_folder, adata=False, accelerator=accelerator)
     GeneMambaModel.setup_anndata(reference, labels_key=_LABELS)
@@ -108,10 +106,12 @@ def _model(
 
 
 def _baselines() -> dict[str, Pipeline]:
-    """What a careful user would try first; both fitted on the training cells alone."""
+    """Make what a careful user would try first; both are fitted on the training cells alone."""
     return {
         "logistic regression": make_pipeline(
-            LogisticRegressionCV(Cs=np.logspace(-3, 1, 5), cv=3, max_iter=500, l1_ratios=(0.0,), use_legacy_attributes=False)
+            LogisticRegressionCV(
+                Cs=np.logspace(-3, 1, 5), cv=3, max_iter=500, l1_ratios=(0.0,), use_legacy_attributes=False
+            )
         ),
         "kNN on 50 PCs": make_pipeline(StandardScaler(), PCA(50, random_state=0), KNeighborsClassifier(15)),
     }

@@ -58,12 +58,16 @@ def cell_type_probabilities(
     return _run(module, source, indices, _probabilities, module.n_labels, batch_size)
 
 
+def _encode(module: GeneMambaModule, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return module.inference(batch["token_ids"], batch["token_values"], batch["lengths"])
+
+
 def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    return module.inference(**batch)["cell"]
+    return _encode(module, batch)["cell"]
 
 
 def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    context = module.inference(**batch)["context"]
+    context = _encode(module, batch)["context"]
     scores = module.generative(context, batch["token_ids"], batch["token_values"])
     return scores["cell_type_logits"].softmax(dim=1)
 

@@ -173,7 +173,7 @@ def _fit(cells: _Cells, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _dense(cells: _Cells) -> tuple[np.ndarray, np.ndarray]:
-    """One multinomial fit with an L2 penalty: coefficients (c, v) and intercepts (c,)."""
+    """Fit once, multinomial, with an L2 penalty: coefficients (c, v) and intercepts (c,)."""
     model = LogisticRegression(C=_C_DENSE, max_iter=150, tol=1e-3)
     model.fit(cells.features, cells.labels, sample_weight=cells.importance)
     coefficients, intercepts = model.coef_, model.intercept_
@@ -184,7 +184,7 @@ def _dense(cells: _Cells) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sparse(cells: _Cells, present: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A fit of each type against the rest with an L1 penalty: coefficients (c, v) and intercepts (c,)."""
+    """Fit each type against the rest with an L1 penalty: coefficients (c, v) and intercepts (c,)."""
     rows, intercepts = [], []
     for label in present:
         model = LogisticRegression(C=_C_SPARSE, l1_ratio=1.0, solver="liblinear", max_iter=100, random_state=seed)

@@ -74,9 +74,7 @@ class GeneMambaModule(BaseModuleClass):
         self.gene_head.bias.copy_(log_frequency)
 
     @torch.no_grad()
-    def set_markers(
-        self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"], medians: Float[Tensor, "v"]
-    ) -> None:
+    def set_markers(self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"], medians: Float[Tensor, "v"]) -> None:
         """Set the linear part of the cell-type head.
 
         Parameters
@@ -88,6 +86,8 @@ class GeneMambaModule(BaseModuleClass):
         medians
             Median of each token's counts per 10,000, by which its values were divided, shape (v,).
         """
+        if self.cell_type_head is None:
+            raise ValueError("This module has no cell types (n_labels=0), so it has no marker scores to set.")
         self.cell_type_head.medians.copy_(medians)
         self.cell_type_head.markers.copy_(weights)
         self.cell_type_head.marker_bias.copy_(bias)
@@ -111,9 +111,9 @@ class GeneMambaModule(BaseModuleClass):
 
         Returns
         -------
-        ``cell`` and ``context`` (b, d), see :class:`genemamba_sc.nn.EncoderOutput`; of the ``k`` tokens that the layers
-        read, ``hidden`` (b, k, d), ``targets`` (b, k), the token ids before any was hidden, and ``is_hidden`` (b, k), True
-        where one was.
+        ``cell`` and ``context`` (b, d), see :class:`genemamba_sc.nn.EncoderOutput`; of the ``k`` tokens that the
+        layers read, ``hidden`` (b, k, d), ``targets`` (b, k), the token ids before any was hidden, and ``is_hidden``
+        (b, k), True where one was.
         """
         masked = mask_tokens(token_ids, lengths, mask_rate, self.mask_id, self.encoder_config.context_len)
         output = self.encoder(masked.ids, token_values, lengths, visible=~masked.hidden)
@@ -128,7 +128,9 @@ class GeneMambaModule(BaseModuleClass):
     def _get_generative_input(
         self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor], **kwargs: Any
     ) -> dict[str, Tensor]:
-        inputs = {name: tensors[name] for name in ("token_ids", "token_values", "marker_scores") if name in tensors}
+        inputs: dict[str, Tensor] = {
+            name: tensors[name] for name in ("token_ids", "token_values", "marker_scores") if name in tensors
+        }
         return {"context": inference_outputs["context"], **inputs}
 
     def generative(

@@ -71,9 +71,7 @@ def start_markers(
     """
     labels = dataset.columns["labels"]
     batches = dataset.columns.get("batch")
-    fit = fit_markers(
-        dataset, train, labels[train], module.n_labels, None if batches is None else batches[train], seed
-    )
+    fit = fit_markers(dataset, train, labels[train], module.n_labels, None if batches is None else batches[train], seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)
     module.set_markers(torch.from_numpy(fit.weights), torch.from_numpy(fit.bias), torch.from_numpy(medians))
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)

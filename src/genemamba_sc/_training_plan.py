@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from genemamba_sc._module import GeneMambaModule
@@ -165,7 +166,7 @@ class GeneMambaPlan(pl.LightningModule):
             if not torch.isnan(value):
                 self.log(f"{stage}_{name}", value, **options)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over three groups of parameters; the learning rate follows warm-up and cosine."""
         self.module.encoder.embeddings.requires_grad_(self.config.table_lr != 0)
         optimizer = torch.optim.AdamW(parameter_groups(self.module, self.config), lr=self.config.lr, betas=(0.9, 0.98))
@@ -209,7 +210,7 @@ class WarmupCosine:
 
 
 def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[str, Any]]:
-    """Parameters by learning rate and decay: matrices decay, the rest does not; a table that does not learn is left out.
+    """Parameters by learning rate and decay: matrices decay, the rest does not; what has no rate is left out.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from genemamba_sc._constants import UNK_ID
+from genemamba_sc._constants import PAD_ID, UNK_ID
 from genemamba_sc.data._source import CellSource
 from genemamba_sc.data._tokenizer import Tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
@@ -160,7 +160,16 @@ class TokenDataset(Dataset[TokenBatch]):
         return self._source.n_obs * self._source.tokenizer.max_len * 8 <= _CACHE_BYTES
 
     def _read_all(self) -> Tokens:
-        return self._source.tokens(np.arange(self._source.n_obs))
+        # In blocks: a linear copy of the whole matrix would double the memory.
+        rows = np.arange(self._source.n_obs)
+        parts = [self._source.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+        width = max(part.ids.shape[1] for part in parts)
+        ids = np.full((len(rows), width), PAD_ID, dtype=np.int32)
+        values = np.zeros((len(rows), width), dtype=np.float32)
+        for start, part in zip(range(0, len(rows), _BLOCK), parts):
+            block = slice(start, start + len(part.lengths)), slice(0, part.ids.shape[1])
+            ids[block], values[block] = part.ids, part.values
+        return Tokens(ids=ids, values=values, lengths=np.concatenate([part.lengths for part in parts]))
 
     def _count_lengths(self) -> np.ndarray:
         columns = self._source.columns
@@ -169,7 +178,7 @@ class TokenDataset(Dataset[TokenBatch]):
         tokens = sparse.csr_matrix(
             (np.ones(len(matched), dtype=np.float32), (matched, columns[matched])), (len(columns), self.vocabulary.size)
         )
-        found = [np.diff(((cells != 0) @ tokens).indptr) for _, cells in self._source.reader.blocks(_BLOCK)]
+        found = [np.diff((cells.astype(bool) @ tokens).indptr) for _, cells in self._source.reader.blocks(_BLOCK)]
         return np.minimum(np.concatenate(found), self._source.tokenizer.max_len).astype(np.int32)
 
     def _take(self, rows: np.ndarray) -> Tokens:

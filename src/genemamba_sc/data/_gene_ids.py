@@ -214,9 +214,10 @@ def warn_if_few_counts(reader: CellReader, expression: Expression, match: GeneMa
     share = sums[match.token_ids != UNK_ID].sum() / max(sums.sum(), 1e-12)
     if share < warn_below:
         warnings.warn(
-            f"Only {share:.1%} of the counts are in genes the model knows (less than {warn_below:.0%}): embeddings will "
-            f"miss much of each cell. {match.n_matched:,} of {match.n_vars:,} names in {match.source} match "
-            f"({match.id_kind}, {match.species}). See gm.check_genes(adata, model.vocabulary) for what would match more.",
+            f"Only {share:.1%} of the counts are in genes the model knows (less than {warn_below:.0%}): embeddings "
+            f"will miss much of each cell. {match.n_matched:,} of {match.n_vars:,} names in {match.source} match "
+            f"({match.id_kind}, {match.species}). See gm.check_genes(adata, model.vocabulary) for what would match "
+            "more.",
             UserWarning,
             stacklevel=4,
         )

@@ -1,5 +1,7 @@
 """Which cells train, which validate, and the loaders over them."""
 
+from collections.abc import Iterator
+
 import lightning.pytorch as pl
 import numpy as np
 from scvi import settings
@@ -70,7 +72,7 @@ class _Listed(SequentialSampler):
         super().__init__(indices)
         self._indices = indices.tolist()
 
-    def __iter__(self):  # noqa: ANN204 - the type of the parent
+    def __iter__(self) -> Iterator[int]:
         return iter(self._indices)
 
 

@@ -11,9 +11,9 @@ from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 class CellTypeHead(nn.Module):
     """Scores of cell types: marker genes, plus what the encoder adds.
 
-    ``logits = sum_i log1p(value_i median_i) M[token_i] + m  +  W context + b``: values are divided by the median of their
-    gene for ranking, and marker genes are read as counts per 10,000. The marker scores ``M``, ``m`` are fitted by convex
-    solvers before the encoder is trained and then stay; ``W`` starts at zero.
+    ``logits = sum_i log1p(value_i median_i) M[token_i] + m  +  W context + b``. Values are divided by the median of
+    their gene for ranking; marker genes are read as counts per 10,000. The marker scores ``M``, ``m`` are fitted by
+    convex solvers before the encoder is trained, and then stay; ``W`` starts at zero.
 
     Parameters
     ----------
@@ -25,11 +25,16 @@ class CellTypeHead(nn.Module):
         Number of tokens.
     """
 
+    markers: Tensor
+    marker_bias: Tensor
+    medians: Tensor
+
     def __init__(self, d_model: int, n_labels: int, vocab_size: int) -> None:
         super().__init__()
         self.linear = nn.Linear(d_model, n_labels)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        # Fitted, not learned: buffers are saved with the weights and left alone by the optimiser.
         self.register_buffer("markers", torch.zeros(vocab_size, n_labels))
         self.register_buffer("marker_bias", torch.zeros(n_labels))
         self.register_buffer("medians", torch.ones(vocab_size))

@@ -129,7 +129,9 @@ class Mamba2Mixer(nn.Module):
 
     def _read(self, xbc: Convolved, dt: ScanStep, *, reverse: bool) -> Inner:
         """Convolve and scan in one direction."""
-        xbc = conv_silu(xbc, self.conv1d.weight[:, 0], self.conv1d.bias, reverse=reverse)
+        bias = self.conv1d.bias
+        assert bias is not None  # torch types it as optional; here it is always there
+        xbc = conv_silu(xbc, self.conv1d.weight[:, 0], bias, reverse=reverse)
         width = self.ngroups * self.d_state
         x, B, C = xbc.split([self.d_inner, width, width], dim=-1)
         y = ssd_scan(

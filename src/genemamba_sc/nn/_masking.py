@@ -23,9 +23,7 @@ class MaskedTokens:
     hidden: Mask
 
 
-def mask_tokens(
-    ids: TokenIds, lengths: Lengths, rate: float, mask_id: int, first: int | None = None
-) -> MaskedTokens:
+def mask_tokens(ids: TokenIds, lengths: Lengths, rate: float, mask_id: int, first: int | None = None) -> MaskedTokens:
     """Hide each gene with probability ``rate``.
 
     A hidden gene is always replaced by [MASK], never kept and never swapped for another one (BERT's

@@ -83,8 +83,9 @@ class _ChunkedScan(torch.autograd.Function):
         with _without_autocast(x.device):
             for rows in slabs(x):
                 parts = tuple(t[rows] for t in gradients)
-                inputs = (t[rows] if t.ndim > 1 else t for t in (dy, x, dt, A, B, C, D))
-                dA_slab, dD_slab = _backward_slab(parts, *inputs, ctx.q, ctx.reverse)
+                dA_slab, dD_slab = _backward_slab(
+                    parts, dy[rows], x[rows], dt[rows], A, B[rows], C[rows], D, ctx.q, ctx.reverse
+                )
                 dA += dA_slab
                 dD += dD_slab
         dx, ddt, dB, dC = gradients
