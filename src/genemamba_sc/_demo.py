@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
@@ -110,7 +111,12 @@ def _baselines() -> dict[str, Pipeline]:
     return {
         "logistic regression": make_pipeline(
             LogisticRegressionCV(
-                Cs=np.logspace(-3, 1, 5), cv=3, max_iter=500, l1_ratios=(0.0,), use_legacy_attributes=False
+                Cs=np.logspace(-3, 1, 5),
+                cv=3,
+                max_iter=500,
+                l1_ratios=(0.0,),
+                scoring="neg_log_loss",
+                use_legacy_attributes=False,
             )
         ),
         "kNN on 50 PCs": make_pipeline(StandardScaler(), PCA(50, random_state=0), KNeighborsClassifier(15)),
@@ -139,8 +145,10 @@ def _write(
     folder: Path, adata: AnnData, test: np.ndarray, predicted: np.ndarray, model: GeneMambaModel, keep_model: bool
 ) -> list[Path]:
     model.get_latent_representation(adata, key_added=OBSM_KEY)
-    adata.obs[PREDICTION_KEY] = "training cell"
-    adata.obs.iloc[test, adata.obs.columns.get_loc(PREDICTION_KEY)] = np.asarray(predicted).astype(str)
+    # Training cells have no prediction: scanpy draws them grey.
+    names = np.full(adata.n_obs, None, dtype=object)
+    names[test] = predicted
+    adata.obs[PREDICTION_KEY] = pd.Categorical(names, categories=adata.obs[_LABELS].cat.categories)
     sc.pp.neighbors(adata, use_rep=OBSM_KEY)
     sc.tl.umap(adata)
     files = [folder / "umap.png", folder / "confusion_matrix.png", folder / "cells.h5ad"]
@@ -155,14 +163,9 @@ def _write(
 
 
 def _draw_umap(adata: AnnData, path: Path) -> None:
-    figure = sc.pl.umap(
-        adata,
-        color=[_LABELS, PREDICTION_KEY],
-        title=["cell type", "prediction on held-out cells"],
-        wspace=0.6,
-        show=False,
-        return_fig=True,
-    )
+    figure, axes = plt.subplots(1, 2, figsize=(14, 5), layout="constrained")
+    sc.pl.umap(adata, color=_LABELS, title="cell type", legend_loc="on data", legend_fontsize=7, ax=axes[0], show=False)
+    sc.pl.umap(adata, color=PREDICTION_KEY, title="prediction on held-out cells", ax=axes[1], show=False)
     _save_figure(figure, path)
 
 
@@ -170,8 +173,9 @@ def _draw_confusion(adata: AnnData, test: np.ndarray, path: Path) -> None:
     cells = adata.obs.iloc[test]
     figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(
-        cells[_LABELS].astype(str), cells[PREDICTION_KEY].astype(str), ax=axes, xticks_rotation=60, colorbar=False
+        cells[_LABELS].astype(str), cells[PREDICTION_KEY].astype(str), ax=axes, colorbar=False
     )
+    axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=60, ha="right")
     axes.set_title("held-out cells")
     _save_figure(figure, path)
 

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,7 +36,7 @@ def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_
             "genemamba_sc": genemamba_sc.__version__,
             "scvi-tools": scvi.__version__,
             "torch": torch.__version__,
-            "anndata": anndata.__version__,
+            "anndata": version("anndata"),
         },
         "class": type(model).__name__,
         "init": {
