@@ -193,6 +193,7 @@ def test_the_demo_trains_draws_and_compares(
         (["embed", "Q", "O", "--model", "M", "--save-model", "N"], "is not trained again, so --save-model would have"),
         (["embed", "Q", "O", "--model", "M", "--labels-key", "x", "--max-epochs", "3"], "--labels-key, --max-epochs"),
         (["demo", "--model", "M", "--max-epochs", "3"], "--model is not trained again, so --max-epochs would have no"),
+        (["embed", "Q", "O", "--gene-table", "T"], "--gene-table needs --model: a model trained on IN takes its genes"),
         (["embed", "Q", "O", "--max-epochs", "-1"], "a whole number of at least 0 is needed, got '-1'"),
         (["embed", "Q", "O", "--max-epochs", "many"], "a whole number of at least 0 is needed, got 'many'"),
         (["embed", "Q", "O", "--seed", "-1"], "a whole number of at least 0 is needed, got '-1'"),
@@ -201,7 +202,7 @@ def test_the_demo_trains_draws_and_compares(
         ([], "the following arguments are required: COMMAND"),
     ],
     ids=["neither reference nor model", "reference and model", "reference without labels", "model to save again",
-         "model with training options", "demo model with epochs", "negative epochs", "epochs in words",
+         "model with training options", "demo model with epochs", "gene table without model", "negative epochs", "epochs in words",
          "negative seed", "no output", "unknown command", "no command"],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused_as_wrong_usage(

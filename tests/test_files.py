@@ -75,7 +75,12 @@ def test_a_failed_first_write_leaves_nothing(tmp_path: Path, replacing: Replacin
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_whose_new_name_cannot_be_taken_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EACCES, "held"), KeyboardInterrupt("held")], ids=["error", "interrupt"]
+)
+def test_a_folder_whose_new_name_cannot_be_taken_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+):
     target = tmp_path / "result"
     with replacing_folder(target) as temporary:
         write(temporary, "first")
@@ -83,11 +88,11 @@ def test_a_folder_whose_new_name_cannot_be_taken_is_put_back(tmp_path: Path, mon
 
     def refuse(source: Path, destination: Path) -> None:
         if destination == target and not str(source).endswith("-old"):
-            raise OSError(errno.EACCES, "held by another program")
+            raise error
         rename(source, destination)
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="held by another program"):
+    with pytest.raises(type(error), match="held"):
         with replacing_folder(target) as temporary:
             write(temporary, "second")
     assert read(target) == "first"
@@ -132,6 +137,18 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path, replacing: Rep
     finally:
         os.umask(old)
     assert oct(mode) == oct(0o640 if replacing is replacing_file else 0o750)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_others_may_read_what_lies_in_a_folder_too(tmp_path: Path):
+    old = os.umask(0o022)
+    try:
+        with replacing_folder(tmp_path / "result") as temporary:
+            write(temporary, "text")
+            (temporary / "part").chmod(0o600)  # as tempfile makes them
+    finally:
+        os.umask(old)
+    assert oct((tmp_path / "result" / "part").stat().st_mode & 0o777) == oct(0o644)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")

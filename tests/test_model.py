@@ -300,6 +300,25 @@ def test_cells_without_a_label_are_never_predicted_as_such(make_cells: Cells, fi
     assert np.mean(model.predict_celltype() == adata.obs["cell_type"].astype(str)) > 0.9
 
 
+def test_a_head_that_learned_nothing_is_not_asked(make_cells: Cells, fit: Fit):
+    model = fit(make_cells(), plan_kwargs={"classification_weight": 0.0})
+    with pytest.raises(ValueError, match=r"trained without its labels \(classification_weight=0\).*Train again with a"):
+        model.predict_celltype()
+    model.train(**QUICK)
+    assert len(model.predict_celltype()) == 60
+
+
+def test_a_split_without_a_label_to_train_on_is_refused(make_cells: Cells, fit: Fit):
+    adata = make_cells()
+    adata.obs["some"] = np.where(np.arange(60) < 40, "Unknown", adata.obs["cell_type"].astype(str))
+    with pytest.raises(ValueError, match=r"40 training cells without any label\. Choose another split"):
+        fit(
+            adata,
+            setup={"labels_key": "some", "unlabeled_category": "Unknown"},
+            datasplitter_kwargs={"external_indexing": [np.arange(40), np.arange(40, 60)]},
+        )
+
+
 @pytest.mark.parametrize(
     ("values", "names"),
     [([10, 9, 100], ["9", "10", "100"]), ([True, False, True], ["False", "True"])],
@@ -340,6 +359,9 @@ def test_early_stopping_stops_when_the_validation_loss_no_longer_falls(make_cell
 def test_a_second_training_continues(make_cells: Cells, fit: Fit):
     model = fit(make_cells(), setup={}, model={"gene_init": "random"}, plan_kwargs={"lr": 1e-9, "ema_decay": 0.0})
     after_first = model.get_gene_embeddings()
+    fresh = model.get_gene_embeddings()
+    fresh.iloc[:] = 0
+    assert after_first.to_numpy().any() and model.get_gene_embeddings().equals(after_first)  # copies
     model.train(**QUICK, plan_kwargs={"lr": 1e-9, "ema_decay": 0.0})
     assert len(model.history["train_loss"]) == len(model.history["validation_loss"]) == 2
     np.testing.assert_allclose(model.get_gene_embeddings(), after_first, atol=1e-6)
@@ -414,6 +436,11 @@ def test_gene_embeddings_are_named_by_the_genes(trained: GeneMambaModel):
     assert list(table.index) == list(trained.vocabulary.gene_ids)
     weight = trained.module.encoder.embeddings.weight.detach().numpy()
     assert np.array_equal(table.loc["ENSG00000000003"], weight[trained.vocabulary.token_of("ENSG00000000003")])
+
+
+def test_what_was_registered_can_be_looked_at(trained: GeneMambaModel, capsys: pytest.CaptureFixture[str]):
+    trained.view_anndata_setup()
+    assert "'labels_key': 'cell_type'" in capsys.readouterr().out
 
 
 def test_the_width_needs_no_thought_of_heads(make_cells: Cells, fit: Fit):

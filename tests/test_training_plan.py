@@ -142,6 +142,15 @@ def test_choices_of_the_user_come_before_those_of_the_model():
     assert PlanConfig.of(None) == PlanConfig()
 
 
+def test_none_leaves_the_choice_to_the_model():
+    assert PlanConfig.of({"table_lr": None}, table_lr=0.0) == PlanConfig(table_lr=0.0)
+
+
+def test_a_number_of_genes_is_whole():
+    with pytest.raises(TypeError, match=r"max_masked must be a whole number\. Got 1\.5"):
+        PlanConfig(max_masked=1.5)
+
+
 def test_an_unknown_choice_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"Got \['learning_rate'\]\. Choose among \['lr', 'layer_lr', 'table_lr'"):
         PlanConfig.of({"learning_rate": 0.1})

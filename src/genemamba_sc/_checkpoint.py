@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata.io import write_h5ad
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -87,7 +88,8 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
         }
         (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
         if adata is not None:
-            adata.write_h5ad(temporary / ADATA_FILE)
+            # The method of AnnData would point a backed one at the temporary file.
+            write_h5ad(temporary / ADATA_FILE, adata)
 
 
 def check_target(folder: str | Path, *, overwrite: bool) -> None:

@@ -63,6 +63,8 @@ def _misused(arguments: argparse.Namespace) -> str:
     useless = [f"--{name.replace('_', '-')}" for name in trains if name in given]
     if arguments.command in ("demo", "embed", "annotate") and "model" in given and useless:
         return f"--model is not trained again, so {', '.join(useless)} would have no effect: leave out one or the other"
+    if arguments.command == "embed" and "gene_table" in given and "model" not in given:
+        return "--gene-table needs --model: a model trained on IN takes its genes as they are named there"
     if getattr(arguments, "embedding_only", False) and _same_file(arguments.input, arguments.output):
         return "--embedding-only leaves out the matrix, so OUT must not be IN: name another file to write"
     return ""

@@ -19,9 +19,8 @@ TARGET_SUM: Final = 10_000.0
 
 OBSM_KEY: Final = "X_genemamba"
 
-# Names under which the registry of scvi-tools keeps what this package adds to it.
+# Name under which the registry of scvi-tools keeps the genes.
 VOCABULARY_KEY: Final = "gene_vocabulary"
-EXPRESSION_KEY: Final = "expression"
 
 # Columns of obs that `genemamba annotate` writes.
 PREDICTION_KEY: Final = "genemamba_celltype"

@@ -175,7 +175,8 @@ def _draw_confusion(adata: AnnData, test: np.ndarray, path: Path) -> None:
     ConfusionMatrixDisplay.from_predictions(
         cells[_LABELS].astype(str), cells[PREDICTION_KEY].astype(str), ax=axes, colorbar=False
     )
-    axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), rotation=60, ha="right")
+    for name in axes.get_xticklabels():
+        name.set(rotation=60, ha="right")
     axes.set_title("held-out cells")
     _save_figure(figure, path)
 

@@ -57,16 +57,15 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     old = temporary.with_name(temporary.name + "-old")
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
+        # Writers that use temporary files of their own leave them to their owner alone.
+        for path in (temporary, *temporary.rglob("*")):
+            os.chmod(path, (0o777 if path.is_dir() else 0o666) & ~_umask())
         if target.exists():
             os.replace(target, old)
-        try:
-            os.replace(temporary, target)
-        except OSError:
-            if old.exists():
-                os.replace(old, target)
-            raise
+        os.replace(temporary, target)
     finally:
+        if old.exists() and not target.exists():  # an error or an interrupt between the two renames
+            os.replace(old, target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

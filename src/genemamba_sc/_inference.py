@@ -1,5 +1,6 @@
 """From cells to arrays: the encoder over a source, block by block, memory flat beyond the result."""
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -86,14 +87,23 @@ def _run(
     was_training = module.training
     module.eval()
     result = np.empty((len(indices), width), dtype=np.float32)
+    n_empty = 0
     try:
         for start in _starts(len(indices)):
             tokens = source.tokens(indices[start : start + _BLOCK_CELLS])
+            n_empty += int((tokens.lengths == 0).sum())
             for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size):
                 batch = {name: value.to(module.device) for name, value in to_batch(take_tokens(tokens, rows)).items()}
                 result[start + rows] = function(module, batch).float().cpu().numpy()
     finally:
         module.train(was_training)
+    if n_empty:
+        warnings.warn(
+            f"{n_empty} of {len(indices)} cells express no gene that the model knows: their embedding is zero, and "
+            "their cell type a guess by frequency. Remove them, e.g. with sc.pp.filter_cells(adata, min_counts=1).",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
+        )
     return result
 
 

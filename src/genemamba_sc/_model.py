@@ -4,29 +4,27 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-import torch
+# scvi-tools prints a registry with rich.pretty and leaves it to others to import it.
+import rich.pretty  # noqa: F401
 from anndata import AnnData
-from jaxtyping import Float32
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
-from genemamba_sc._arguments import CellIndices, row_numbers, whole_number
-from genemamba_sc._constants import OBSM_KEY, VOCABULARY_KEY
-from genemamba_sc._inference import cell_type_probabilities, embed
+from genemamba_sc._arguments import whole_number
+from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._module import GeneMambaModule
 from genemamba_sc._persistence import load_model, save_model
-from genemamba_sc._setup import build_fields, check_encoder_config, check_registered, query_source, training_codes
+from genemamba_sc._queries import QueryMixin
+from genemamba_sc._setup import build_fields, check_encoder_config, check_registered, training_codes
 from genemamba_sc._start import start_genes, start_markers
 from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, interruptible
-from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
+from genemamba_sc.data import GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
 from genemamba_sc.nn import EncoderConfig
 
 
-class GeneMambaModel(BaseModelClass):
+class GeneMambaModel(QueryMixin, BaseModelClass):
     """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
 
     Parameters
@@ -151,21 +149,6 @@ class GeneMambaModel(BaseModelClass):
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
-    @property
-    def vocabulary(self) -> GeneVocabulary:
-        """The genes that have tokens, with their medians."""
-        return self._vocabulary
-
-    @property
-    def cell_types(self) -> list[str]:
-        """The cell types in the order of the registry; empty without labels. The unlabelled category is none."""
-        fields = self.registry_["field_registries"]
-        if REGISTRY_KEYS.LABELS_KEY not in fields:
-            return []
-        state = fields[REGISTRY_KEYS.LABELS_KEY]["state_registry"]
-        unlabeled = state.get("unlabeled_category")
-        return [str(name) for name in state["categorical_mapping"] if unlabeled is None or name != unlabeled]
-
     # --------------------------------------------------------------- training
 
     def train(
@@ -188,7 +171,8 @@ class GeneMambaModel(BaseModelClass):
         Parameters
         ----------
         max_epochs
-            Passes over the training cells; ``None`` chooses by their number. 0 only initialises the gene table.
+            Passes over the training cells; ``None`` chooses by their number. 0 only initialises the gene table and,
+            where labels are registered, fits the marker genes.
         accelerator, devices
             As in Lightning; ``"auto"`` takes a GPU where there is one.
         train_size, validation_size, shuffle_set_split
@@ -243,110 +227,6 @@ class GeneMambaModel(BaseModelClass):
         )
         with interruptible():
             runner()
-
-    # -------------------------------------------------------------- inference
-
-    def get_latent_representation(
-        self,
-        adata: AnnData | None = None,
-        indices: CellIndices | None = None,
-        batch_size: int | None = None,
-        key_added: str | None = OBSM_KEY,
-    ) -> Float32[np.ndarray, "n d"]:
-        """Cell embeddings; also written to ``adata.obsm`` when they are of all cells.
-
-        Parameters
-        ----------
-        adata
-            Any AnnData with genes of the vocabulary; ``None`` takes the registered one.
-        indices
-            Cells to embed, in the order asked; ``None`` embeds all.
-        batch_size
-            Cells per pass; ``None`` packs cells of similar length. The result does not depend on it.
-        key_added
-            Key in ``adata.obsm``; ``None`` writes nothing. With ``indices`` nothing is written.
-
-        Returns
-        -------
-        Array of shape (n_obs, d_model), float32.
-
-        Raises
-        ------
-        RuntimeError
-            If the model is not trained.
-        ValueError
-            If no gene of ``adata`` is known, or its values cannot be ranked.
-        """
-        adata = self._query(adata)
-        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
-        latent = embed(self.module, source, rows, batch_size=batch_size)
-        if indices is None and key_added is not None:
-            adata.obsm[key_added] = latent
-        return latent
-
-    def predict_celltype(
-        self,
-        adata: AnnData | None = None,
-        indices: CellIndices | None = None,
-        soft: bool = False,
-        batch_size: int | None = None,
-    ) -> np.ndarray | pd.DataFrame:
-        """Cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
-
-        Parameters
-        ----------
-        adata, indices, batch_size
-            As in :meth:`get_latent_representation`; no labels are needed.
-        soft
-            Whether to return the probability of every type.
-
-        Returns
-        -------
-        Labels, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to one. The unlabelled
-        category is never predicted.
-
-        Raises
-        ------
-        RuntimeError
-            If the model is not trained.
-        ValueError
-            If it was set up without labels, or ``adata`` cannot be read.
-        """
-        if not self.cell_types:
-            raise ValueError(
-                "This model was set up without labels and knows no cell types. "
-                "Pass labels_key= to setup_anndata and train again."
-            )
-        adata = self._query(adata)
-        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
-        types = np.asarray(self.cell_types, dtype=object)
-        probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)
-        if soft:
-            return pd.DataFrame(probabilities, index=adata.obs_names[rows], columns=types)
-        return types[probabilities.argmax(axis=1)] if len(rows) else np.empty(0, dtype=object)
-
-    predict = predict_celltype
-
-    @torch.inference_mode()
-    def get_gene_embeddings(self) -> pd.DataFrame:
-        """Return the gene table: one row per gene of the vocabulary, named by its id, ``d_model`` columns, float32."""
-        weight = self.module.encoder.embeddings.weight
-        rows = weight[self._vocabulary.unk_id + 2 : self._vocabulary.cls_id].cpu().numpy()
-        return pd.DataFrame(rows, index=pd.Index(self._vocabulary.gene_ids, name="gene_id"))
-
-    def _query(self, adata: AnnData | None) -> AnnData:
-        if not self.is_trained_:
-            raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before querying it.")
-        if adata is None:
-            adata = self.adata
-        if adata is None:
-            raise ValueError("This model was loaded without an AnnData. Pass the cells to read with adata=.")
-        return adata
-
-    def _source(self, adata: AnnData) -> CellSource:
-        return query_source(
-            adata, self._vocabulary, self.max_len_, self.registry_["setup_args"], aliases=self.gene_aliases
-        )
 
     # ------------------------------------------------------------ persistence
 

@@ -29,8 +29,8 @@ class GeneMambaModule(BaseModuleClass):
     * masked gene modelling: a share of the genes is hidden and predicted from the others, by a softmax over
       the vocabulary, tied to the gene table. The hidden genes are left out of the pool, so that it cannot
       show them either;
-    * classification, where labels are registered: cross-entropy over the labelled cells, on the pool of the
-      visible genes.
+    * classification, where labels are registered: cross-entropy over the labelled cells. The scores are those of the
+      marker genes, fitted beforehand, plus what a linear layer reads from the pool of the visible genes.
 
     Both read the same forward pass.
 

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 from anndata import AnnData
 from scvi import REGISTRY_KEYS, settings
 from scvi.data import AnnDataManager
@@ -212,4 +213,5 @@ def query_source(
     match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)
     require_match(adata.var, match, vocabulary, aliases)
     warn_if_few_counts(reader, expression, match)
-    return CellSource(reader, match.token_ids, expression, RankTokenizer(vocabulary, max_len))
+    tokenizer = RankTokenizer(vocabulary, max_len, n_threads=torch.get_num_threads())
+    return CellSource(reader, match.token_ids, expression, tokenizer)

@@ -68,8 +68,18 @@ def start_markers(
     -------
     Scores of every cell by a fit that did not see it: training cells by cross-fitting, validation cells by the fit
     itself; 0 for other cells.
+
+    Raises
+    ------
+    ValueError
+        If no training cell has a label.
     """
     labels = dataset.columns["labels"]
+    if not ((labels[train] >= 0) & (labels[train] < module.n_labels)).any():
+        raise ValueError(
+            f"Classification needs labelled cells to train on. Got {len(train)} training cells without any label. "
+            "Choose another split, or switch it off with plan_kwargs={'classification_weight': 0}."
+        )
     batches = dataset.columns.get("batch")
     fit = fit_markers(dataset, train, labels[train], module.n_labels, None if batches is None else batches[train], seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from genemamba_sc._arguments import whole_number
 from genemamba_sc._module import GeneMambaModule
 
 
@@ -87,14 +88,19 @@ class PlanConfig:
         unknown = sorted(set(plan_kwargs or {}) - set(known))
         if unknown:
             raise ValueError(f"plan_kwargs must name choices of the training. Got {unknown}. Choose among {known}.")
-        return cls(**{**defaults, **(plan_kwargs or {})})
+        # None stands for the default of the model, whoever says it.
+        given = {
+            name: value for name, value in (plan_kwargs or {}).items() if value is not None or name not in defaults
+        }
+        return cls(**{**defaults, **given})
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, numbers.Real) and not (field.name == "table_lr" and value is None):
                 raise TypeError(f"{field.name} must be a number. Got {value!r}. Its default is {field.default!r}.")
-        for name in ("lr", "layer_lr", "gradient_clip", "max_masked"):
+        whole_number("max_masked", self.max_masked, 1)
+        for name in ("lr", "layer_lr", "gradient_clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}.")
         for name in ("table_lr", "weight_decay", "mgm_weight", "classification_weight"):
@@ -182,8 +188,10 @@ class GeneMambaPlan(pl.LightningModule):
         """Average the weights, where that is on."""
         if self.config.ema_decay == 0:
             return []
+        # Lightning makes the average before it moves the weights: left to itself it would stay behind on the CPU.
+        device = None if self._trainer is None else self._trainer.strategy.root_device
         # Buffers (the markers) do not learn: an average of equal numbers would only round them.
-        return [EMAWeightAveraging(decay=self.config.ema_decay, use_buffers=False)]
+        return [EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)]
 
 
 @dataclass(frozen=True)

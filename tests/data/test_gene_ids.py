@@ -122,7 +122,9 @@ def test_no_match_is_refused_with_the_way_out(vocabulary, names, columns, messag
 def test_the_way_out_can_be_the_var_names():
     adata = cells(["CD3E", "CD99"], other=["a", "b"])
     with pytest.raises(
-        ValueError, match=r"Pass gene_id_key=None .adata.var_names.: there 2 of 2 names match, in other 0"
+        ValueError,
+        match=r"Pass gene_id_key=None .adata.var_names.: there 2 of 2 names match, in other 0.*"
+        r"adata.var\['other'\] = adata.var_names",
     ):
         check_genes(adata, HUMAN, gene_id_key="other")
 
@@ -143,7 +145,15 @@ def test_chance_matches_with_another_species_are_refused():
 def test_a_better_column_is_advised_when_some_genes_match():
     adata = cells(["CD3E", "T3", "MIC2"], ensembl=[CD3E, ENSA, CD99])
     report = check_genes(adata, HUMAN, warn_below=0)
-    assert report.advice[0] == "Pass gene_id_key='ensembl': there 3 of 3 names match, in var_names 1."
+    assert report.advice[0] == (
+        "Pass gene_id_key='ensembl': there 3 of 3 names match, in var_names 1. For the query of a trained model, put "
+        "them where it looks: adata.var_names = adata.var['ensembl']."
+    )
+
+
+def test_a_few_ids_among_symbols_do_not_hide_that_the_kinds_differ():
+    report = check_genes(cells([CD3E, CD99, ENSA]), make(["CD3E", "CD99", ENSA], ["CD3E", "CD99", ENSA]), warn_below=0)
+    assert "The vocabulary holds symbols and 1 Ensembl ids: name a column of symbols" in report.advice[0]
 
 
 class TestRealData:

@@ -42,8 +42,8 @@ def advise(
         advice += [_unusual_names(match), _other_kind(match, vocabulary)]
         if aliases is None and match.id_kind in ("symbol", "mixed") and same_species(match.species, vocabulary.species):
             advice.append(
-                "Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path) with a table of aliases and "
-                "previous symbols (HGNC offers one for human genes)."
+                "Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path), or set model.gene_aliases of a "
+                "trained model, with a table of aliases and previous symbols (HGNC offers one for human genes)."
             )
     if match.guessed and same_species(match.species, vocabulary.species):
         advice.append(
@@ -64,8 +64,14 @@ def _better_column(var: pd.DataFrame, match: GeneMatch, vocabulary: GeneVocabula
         return ""
     return (
         f"Pass gene_id_key={best!r}{' (adata.var_names)' if best is None else ''}: there {counts[best]:,} of "
-        f"{match.n_vars:,} names match, in {match.source} {match.n_matched:,}."
+        f"{match.n_vars:,} names match, in {match.source} {match.n_matched:,}. For the query of a trained model, put "
+        f"them where it looks: {_as_code(match.source)} = {_as_code(VAR_NAMES if best is None else best)}."
     )
+
+
+def _as_code(source: str) -> str:
+    """Write where names lie as Python does."""
+    return "adata.var_names" if source == VAR_NAMES else f"adata.var[{source!r}]"
 
 
 def _is_text(column: pd.Series) -> bool:
@@ -119,11 +125,12 @@ def _other_kind(match: GeneMatch, vocabulary: GeneVocabulary) -> str:
             "The vocabulary holds ids without symbols: name a column of Ensembl ids with gene_id_key, or pass "
             "aliases= with a table of symbols and Ensembl ids."
         )
-    has_ids = any(strip_version(gene) is not None for gene in vocabulary.gene_ids)
-    if match.id_kind.startswith("ensembl") and not has_ids:
+    # Files of symbols name the genes that have none by their id.
+    n_ids = sum(strip_version(gene) is not None for gene in vocabulary.gene_ids)
+    if match.id_kind.startswith("ensembl") and n_ids < 0.5 * vocabulary.n_genes:
         return (
-            "The vocabulary holds symbols and no Ensembl ids: name a column of symbols with gene_id_key, or pass "
-            "aliases= with a table of symbols and Ensembl ids."
+            f"The vocabulary holds symbols and {f'{n_ids:,}' if n_ids else 'no'} Ensembl ids: name a column of symbols "
+            "with gene_id_key, or pass aliases= with a table of symbols and Ensembl ids."
         )
     if match.species == UNKNOWN_SPECIES and match.n_matched < 0.5 * match.n_vars:
         return f"Upper and lower case count in symbols; the vocabulary spells them as in {vocabulary.species}."

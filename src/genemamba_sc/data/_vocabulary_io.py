@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from genemamba_sc._constants import CLS_TOKEN, FIRST_GENE_ID, MASK_TOKEN, PAD_ID, PAD_TOKEN, UNK_ID, UNK_TOKEN
+from genemamba_sc._files import replacing_file
 
 COLUMNS = ("token_id", "ensembl_id", "symbol", "nonzero_median")
 
@@ -171,14 +171,8 @@ def write_table(
     if target.suffix == ".gz":
         # No time stamp, so that equal vocabularies are equal files.
         content = gzip.compress(content, mtime=0)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing_file(target) as temporary:
+        temporary.write_bytes(content)
 
 
 def check_fingerprint(stated: str | None, actual: str, where: str) -> None:

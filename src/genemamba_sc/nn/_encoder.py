@@ -19,7 +19,8 @@ _EPS_CELL = 1e-10
 class EncoderOutput(NamedTuple):
     """What the encoder makes of a batch of ``b`` cells, of which it reads up to ``k`` tokens each.
 
-    ``cell`` (b, d) is the embedding: the pool of *all* tokens, with what the layers add; 0 for a cell without tokens.
+    ``cell`` (b, d) is the embedding: the pool of *all* tokens, where those that the layers do not read keep their
+    embedding; 0 for a cell without tokens.
     ``context`` (b, d) pools only the tokens that the layers read; it is the same where they read all. ``hidden``
     (b, k, d) is 0 where ``mask`` (b, k) is False; with ``norm="cell"`` it is the residual stream, without a norm.
     ``positions`` (b, k) tells where in the input the tokens stood: token dropout takes some out of the sequence.
@@ -159,8 +160,9 @@ class BiMambaEncoder(nn.Module):
             hidden = self.norm_f(x)
             cell = _mean(hidden, pooled)
             return EncoderOutput(cell, cell, hidden, mask, positions)
-        # What the layers add to the tokens they read is added to the pool of all tokens.
-        cell = self._bag(ids, weight, pooled) + _mean(x - start, pooled[:, :k])
+        # The mean over all tokens; those that the layers do not read keep their embedding.
+        share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
+        cell = self._bag(ids, weight * share) + torch.bmm(share[:, None, :k], x - start)[:, 0]
         context = _mean(x, pooled[:, :k])
         return EncoderOutput(self.norm_f(cell), self.norm_f(context), x, mask[:, :k], positions[:, :k])
 
@@ -171,9 +173,8 @@ class BiMambaEncoder(nn.Module):
             return weight
         return weight * self.expression(values)
 
-    def _bag(self, ids: TokenIds, weight: TokenValues, pooled: Mask) -> CellEmbedding:
-        """Weighted mean of the token table over all tokens, without a tensor of (b, l, d)."""
-        share = weight * pooled / pooled.sum(1, keepdim=True).clamp(min=1)
+    def _bag(self, ids: TokenIds, share: TokenValues) -> CellEmbedding:
+        """Weighted sum of the token table over all tokens, without a tensor of (b, l, d)."""
         return F.embedding_bag(ids, self.embeddings.weight, mode="sum", per_sample_weights=share)
 
     def _draw_tokens(self, lengths: Lengths, visible: Mask) -> tuple[Int[Tensor, "b k"], Lengths]:

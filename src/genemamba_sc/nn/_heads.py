@@ -39,6 +39,11 @@ class CellTypeHead(nn.Module):
         self.register_buffer("marker_bias", torch.zeros(n_labels))
         self.register_buffer("medians", torch.ones(vocab_size))
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether anything was learned: as made, the head gives every type the same score."""
+        return any(bool(t.any()) for t in (self.markers, self.marker_bias, self.linear.weight, self.linear.bias))
+
     def score_markers(self, ids: TokenIds, values: TokenValues) -> CellLogits:
         """Marker scores, (b, c), of all tokens of a cell; pads have the value 0 and add nothing."""
         levels = torch.log1p(values * self.medians[ids])
