@@ -152,6 +152,11 @@ def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.
     assert told["trained on"].startswith("60 cells, ")
 
 
+def test_the_demo_refuses_a_model_of_other_cell_types(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    told = refused(capsys, ["demo", "--model", model, "--out", str(tmp_path / "demo")])
+    assert "knows ['B cell', 'T cell', 'monocyte']. Give one that `genemamba demo` trained" in told
+
+
 def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]):
     assert main(["info"]) == 0
     assert "model\t" not in capsys.readouterr().out
@@ -202,8 +207,8 @@ def test_the_demo_trains_draws_and_compares(
         ([], "the following arguments are required: COMMAND"),
     ],
     ids=["neither reference nor model", "reference and model", "reference without labels", "model to save again",
-         "model with training options", "demo model with epochs", "gene table without model", "negative epochs", "epochs in words",
-         "negative seed", "no output", "unknown command", "no command"],
+         "model with training options", "demo model with epochs", "gene table without model", "negative epochs",
+         "epochs in words", "negative seed", "no output", "unknown command", "no command"],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused_as_wrong_usage(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str
@@ -242,8 +247,10 @@ def test_an_output_without_the_right_to_write_is_refused(
         (["--layer", "counts"], "genemamba embed: layer must name one of adata.layers; got 'counts'"),
         (["--gene-id-key", "id"], "genemamba embed: gene_id_key must name a column of adata.var; got 'id'"),
         (["--model", "nowhere"], "genemamba embed: nowhere is not a folder. Give the folder that save() wrote."),
+        (["--model", "M", "--gene-id-key", "id"], "--gene-id-key id is not a column of the query's var, which has"),
+        (["--model", "M", "--gene-table", "T"], "T is not a file. Give the path of a table with HGNC's columns."),
     ],
-    ids=["labels", "layer", "gene ids", "model"],
+    ids=["labels", "layer", "gene ids", "model", "gene ids of a query", "gene table"],
 )
 def test_the_message_of_an_error_is_all_that_is_shown(
     cells: str, out: str, capsys: pytest.CaptureFixture[str], options: list[str], message: str

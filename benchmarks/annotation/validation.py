@@ -2,9 +2,9 @@
 
 python benchmarks/annotation/validation.py --tasks within --settings '{"bag": {"model": {"n_layer": 0}}, "layer": {}}'
 
-Tasks ``within``: a quarter of the training part of a stratified split is held out. Tasks ``across``: a model of one study of
-immune_3studies is judged on another one, on the cell types both have; the third study is never read. Prints a line per task
-and setting, then the means: accuracy, macro-F1 and negative log-likelihood of the right type.
+Tasks ``within``: a quarter of the training part of a stratified split is held out. Tasks ``across``: a model of one
+study of immune_3studies is judged on another one, on the cell types both have; the third study is not read. Prints a
+line per task and setting, then the means: accuracy, macro-F1 and negative log-likelihood of the right type.
 """
 
 import argparse
@@ -34,9 +34,7 @@ def within() -> Iterator[tuple[str, ad.AnnData, np.ndarray, np.ndarray]]:
         train = split.train
         if len(train) > MOST_CELLS:
             train = np.random.default_rng(seed).choice(train, MOST_CELLS, replace=False)
-        fit, judge = train_test_split(
-            train, test_size=0.25, stratify=column(adata, LABEL)[train], random_state=seed
-        )
+        fit, judge = train_test_split(train, test_size=0.25, stratify=column(adata, LABEL)[train], random_state=seed)
         yield f"{name} {seed}", adata, fit, judge
 
 

@@ -58,6 +58,7 @@ def embed(arguments: argparse.Namespace) -> str:
     """Write the embedding of every cell of an h5ad."""
     _check_early(arguments)
     adata = _read(arguments.input, backed=arguments.embedding_only)
+    _check_gene_ids(arguments, adata)
     model = _model_for(arguments, adata)
     latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
     if arguments.embedding_only:
@@ -70,6 +71,7 @@ def annotate(arguments: argparse.Namespace) -> str:
     """Write predicted cell types, their confidence and the embedding of every cell of a query."""
     _check_early(arguments)
     query = _read(arguments.query)
+    _check_gene_ids(arguments, query)
     model = _model_for(arguments, None if arguments.reference is None else _read(arguments.reference))
     soft = cast(pd.DataFrame, model.predict_celltype(query, soft=True))
     query.obs[PREDICTION_KEY] = soft.columns.to_numpy()[soft.to_numpy().argmax(axis=1)].astype(str)
@@ -151,7 +153,19 @@ def _check_early(arguments: argparse.Namespace) -> None:
     check_writable(arguments.output)
     if arguments.save_model is not None:
         check_target(arguments.save_model, overwrite=True)
+    if arguments.gene_table is not None and not Path(arguments.gene_table).is_file():
+        raise FileNotFoundError(f"{arguments.gene_table} is not a file. Give the path of a table with HGNC's columns.")
     _check_accelerator(arguments.accelerator)
+
+
+def _check_gene_ids(arguments: argparse.Namespace, query: AnnData) -> None:
+    """Refuse a column of gene ids that a saved model is told to read in a query that lacks it."""
+    key = arguments.gene_id_key
+    if arguments.model is not None and key is not None and key not in query.var:
+        raise ValueError(
+            f"--gene-id-key {key} is not a column of the query's var, which has {list(query.var.columns)}. "
+            "Name one of these, or leave the option out to read var_names."
+        )
 
 
 def _check_accelerator(name: str) -> None:

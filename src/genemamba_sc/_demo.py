@@ -99,7 +99,15 @@ def demo_cells() -> AnnData:
 
 def _model(reference: AnnData, model_folder: str | None, max_epochs: int | None, accelerator: str) -> GeneMambaModel:
     if model_folder is not None:
-        return GeneMambaModel.load(model_folder, adata=False, accelerator=accelerator)
+        model = GeneMambaModel.load(model_folder, adata=False, accelerator=accelerator)
+        types = sorted(map(str, reference.obs[_LABELS].unique()))
+        if model.cell_types and not set(types) & set(model.cell_types):
+            raise ValueError(
+                f"The demo compares with its own cell types, such as {types[:3]}. The model in {model_folder} knows "
+                f"{model.cell_types[:3]}. Give one that `genemamba demo` trained, or annotate cells of your own with "
+                "`genemamba annotate --model`."
+            )
+        return model
     GeneMambaModel.setup_anndata(reference, labels_key=_LABELS)
     model = GeneMambaModel(reference)
     model.train(max_epochs=max_epochs, accelerator=accelerator)

@@ -133,7 +133,7 @@ class GeneMambaModel(QueryMixin, BaseModelClass):
             Column of ``adata.var`` with the gene ids; ``None`` reads ``adata.var_names``.
         vocabulary
             The genes and their medians; ``None`` builds them from ``adata``.
-        kwargs
+        **kwargs
             Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
 
         Raises
@@ -187,7 +187,7 @@ class GeneMambaModel(QueryMixin, BaseModelClass):
             ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
         plan_kwargs
             Fields of :class:`genemamba_sc._training_plan.PlanConfig`.
-        trainer_kwargs
+        **trainer_kwargs
             Passed to :class:`scvi.train.Trainer`.
 
         Raises

@@ -92,10 +92,12 @@ class QueryMixin:
 
         Parameters
         ----------
-        adata, indices, batch_size
+        adata, indices
             As in :meth:`get_latent_representation`; no labels are needed.
         soft
             Whether to return the probability of every type.
+        batch_size
+            As in :meth:`get_latent_representation`.
 
         Returns
         -------

@@ -120,6 +120,12 @@ def check_obs_column(adata: AnnData, key: str, argument: str) -> None:
             "Fill them with a category of their own"
             + (", e.g. 'Unknown', and pass unlabeled_category='Unknown'." if argument == "labels_key" else ".")
         )
+    kinds = sorted({type(value).__name__ for value in adata.obs[key].unique()})
+    if "str" in kinds and len(kinds) > 1:
+        raise ValueError(
+            f"adata.obs[{key!r}] mixes values of the types {', '.join(kinds)}, which have no order. "
+            f"Make them text: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)."
+        )
 
 
 def _check_labels(adata: AnnData, key: str, unlabeled_category: str | None) -> None:

@@ -48,8 +48,9 @@ class TestReport:
             "Vocabulary           4 genes, human",
             f"Several columns      on 1 genes (counts are added), such as {CD3E}: CD3E, CD3E",
             "Without a token      2, such as MALAT1, XIST",
-            "Advice               Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path) with a table "
-            "of aliases and previous symbols (HGNC offers one for human genes).",
+            "Advice               Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path), or set the "
+            "gene_aliases of a trained model, with a table of aliases and previous symbols (HGNC offers one for human "
+            "genes).",
         ]
 
     def test_nothing_amiss_needs_no_advice(self):

@@ -39,10 +39,12 @@ def advise(
     advice = [_better_column(var, match, vocabulary, aliases), _other_species(match, vocabulary)]
     unmatched = len(match.unmatched)
     if unmatched > 0.1 * match.n_vars:
-        advice += [_unusual_names(match), _other_kind(match, vocabulary)]
-        if aliases is None and match.id_kind in ("symbol", "mixed") and same_species(match.species, vocabulary.species):
+        unusual = _unusual_names(match)
+        advice.append(unusual or _other_kind(match, vocabulary))
+        are_symbols = match.id_kind in ("symbol", "mixed") and same_species(match.species, vocabulary.species)
+        if are_symbols and not unusual and aliases is None:
             advice.append(
-                "Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path), or set model.gene_aliases of a "
+                "Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path), or set the gene_aliases of a "
                 "trained model, with a table of aliases and previous symbols (HGNC offers one for human genes)."
             )
     if match.guessed and same_species(match.species, vocabulary.species):
