@@ -72,6 +72,8 @@ class GeneMambaModule(BaseModuleClass):
         known = table.abs().sum(dim=1) > 0
         weight[known] = table[known].to(weight)
         self.gene_head.bias.copy_(log_frequency)
+        # Scores of about unit spread, whatever the scale of the table: the first loss is that of the frequencies.
+        self.gene_head.scale.fill_(weight.square().sum(dim=1).mean().rsqrt())
 
     @torch.no_grad()
     def set_markers(self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"], medians: Float[Tensor, "v"]) -> None:

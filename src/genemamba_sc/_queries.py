@@ -34,14 +34,18 @@ class QueryMixin:
         return self._vocabulary
 
     @property
-    def cell_types(self) -> list[str]:
-        """The cell types in the order of the registry; empty without labels. The unlabelled category is none."""
+    def cell_types(self) -> list[Any]:
+        """The cell types as they stand in ``adata.obs``, in the order of the registry; empty without labels.
+
+        The unlabelled category is none of them.
+        """
         fields = self.registry_["field_registries"]
         if REGISTRY_KEYS.LABELS_KEY not in fields:
             return []
         state = fields[REGISTRY_KEYS.LABELS_KEY]["state_registry"]
         unlabeled = state.get("unlabeled_category")
-        return [str(name) for name in state["categorical_mapping"] if unlabeled is None or name != unlabeled]
+        names = np.asarray(state["categorical_mapping"]).tolist()
+        return [name for name in names if unlabeled is None or name != unlabeled]
 
     def get_latent_representation(
         self,
@@ -101,7 +105,7 @@ class QueryMixin:
 
         Returns
         -------
-        Labels, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to one. The unlabelled
+        Labels as they stand in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to one. The unlabelled
         category is never predicted.
 
         Raises
@@ -124,11 +128,11 @@ class QueryMixin:
                 "Train again with a positive classification_weight."
             )
         source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
-        types = np.asarray(self.cell_types, dtype=object)
+        types = pd.Index(self.cell_types)
         probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)
         if soft:
             return pd.DataFrame(probabilities, index=adata.obs_names[rows], columns=types)
-        return types[probabilities.argmax(axis=1)] if len(rows) else np.empty(0, dtype=object)
+        return types.to_numpy()[probabilities.argmax(axis=1)]
 
     predict = predict_celltype
 

@@ -72,7 +72,7 @@ class PlanConfig:
         ----------
         plan_kwargs
             Fields by name.
-        defaults
+        **defaults
             Fields that count where ``plan_kwargs`` does not name them.
 
         Raises

@@ -24,7 +24,7 @@ def test_published():
     assert (config.vocab_size, config.d_model, config.n_layer, config.d_state) == (25_426, 512, 24, 64)
     assert (config.d_conv, config.expand, config.headdim, config.ngroups) == (4, 2, 64, 1)
     assert (config.combine, config.shared_combiner, config.pre_norm) == ("mean", True, False)
-    assert (config.expression, config.norm, config.pool, config.residual_init) == ("none", "token", "mean", 1.0)
+    assert (config.expression, config.norm, config.residual_init) == ("none", "token", 1.0)
     assert EncoderConfig.published(48, 768, "gate").combine == "gate"
 
 
@@ -42,7 +42,6 @@ def test_published():
         ),
         pytest.param({"expression": "raw"}, r"expression must be one of .*Got 'raw'", id="unknown expression"),
         pytest.param({"norm": "layer"}, r"norm must be one of \['token', 'cell'\]\. Got 'layer'", id="unknown norm"),
-        pytest.param({"pool": "max"}, r"pool must be one of \['mean'\]\. Got 'max'", id="unknown pool"),
         pytest.param({"pre_norm": "yes"}, r"pre_norm must be True or False\. Got 'yes'\. Pass a bool", id="no bool"),
         pytest.param(
             {"token_dropout": 1.0},

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 Combine = Literal["mean", "sum", "gate", "concat"]
 ExpressionWeight = Literal["none", "bins"]
 NormPlace = Literal["token", "cell"]
-Pool = Literal["mean"]
 
 PUBLISHED_VOCAB_SIZE = 25_426
 
@@ -47,8 +46,6 @@ class EncoderConfig:
     norm
         Final RMSNorm on each token before the pool (``"token"``, as published) or on the pooled cell (``"cell"``): a
         norm per token would cancel the expression weight of a bag of tokens.
-    pool
-        ``"mean"`` over the tokens of a cell.
     residual_init
         Factor on each mixer's initial ``out_proj``; small values start the stack near the bag of tokens.
 
@@ -74,7 +71,6 @@ class EncoderConfig:
     context_len: int | None = None
     token_dropout: float = 0.0
     norm: NormPlace = "cell"
-    pool: Pool = "mean"
     residual_init: float = 0.1
 
     def __post_init__(self) -> None:
@@ -88,7 +84,7 @@ class EncoderConfig:
                     f"context_len needs norm='cell'. Got context_len={self.context_len} with norm='token', which pools "
                     "the normed output of the layers alone. Use context_len=None."
                 )
-        for name, kind in (("combine", Combine), ("expression", ExpressionWeight), ("norm", NormPlace), ("pool", Pool)):
+        for name, kind in (("combine", Combine), ("expression", ExpressionWeight), ("norm", NormPlace)):
             _check_choice(name, getattr(self, name), get_args(kind))
         for name in ("shared_combiner", "pre_norm"):
             if not isinstance(getattr(self, name), bool):

@@ -162,7 +162,7 @@ class BiMambaEncoder(nn.Module):
             return EncoderOutput(cell, cell, hidden, mask, positions)
         # The mean over all tokens; those that the layers do not read keep their embedding.
         share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
-        cell = self._bag(ids, weight * share) + torch.bmm(share[:, None, :k], x - start)[:, 0]
+        cell = self._bag(ids, weight * share) + ((x - start) * share[:, :k, None]).sum(1)
         context = _mean(x, pooled[:, :k])
         return EncoderOutput(self.norm_f(cell), self.norm_f(context), x, mask[:, :k], positions[:, :k])
 

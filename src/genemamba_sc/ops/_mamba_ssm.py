@@ -65,7 +65,9 @@ def _probe(device: torch.device, dtype: torch.dtype) -> None:
 
     x, dt, B, C = leaf(1, 64, 2, 64), leaf(1, 64, 2), leaf(1, 64, 1, 16), leaf(1, 64, 1, 16)
     A = -torch.ones(2, device=device, requires_grad=True)
-    y = ssd_mamba_ssm(x, dt, A, B, C)
-    gradients = torch.autograd.grad(y.float().square().sum(), (x, dt, A, B, C))
-    if not all(bool(t.isfinite().all()) for t in (y, *gradients)):
-        raise ArithmeticError("the probe gave values that are not finite")
+    D = torch.ones(2, device=device, requires_grad=True)
+    for reverse in (False, True):
+        y = ssd_mamba_ssm(x, dt, A, B, C, D, chunk_size=32, reverse=reverse)
+        gradients = torch.autograd.grad(y.float().square().sum(), (x, dt, A, B, C, D))
+        if not all(bool(t.isfinite().all()) for t in (y, *gradients)):
+            raise ArithmeticError("the probe gave values that are not finite")
