@@ -11,6 +11,7 @@ from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from safetensors.numpy import load_file, save_file
@@ -385,3 +386,14 @@ def test_a_full_disk_leaves_the_old_model(
     assert np.array_equal(latent(load(copied), make_cells()), expected)
     assert os.listdir(copied.parent) == ["model"]
     assert _checkpoint.write_h5ad is full
+
+
+def test_a_model_of_format_1_still_loads():
+    folder = Path(__file__).parent / "data" / "format_1"
+    tables = {name: pd.read_csv(folder / f"{name}.csv", index_col=0) for name in ("counts", "latent", "probabilities")}
+    counts = tables["counts"]
+    query = AnnData(counts.to_numpy(np.float32), obs=counts[[]].copy(), var=pd.DataFrame(index=counts.columns))
+    model = GeneMambaModel.load(folder / "model", adata=False, accelerator="cpu")
+    np.testing.assert_allclose(model.get_latent_representation(query), tables["latent"].to_numpy(), atol=1e-5)
+    probabilities = model.predict_celltype(query, soft=True)
+    pd.testing.assert_frame_equal(probabilities, tables["probabilities"], atol=1e-5, check_dtype=False)

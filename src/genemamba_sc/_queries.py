@@ -105,8 +105,8 @@ class QueryMixin:
 
         Returns
         -------
-        Labels as they stand in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to one. The unlabelled
-        category is never predicted.
+        Labels as they stand in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to
+        one. The unlabelled category is never predicted.
 
         Raises
         ------

@@ -22,6 +22,7 @@ from genemamba_sc.data import (
     reader_of,
     require_match,
     warn_if_few_counts,
+    warn_if_few_genes,
     where_is,
 )
 from genemamba_sc.nn import EncoderConfig
@@ -219,5 +220,6 @@ def query_source(
     match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)
     require_match(adata.var, match, vocabulary, aliases)
     warn_if_few_counts(reader, expression, match)
+    warn_if_few_genes(match, vocabulary)
     tokenizer = RankTokenizer(vocabulary, max_len, n_threads=torch.get_num_threads())
     return CellSource(reader, match.token_ids, expression, tokenizer)

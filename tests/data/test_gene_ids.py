@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from genemamba_sc.data._gene_ids import GeneAliases, check_genes, match_genes
+from genemamba_sc.data._gene_ids import GeneAliases, check_genes, match_genes, warn_if_few_genes
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 CD3E, ENSA, CD99, CD99_Y = "ENSG00000198851", "ENSG00000143420", "ENSG00000002586", "ENSGR0000002586"
@@ -185,3 +185,15 @@ class TestRealData:
         adata = ad.read_h5ad(real_data / "cells" / "zheng_sorted.h5ad", backed="r")
         with pytest.raises(ValueError, match="Pass gene_id_key='ensembl': there 13,907 of 16,791 names match"):
             check_genes(adata, vocabulary)
+
+
+def test_a_query_with_few_of_the_genes_warns():
+    genes = tuple(f"ENSG{i:011d}" for i in range(8))
+    vocabulary = GeneVocabulary(genes, ("",) * 8, np.ones(8), "human")
+    one, two = (match_genes(pd.DataFrame(index=list(genes[:n])), vocabulary) for n in (1, 2))
+    message = r"has 1 of the 8 genes of the model \(less than 25%\).*pass all genes instead"
+    with pytest.warns(UserWarning, match=message):
+        warn_if_few_genes(one, vocabulary)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_few_genes(two, vocabulary)

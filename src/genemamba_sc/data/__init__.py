@@ -12,7 +12,7 @@ from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, detect_expression, to_linear
 from genemamba_sc.data._fields import GenesField
 from genemamba_sc.data._gene_aliases import GeneAliases
-from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts
+from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._medians import reader_of, where_is
 from genemamba_sc.data._source import CellSource
@@ -47,5 +47,6 @@ __all__ = [
     "to_batch",
     "to_linear",
     "warn_if_few_counts",
+    "warn_if_few_genes",
     "where_is",
 ]

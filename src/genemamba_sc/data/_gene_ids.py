@@ -198,6 +198,29 @@ def require_match(
     )
 
 
+def warn_if_few_genes(match: GeneMatch, vocabulary: GeneVocabulary, warn_below: float = 0.25) -> None:
+    """Warn where a query has few of the model's genes, as one cut down to variable genes has.
+
+    Parameters
+    ----------
+    match
+        How the genes of the query match.
+    vocabulary
+        The genes of the model.
+    warn_below
+        Warn under this share of them.
+    """
+    n_found = len(np.unique(match.token_ids[match.token_ids != UNK_ID]))
+    if n_found < warn_below * vocabulary.n_genes:
+        warnings.warn(
+            f"The query has {n_found:,} of the {vocabulary.n_genes:,} genes of the model (less than {warn_below:.0%}). "
+            "If it was cut down to variable genes, pass all genes instead (adata.raw.to_adata(), or the file before "
+            "the cut): values are relative to the total of a cell, and markers may be missing.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def warn_if_few_counts(reader: CellReader, expression: Expression, match: GeneMatch, warn_below: float = 0.5) -> None:
     """Warn where most counts of a query lie in genes without a token; a quick look at 512 evenly spaced cells.
 
