@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if problem := _misused(arguments):
         parser.error(problem)
     # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
+    # Threads that spin while they wait slow each other down many times over where cores are shared; OpenMP reads
+    # this when torch is imported. A value the user has set stays.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from genemamba_sc import _cli_commands
 
     try:
