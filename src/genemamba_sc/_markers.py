@@ -19,10 +19,10 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from genemamba_sc.data import GeneVocabulary, TokenDataset, Tokens
 
-# Penalties chosen on validation cells, see docs/decisions.md.
+# Inverse strengths of the L2 and of the L1 penalty, the same for every data set.
 _C_DENSE, _C_SPARSE = 0.3, 0.5
 _FOLDS = 5
-# Labelled cells a fit reads at most; beyond, the time grows and the fit does not change.
+# Labelled cells a fit reads at most: solvers take minutes beyond.
 _MAX_CELLS = 50_000
 _BLOCK = 4096
 # Largest weight of a cell of a small batch.

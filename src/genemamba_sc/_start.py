@@ -8,7 +8,7 @@ from genemamba_sc._markers import expression_matrix, fit_markers
 from genemamba_sc._module import GeneMambaModule, gene_log_frequency
 from genemamba_sc.data import TokenDataset, spectral_gene_table
 
-# Cells the gene table is initialised from; the factorisation changes little beyond.
+# Cells the gene table is initialised from: enough for 64 components, few enough to take seconds.
 _TABLE_CELLS = 20_000
 _BLOCK = 4096
 
