@@ -43,6 +43,7 @@ class DemoReport:
     n_train: int
     n_test: int
     files: list[Path]
+    loaded: bool
 
     def __str__(self) -> str:
         lines = [
@@ -50,6 +51,10 @@ class DemoReport:
             "",
             f"{'method':<28}{'accuracy':>10}{'macro-F1':>10}{'seconds':>9}",
         ]
+        if self.loaded:
+            lines[1] = (
+                "the model was loaded: it has not seen the held-out cells only if it was trained with this --seed\n"
+            )
         lines += [f"{s.method:<28}{s.accuracy:>10.3f}{s.macro_f1:>10.3f}{s.seconds:>9.1f}" for s in self.scores]
         return "\n".join([*lines, "", "written:", *(f"  {path}" for path in self.files)])
 
@@ -87,7 +92,7 @@ def run_demo(
     scores = [_score("GeneMamba", query, predicted, time.perf_counter() - started)]
     scores += [_baseline(name, pipeline, reference, query) for name, pipeline in _baselines().items()]
     files = _write(folder, adata, test, predicted, model, keep_model=model_folder is None)
-    return DemoReport(scores=scores, n_train=len(train), n_test=len(test), files=files)
+    return DemoReport(scores=scores, n_train=len(train), n_test=len(test), files=files, loaded=model_folder is not None)
 
 
 def demo_cells() -> AnnData:
@@ -172,7 +177,7 @@ def _write(
 
 def _draw_umap(adata: AnnData, path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(14, 5), layout="constrained")
-    sc.pl.umap(adata, color=_LABELS, title="cell type", legend_loc="on data", legend_fontsize=7, ax=axes[0], show=False)
+    sc.pl.umap(adata, color=_LABELS, title="cell type", legend_loc="none", ax=axes[0], show=False)
     sc.pl.umap(adata, color=PREDICTION_KEY, title="prediction on held-out cells", ax=axes[1], show=False)
     _save_figure(figure, path)
 
