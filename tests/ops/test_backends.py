@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genemamba_sc import ops
-from genemamba_sc.ops import Choice, _mamba_ssm, available_backends, backend_info, choose_backend, ssd_scan
+from genemamba_sc.ops import Choice, _fused, _mamba_ssm, available_backends, backend_info, choose_backend, ssd_scan
 from genemamba_sc.ops._reference import ssd_reference
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -16,9 +16,11 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 def _forget_choices():
     ops._automatic.cache_clear()
     _mamba_ssm.why_not.cache_clear()
+    _fused.why_not.cache_clear()
     yield
     ops._automatic.cache_clear()
     _mamba_ssm.why_not.cache_clear()
+    _fused.why_not.cache_clear()
 
 
 def scan_inputs(l=7):
@@ -30,18 +32,51 @@ def scan_inputs(l=7):
     return rand(2, l, 2, 3), rand(2, l, 2), -rand(2), rand(2, l, 1, 4), rand(2, l, 1, 4), rand(2)
 
 
-def test_cpu_takes_the_chunked_form():
-    choice = choose_backend("cpu", torch.float32)
-    assert choice == Choice("chunked", "mamba-ssm needs a CUDA device, this one is 'cpu'")
-    assert available_backends("cpu") == ("reference", "chunked")
+def test_cpu_takes_the_compiled_kernels():
+    assert choose_backend("cpu", torch.float32) == Choice("compiled", "its kernels pass their self-test here")
+    assert available_backends("cpu") == ("reference", "chunked", "compiled")
 
 
-@pytest.mark.parametrize(("has_gpu", "name"), [(False, "chunked"), (True, "mamba_ssm")], ids=["CPU only", "GPU"])
+def test_double_precision_on_a_cpu_takes_the_chunked_form():
+    assert choose_backend("cpu", torch.float64) == Choice(
+        "chunked", "the compiled kernels work in float32, not in torch.float64"
+    )
+    assert available_backends("cpu", torch.float64) == ("reference", "chunked")
+
+
+def test_kernels_that_do_not_compile_are_not_taken(monkeypatch):
+    def fail():
+        raise OSError("no compiler here")
+
+    monkeypatch.setattr(_fused, "_self_test", fail)
+    assert choose_backend("cpu", torch.float32) == Choice(
+        "chunked", "the kernels do not compile: OSError: no compiler here"
+    )
+    with pytest.raises(RuntimeError, match=r"'compiled' needs its kernels\. Got: the kernels do not .* backend='auto'"):
+        choose_backend("cpu", torch.float32, "compiled")
+
+
+def test_kernels_that_are_wrong_are_not_taken(monkeypatch):
+    monkeypatch.setattr(_fused, "_self_test", lambda: 2e-3)
+    assert choose_backend("cpu", torch.float32) == Choice(
+        "chunked", "the compiled kernels are off by 2.0e-03 of what plain PyTorch gives"
+    )
+
+
+def test_self_test_sees_a_wrong_kernel(monkeypatch):
+    right = _fused.read_compiled
+    _fused._self_test.cache_clear()
+    monkeypatch.setattr(_fused, "read_compiled", lambda *given: 1.001 * right(*given))
+    assert _fused._self_test() == pytest.approx(1e-3, rel=1e-2)
+    _fused._self_test.cache_clear()
+
+
+@pytest.mark.parametrize(("has_gpu", "name"), [(False, "compiled"), (True, "mamba_ssm")], ids=["CPU only", "GPU"])
 def test_info_is_about_the_best_device(monkeypatch, has_gpu, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(_mamba_ssm, "_probe", lambda device, dtype: None)
     assert backend_info().name == name
-    assert backend_info("cpu").name == "chunked"
+    assert backend_info("cpu").name == "compiled"
 
 
 def test_a_name_is_obeyed():
@@ -51,7 +86,7 @@ def test_a_name_is_obeyed():
 def test_refuses_an_unknown_name():
     with pytest.raises(
         ValueError,
-        match=r"one of \['auto', 'reference', 'chunked', 'mamba_ssm'\]\. Got 'triton'\. Leave it at 'auto'",
+        match=r"one of \['auto', 'reference', 'chunked', 'compiled', 'mamba_ssm'\]\. Got 'triton'\. Leave it at 'auto'",
     ):
         ssd_scan(*scan_inputs(), backend="triton")
 
@@ -59,7 +94,7 @@ def test_refuses_an_unknown_name():
 def test_refuses_mamba_ssm_where_it_does_not_run():
     with pytest.raises(
         RuntimeError,
-        match=r"needs its CUDA kernels\. Got: mamba-ssm needs a CUDA device, .*Install genemamba-sc\[cuda\].*'auto'",
+        match=r"needs its kernels\. Got: mamba-ssm needs a CUDA device, .*Install genemamba-sc\[cuda\].*'auto'",
     ):
         ssd_scan(*scan_inputs(), backend="mamba_ssm")
 
@@ -69,7 +104,7 @@ def test_choice_is_logged_once(caplog):
         for _ in range(3):
             choose_backend(CPU, torch.float32)
     assert [record.getMessage() for record in caplog.records] == [
-        "Scan backend on cpu in torch.float32: chunked (mamba-ssm needs a CUDA device, this one is 'cpu')."
+        "Backend on cpu in torch.float32: compiled (its kernels pass their self-test here)."
     ]
 
 

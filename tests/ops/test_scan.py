@@ -7,7 +7,9 @@ from genemamba_sc.ops import available_backends, ssd_scan
 from genemamba_sc.ops._chunked import ssd_chunked
 
 NAMES = ("x", "dt", "A", "B", "C", "D")
-FAST = [name for name in available_backends() if name != "reference"]
+# The compiled kernel knows the whole mixer only: tests/ops/test_read_tokens.py.
+SCANS = [name for name in available_backends() if name != "compiled"]
+FAST = [name for name in SCANS if name != "reference"]
 # Relative to the norm of the truth. The gradient of A is a sum of differences over all tokens: the worst of all.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5, torch.bfloat16: 2e-2}
 
@@ -88,7 +90,7 @@ def test_gradient_against_finite_differences(reverse):
     assert torch.autograd.gradcheck(scan, (x, dt, A, B, C, D))
 
 
-@pytest.mark.parametrize("backend", available_backends())
+@pytest.mark.parametrize("backend", SCANS)
 @pytest.mark.parametrize("reverse", [False, True], ids=["left to right", "right to left"])
 def test_steps_of_zero_change_nothing(backend, reverse):
     x, dt, A, B, C, D = (t.detach() for t in scan_inputs(l=40))
@@ -166,3 +168,8 @@ def test_refuses_chunk_size(chunk_size):
 def test_refuses_groups_that_do_not_divide_the_heads():
     with pytest.raises(ValueError, match=r"divide the number of heads\. Got 3 groups and 4 heads\. Choose ngroups"):
         ssd_scan(*scan_inputs(h=4, g=3))
+
+
+def test_refuses_the_compiled_mixer_for_a_scan_alone():
+    with pytest.raises(ValueError, match=r"scan alone must be one of .*Got 'compiled'.* Use 'auto', or read_tokens"):
+        ssd_scan(*scan_inputs(), backend="compiled")

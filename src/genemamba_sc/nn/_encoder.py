@@ -86,13 +86,12 @@ class BiMambaLayer(nn.Module):
         """
         # A norm per token cancels the expression weight; the mixer has to see it.
         read = x if self.norm is None else self.norm(x) * weight[..., None]
-        forwards, backwards = self.mixer.both_ways(read, mask)
         out = self.mixer.out_proj
-        # out_proj is linear: for the sum of the directions it runs once, on their sum.
         if combiner is None:
-            both = out(forwards + backwards)
+            # out_proj is linear: for the sum of the directions it runs once, on their sum.
+            both = out(self.mixer.sum_of_ways(read, mask))
             return torch.add(x, both, alpha=0.5) if self.combine == "mean" else 2 * x + both
-        forwards, backwards = x + out(forwards), x + out(backwards)
+        forwards, backwards = (x + out(way) for way in self.mixer.both_ways(read, mask))
         # Under autocast a projection comes back in half precision; the residual stream stays as it is.
         mixed = combiner(torch.cat([forwards, backwards], dim=-1)).to(x.dtype)
         if self.combine == "gate":

@@ -1,14 +1,14 @@
 """The Mamba-2 mixer: projection, convolution, scan, gated norm, projection."""
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from genemamba_sc._types import Hidden, Mask, ScanStep
-from genemamba_sc.ops import conv_silu, gated_rms_norm, ssd_scan
+from genemamba_sc._types import Hidden, Mask
+from genemamba_sc.ops import MixerWeights, read_tokens
 
 # Ranges of mamba_ssm.Mamba2 for a new mixer: decay -A uniform in [1, 16], step sizes log-uniform in [0.001, 0.1].
 _DECAY_RANGE = (1.0, 16.0)
@@ -16,28 +16,23 @@ _STEP_RANGE = (1e-3, 1e-1)
 _STEP_FLOOR = 1e-4
 
 Inner = Float[Tensor, "b l d_inner"]
-Convolved = Float[Tensor, "b l d_xbc"]  # x, B and C side by side
+BothWays = Float[Tensor, "2 b l d_inner"]
+
+_EPS = 1e-5
 
 
-class GatedRMSNorm(nn.Module):
-    """``RMSNorm(y * silu(z)) * weight``, the mean of squares taken within each of ``n_groups`` groups of channels.
+class GatedNormWeight(nn.Module):
+    """Holds the weight of ``RMSNorm(y silu(z)) weight`` under its known name.
 
     Parameters
     ----------
     d_inner
         Channels.
-    n_groups
-        Groups of channels with a norm of their own.
     """
 
-    def __init__(self, d_inner: int, n_groups: int = 1) -> None:
+    def __init__(self, d_inner: int) -> None:
         super().__init__()
-        self.n_groups = n_groups
         self.weight = nn.Parameter(torch.ones(d_inner))
-
-    def forward(self, y: Inner, z: Inner) -> Inner:
-        """Gate ``y`` by ``z``, then normalise; all (b, l, d_inner)."""
-        return gated_rms_norm(y, z, self.weight, groups=self.n_groups, eps=1e-5)
 
 
 class Mamba2Mixer(nn.Module):
@@ -60,7 +55,7 @@ class Mamba2Mixer(nn.Module):
     ngroups
         Groups of heads that share B and C; divides the number of heads.
     backend
-        Implementation of the scan, see :func:`genemamba_sc.ops.choose_backend`.
+        Implementation, see :func:`genemamba_sc.ops.choose_backend`.
 
     Raises
     ------
@@ -90,61 +85,52 @@ class Mamba2Mixer(nn.Module):
         self.ngroups, self.d_state, self.backend = ngroups, d_state, backend
         d_xbc = self.d_inner + 2 * ngroups * d_state
         self.in_proj = nn.Linear(d_model, self.d_inner + d_xbc + self.n_heads, bias=False)
-        # Holds the weights under their known names; the convolution itself is ops.conv_silu.
+        # Holds the weights under their known names; what is done with them is ops.read_tokens.
         self.conv1d = nn.Conv1d(d_xbc, d_xbc, d_conv, groups=d_xbc, padding=d_conv - 1)
         self.dt_bias = nn.Parameter(_initial_dt_bias(self.n_heads))
         self.A_log = nn.Parameter(torch.empty(self.n_heads).uniform_(*_DECAY_RANGE).log())
         self.D = nn.Parameter(torch.ones(self.n_heads))
-        self.norm = GatedRMSNorm(self.d_inner, ngroups)
+        self.norm = GatedNormWeight(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
 
     def forward(self, x: Hidden, mask: Mask) -> Hidden:
         """Mix left to right: (b, l, d) -> (b, l, d). Pads (``mask`` False) change nothing and come out as 0."""
-        z, xbc, dt = self._project(x, mask)
-        return self.out_proj(self.norm(self._read(xbc, dt, reverse=False), z))
+        return self.out_proj(self._read(x, mask, "forward"))
 
-    def both_ways(self, x: Hidden, mask: Mask) -> tuple[Inner, Inner]:
+    def both_ways(self, x: Hidden, mask: Mask) -> BothWays:
         """Mix left to right and right to left with the same weights, up to but without ``out_proj``.
 
-        Projections act on each token alone, so ``in_proj`` runs once for both directions, and a caller who adds them
-        needs ``out_proj`` once. The right-to-left reading starts with the last real token of each cell: pads are 0
-        with a step of 0, and leave both the convolution and the state as if they were not there.
+        Projections act on each token alone, so ``in_proj`` runs once for both directions. The right-to-left reading
+        starts with the last real token of each cell.
 
         Returns
         -------
-        The gated and normed output of each direction, (b, l, d_inner), aligned with ``x``; 0 at pads.
+        The gated and normed output of each direction, (2, b, l, d_inner), aligned with ``x``; 0 at pads.
         """
-        z, xbc, dt = self._project(x, mask)
-        return self.norm(self._read(xbc, dt, reverse=False), z), self.norm(self._read(xbc, dt, reverse=True), z)
+        return self._read(x, mask, "pair")
 
-    def _project(self, x: Hidden, mask: Mask) -> tuple[Inner, Convolved, ScanStep]:
-        """Gate, input of the convolution, and step sizes (0 at pads)."""
-        # in_proj has no bias: a pad that enters as 0 leaves as 0, for the gate and for the convolution.
+    def sum_of_ways(self, x: Hidden, mask: Mask) -> Inner:
+        """Sum of the two readings of :meth:`both_ways`, (b, l, d_inner): ``out_proj`` is linear and needs it only."""
+        return self._read(x, mask, "sum")
+
+    def _read(self, x: Hidden, mask: Mask, directions: Literal["forward", "sum", "pair"]) -> Tensor:
+        # in_proj has no bias: a pad that enters as 0 leaves as 0.
         projected = self.in_proj(x.masked_fill(~mask[..., None], 0))
-        sizes = [self.d_inner, self.conv1d.in_channels, self.n_heads]
-        z, xbc, dt = projected.split(sizes, dim=-1)
-        # Steps multiply over hundreds of tokens: never in half precision.
-        work = torch.promote_types(dt.dtype, torch.float32)
-        return z, xbc, F.softplus(dt.to(work) + self.dt_bias.to(work)) * mask[..., None]
-
-    def _read(self, xbc: Convolved, dt: ScanStep, *, reverse: bool) -> Inner:
-        """Convolve and scan in one direction."""
         bias = self.conv1d.bias
         assert bias is not None  # torch types it as optional; here it is always there
-        xbc = conv_silu(xbc, self.conv1d.weight[:, 0], bias, reverse=reverse)
-        width = self.ngroups * self.d_state
-        x, B, C = xbc.split([self.d_inner, width, width], dim=-1)
-        y = ssd_scan(
-            x.unflatten(-1, (self.n_heads, self.headdim)),
-            dt,
-            -self.A_log.exp(),
-            B.unflatten(-1, (self.ngroups, self.d_state)),
-            C.unflatten(-1, (self.ngroups, self.d_state)),
+        A = -self.A_log.exp()
+        weights = MixerWeights(
+            self.conv1d.weight[:, 0],
+            bias,
+            self.dt_bias,
+            A,
             self.D,
-            reverse=reverse,
-            backend=self.backend,
+            self.norm.weight,
+            n_groups=self.ngroups,
+            d_state=self.d_state,
+            eps=_EPS,
         )
-        return y.flatten(2)
+        return read_tokens(projected, mask, weights, directions=directions, backend=self.backend)
 
 
 def _initial_dt_bias(n_heads: int) -> Float[Tensor, "h"]:

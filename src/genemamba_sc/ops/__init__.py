@@ -1,7 +1,7 @@
-"""The scan: one door, several implementations.
+"""What a Mamba-2 mixer does between its projections: one door, several implementations.
 
-``ssd_scan`` is the only function the rest of the package calls; which implementation runs is decided by
-``choose_backend``, which says why.
+``read_tokens`` is what the rest of the package calls, ``ssd_scan`` the recurrence alone; which implementation runs is
+decided by ``choose_backend``, which says why.
 """
 
 import functools
@@ -12,10 +12,13 @@ from typing import Literal
 
 import torch
 
-from genemamba_sc._types import ScanDecay, ScanInput, ScanProjection, ScanStep
-from genemamba_sc.ops import _mamba_ssm
+from genemamba_sc._types import Mask, ScanDecay, ScanInput, ScanProjection, ScanStep
+from genemamba_sc.ops import _fused, _mamba_ssm
 from genemamba_sc.ops._chunked import ssd_chunked
+from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._conv import conv_silu
+from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read
+from genemamba_sc.ops._fused import read_compiled
 from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
 from genemamba_sc.ops._reference import ssd_reference
@@ -23,17 +26,19 @@ from genemamba_sc.ops._reference import ssd_reference
 __all__ = [
     "Backend",
     "Choice",
+    "MixerWeights",
     "available_backends",
     "backend_info",
     "choose_backend",
     "conv_silu",
     "gated_rms_norm",
+    "read_tokens",
     "ssd_scan",
 ]
 
 logger = logging.getLogger(__name__)
 
-Backend = Literal["auto", "reference", "chunked", "mamba_ssm"]
+Backend = Literal["auto", "reference", "chunked", "compiled", "mamba_ssm"]
 MAX_CHUNK = 64
 
 
@@ -61,51 +66,55 @@ def _reference(
     return ssd_reference(x, dt, A, B, C, D, reverse=reverse)
 
 
-_BACKENDS: dict[str, Callable[..., torch.Tensor]] = {
+_SCANS: dict[str, Callable[..., torch.Tensor]] = {
     "reference": _reference,
     "chunked": ssd_chunked,
     "mamba_ssm": ssd_mamba_ssm,
 }
+_NAMES = ("reference", "chunked", "compiled", "mamba_ssm")
+_WHY_NOT = {"compiled": _fused.why_not, "mamba_ssm": _mamba_ssm.why_not}
+_RUNS = {"compiled": "its kernels pass their self-test here", "mamba_ssm": "its kernels run here"}
+_WAY_OUT = {
+    "compiled": "Use backend='auto', or float32 tensors on a CPU",
+    "mamba_ssm": "Install genemamba-sc[cuda] on a machine with an NVIDIA GPU, or use backend='auto'",
+}
 
 
 def available_backends(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[str, ...]:
-    """Names of the backends that run on ``device`` in ``dtype`` (mamba-ssm is tried, not only imported)."""
-    usable = _mamba_ssm.why_not(torch.device(device), dtype) is None
-    return tuple(name for name in _BACKENDS if name != "mamba_ssm" or usable)
+    """Names of the backends that run on ``device`` in ``dtype`` (kernels are tried, not only imported)."""
+    device = torch.device(device)
+    return tuple(name for name in _NAMES if name not in _WHY_NOT or _WHY_NOT[name](device, dtype) is None)
 
 
 def choose_backend(device: torch.device | str, dtype: torch.dtype, requested: str = "auto") -> Choice:
-    """Decide which implementation scans.
+    """Decide which implementation runs.
 
     Parameters
     ----------
     device, dtype
-        Where and in which precision the scan runs.
+        Where and in which precision.
     requested
-        ``"auto"`` takes mamba-ssm where a real forward and backward on the device succeed, otherwise ``"chunked"``.
-        A name takes that one.
+        ``"auto"`` takes mamba-ssm where a real forward and backward on the device succeed, the compiled kernel on a
+        CPU where it passes its self-test, otherwise ``"chunked"``. A name takes that one.
 
     Raises
     ------
     ValueError
         If no backend has that name.
     RuntimeError
-        If mamba-ssm is asked for and does not run here.
+        If the one asked for does not run here.
     """
     device = torch.device(device)
     if requested == "auto":
         return _automatic(device, dtype)
-    if requested not in _BACKENDS:
+    if requested not in _NAMES:
         raise ValueError(
-            f"The backend must be one of {['auto', *_BACKENDS]}. Got {requested!r}. "
+            f"The backend must be one of {['auto', *_NAMES]}. Got {requested!r}. "
             "Leave it at 'auto' to take the fastest one that runs on the device."
         )
-    reason = _mamba_ssm.why_not(device, dtype) if requested == "mamba_ssm" else None
+    reason = _WHY_NOT[requested](device, dtype) if requested in _WHY_NOT else None
     if reason is not None:
-        raise RuntimeError(
-            f"The backend 'mamba_ssm' needs its CUDA kernels. Got: {reason}. "
-            "Install genemamba-sc[cuda] on a machine with an NVIDIA GPU, or use backend='auto'."
-        )
+        raise RuntimeError(f"The backend {requested!r} needs its kernels. Got: {reason}. {_WAY_OUT[requested]}.")
     return Choice(requested, "asked for")
 
 
@@ -131,10 +140,53 @@ def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = 
 @functools.cache
 def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
     # Cached, so that the choice is made and logged once per device and dtype, not once per batch.
-    reason = _mamba_ssm.why_not(device, dtype)
-    choice = Choice("mamba_ssm", "its kernels run here") if reason is None else Choice("chunked", reason)
-    logger.info("Scan backend on %s in %s: %s (%s).", device, dtype, choice.name, choice.reason)
+    name = "compiled" if device.type == "cpu" else "mamba_ssm"
+    reason = _WHY_NOT[name](device, dtype)
+    choice = Choice(name, _RUNS[name]) if reason is None else Choice("chunked", reason)
+    logger.info("Backend on %s in %s: %s (%s).", device, dtype, choice.name, choice.reason)
     return choice
+
+
+def read_tokens(
+    projected: Projected,
+    mask: Mask,
+    weights: MixerWeights,
+    *,
+    directions: Directions = "sum",
+    backend: str = "auto",
+) -> Read:
+    """Read cells with a Mamba-2 mixer, from the output of ``in_proj`` to the input of ``out_proj``.
+
+    Convolution and SiLU on [x | B | C], step sizes ``softplus(dt + dt_bias)``, the scan of :func:`ssd_scan`, and
+    ``RMSNorm(y silu(z)) norm`` (Dao & Gu 2024, arXiv 2405.21060; ``mamba_ssm.Mamba2``).
+
+    Parameters
+    ----------
+    projected
+        [z | x | B | C | dt] of each token, (b, l, width).
+    mask
+        True at real tokens, (b, l). Pads change nothing, whatever they hold, and come out as 0.
+    weights
+        Of the mixer.
+    directions
+        ``"forward"`` reads left to right; ``"sum"`` adds the reading right to left, with the same weights;
+        ``"pair"`` stacks the two. Right to left starts with the last real token.
+    backend
+        ``"auto"``, ``"reference"``, ``"chunked"``, ``"compiled"`` or ``"mamba_ssm"``, see :func:`choose_backend`.
+
+    Returns
+    -------
+    (b, l, d_inner), for ``"pair"`` (2, b, l, d_inner), aligned with ``projected`` and in its dtype.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As :func:`choose_backend`.
+    """
+    name = choose_backend(projected.device, projected.dtype, backend).name
+    if name == "compiled":
+        return read_compiled(projected, mask, weights, directions)
+    return read_composed(_SCANS[name], projected, mask, weights, directions)
 
 
 def ssd_scan(
@@ -171,7 +223,7 @@ def ssd_scan(
     reverse
         Read right to left: ``y_t`` then depends on the tokens from t on. Pads (``dt`` 0) may stand on either side.
     backend
-        ``"auto"``, ``"reference"``, ``"chunked"`` or ``"mamba_ssm"``, see :func:`choose_backend`.
+        ``"auto"`` (mamba-ssm where it runs, otherwise chunked), ``"reference"``, ``"chunked"`` or ``"mamba_ssm"``.
 
     Returns
     -------
@@ -192,5 +244,15 @@ def ssd_scan(
             f"The number of groups must divide the number of heads. Got {B.shape[2]} groups and {x.shape[2]} heads. "
             "Choose ngroups among the divisors of expand * d_model / headdim."
         )
-    name = choose_backend(x.device, x.dtype, backend).name
-    return _BACKENDS[name](x, dt, A, B, C, D, chunk_size=chunk_size, reverse=reverse)
+    return _SCANS[_scan_name(x.device, x.dtype, backend)](x, dt, A, B, C, D, chunk_size=chunk_size, reverse=reverse)
+
+
+def _scan_name(device: torch.device, dtype: torch.dtype, requested: str) -> str:
+    """Choose among the scans: the compiled kernel knows the whole mixer only."""
+    if requested == "compiled":
+        raise ValueError(
+            f"The backend of a scan alone must be one of {['auto', *_SCANS]}. Got 'compiled', which fuses the scan "
+            "with the rest of the mixer. Use 'auto', or read_tokens."
+        )
+    name = choose_backend(device, dtype, requested).name
+    return "chunked" if name == "compiled" else name

@@ -1,0 +1,201 @@
+"""The compiled mixer: everything between the two projections of a Mamba-2 mixer in one pass, on CPUs.
+
+Cells are divided among as many threads as PyTorch uses; each thread reads its cells, in both directions, without the
+interpreter's lock. Pads are not read. Where there are fewer cells than threads, directions are divided instead.
+"""
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from genemamba_sc._types import Mask
+from genemamba_sc.ops._chunked import ssd_chunked
+from genemamba_sc.ops._composed import read_composed
+from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read, n_readings
+
+# Relative error of the self-test; float32 rounding gives 1e-7.
+_MOST_ERROR = 1e-5
+# Elements below which another thread costs more than it brings.
+_SMALL = 2**18
+
+
+class _Job(NamedTuple):
+    """What one thread does: the cells from ``first`` to ``last``, in directions 0 (left to right), 1 or both."""
+
+    first: int
+    last: int
+    directions: tuple[int, ...]
+
+
+def read_compiled(projected: Projected, mask: Mask, weights: MixerWeights, directions: Directions) -> Read:
+    """Compute what :func:`genemamba_sc.ops.read_tokens` describes, in float32; once differentiable."""
+    first, last = _spans(mask).T
+    if (last - first != mask.sum(1).numpy()).any():  # the kernel reads what stands between the first and the last token
+        projected = projected.masked_fill(~mask[..., None], 0)
+    tensors = [t.float().contiguous() for t in (projected, *weights.tensors)]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    out = _FusedRead.apply(*tensors, mask, weights.n_groups, weights.d_state, weights.eps, directions, keep)
+    return out.to(projected.dtype)
+
+
+@functools.cache
+def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Compile the kernels (or read them from disk) and compare them with plain PyTorch, once per process.
+
+    Returns
+    -------
+    ``None`` if they run and agree, otherwise the reason why they are not used.
+    """
+    if device.type != "cpu":
+        return f"the compiled kernels are for CPUs, this device is {str(device)!r}"
+    if dtype not in (torch.float32, torch.bfloat16):
+        return f"the compiled kernels work in float32, not in {dtype}"
+    try:
+        error = _self_test()
+    except Exception as failure:  # noqa: BLE001  whatever a compiler on another machine raises, none may stop us
+        return f"the kernels do not compile: {type(failure).__name__}: {failure}"
+    return None if error < _MOST_ERROR else f"the compiled kernels are off by {error:.1e} of what plain PyTorch gives"
+
+
+@functools.cache
+def _self_test() -> float:
+    """Largest relative error over one small batch, both directions, against the chunked form."""
+    generator = torch.Generator().manual_seed(0)
+    heads, p, n = 2, 20, 6
+    d_inner, k = heads * p, 4
+    x = d_inner + 2 * n
+    shapes = [(2, 20, d_inner + x + heads), (x, k), (x,), (heads,), (heads,), (heads,), (d_inner,)]
+    projected, taps, bias, dt_bias, A, D, norm = (torch.randn(shape, generator=generator) for shape in shapes)
+    weights = MixerWeights(taps, bias, dt_bias, -A.exp(), D, norm, n_groups=1, d_state=n)
+    mask = torch.arange(20) < torch.tensor([[20], [7]])
+    with torch.no_grad():
+        values = read_compiled(projected, mask, weights, "pair")
+        truth = read_composed(ssd_chunked, projected, mask, weights, "pair")
+    return float((values - truth).norm() / truth.norm())
+
+
+class _FusedRead(torch.autograd.Function):
+    """Keeps its inputs, the steps and the scan's output; states are computed again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        projected: Tensor,
+        taps: Tensor,
+        conv_bias: Tensor,
+        dt_bias: Tensor,
+        A: Tensor,
+        D: Tensor,
+        norm: Tensor,
+        mask: Tensor,
+        n_groups: int,
+        d_state: int,
+        eps: float,
+        directions: Directions,
+        keep: bool,
+    ) -> Tensor:
+        from genemamba_sc.ops._fused_forward import read_cells
+
+        b, l, _ = projected.shape
+        n = n_readings(directions)
+        dt = F.softplus(projected[..., -len(A) :] + dt_bias).masked_fill_(~mask[..., None], 0)
+        spans, jobs = _spans(mask), _jobs(mask, n, len(norm))
+        split = n == 2 and (directions == "pair" or len(jobs[0].directions) == 1)
+        out = torch.empty((2 if split else 1, b, l, len(norm)))
+        kept = torch.empty((n, b, l, len(norm)) if keep else (n, b, 0, len(norm)))
+        weights = (taps.T.contiguous().numpy(), *(t.numpy() for t in (conv_bias, A, D, norm)))
+        given = (projected.numpy(), dt.numpy(), spans, *weights, n_groups, d_state, eps)
+        out_array, kept_array = out.numpy(), kept.numpy()
+
+        def run(job: _Job) -> None:
+            for way in job.directions:
+                target = out_array[way if split else 0]
+                read_cells(*given, job.first, job.last, way == 1, way == 1 and not split, target, kept_array[way])
+
+        _run(run, jobs)
+        ctx.save_for_backward(projected, taps, conv_bias, dt_bias, A, D, norm, mask, dt, kept)
+        ctx.options = (n_groups, d_state, eps, directions)
+        if directions == "pair":
+            return out
+        return out[0].add_(out[1]) if split else out[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+        from genemamba_sc.ops._fused_backward import cell_gradients
+
+        projected, taps, conv_bias, dt_bias, A, D, norm, mask, dt, kept = ctx.saved_tensors
+        n_groups, d_state, eps, directions = ctx.options
+        spans, jobs = _spans(mask), _jobs(mask, n_readings(directions), len(norm))
+        split = n_readings(directions) == 2 and len(jobs[0].directions) == 1
+        dout = dout.float().contiguous()
+        douts = (dout[0].numpy(), dout[1].numpy()) if directions == "pair" else (dout.numpy(), dout.numpy())
+        dprojected = torch.empty((2 if split else 1, *projected.shape))
+        ddt = torch.empty((2 if split else 1, *dt.shape))
+        weights = (taps.T.contiguous().numpy(), *(t.numpy() for t in (conv_bias, A, D, norm)))
+        given = (projected.numpy(), dt.numpy(), spans, *weights, n_groups, d_state, eps)
+        sums = [_sums(taps, A, norm) for _ in jobs]
+        kept_array, dprojected_array, ddt_array = kept.numpy(), dprojected.numpy(), ddt.numpy()
+
+        def run(job: _Job) -> None:
+            own = sums[jobs.index(job)]
+            for way in job.directions:
+                where = way if split else 0
+                results = (dprojected_array[where], ddt_array[where], *own)
+                ordered = (way == 1, kept_array[way], douts[way], way == 1 and not split)
+                cell_gradients(*given, job.first, job.last, *ordered, *results)
+
+        _run(run, jobs)
+        if split:
+            dprojected[0] += dprojected[1]
+            ddt[0] += ddt[1]
+        dprojected, ddt = dprojected[0], ddt[0]
+        steps = projected[..., -len(A) :]
+        draw = torch.mul(ddt, torch.sigmoid(steps + dt_bias)).masked_fill_(~mask[..., None], 0)
+        dprojected[..., -len(A) :] = draw
+        dtaps, dconv_bias, dA, dD, dnorm = (torch.from_numpy(sum(parts)).float() for parts in zip(*sums))
+        gradients = (dprojected, dtaps.T, dconv_bias, draw.sum((0, 1)), dA, dD, dnorm)
+        return (*gradients, None, None, None, None, None, None)
+
+
+def _spans(mask: Tensor) -> np.ndarray:
+    """First real token of each cell and the one behind the last, (b, 2)."""
+    real = mask.numpy()
+    last = np.where(real.any(axis=1), real.shape[1] - real[:, ::-1].argmax(axis=1), 0)
+    return np.stack([np.minimum(real.argmax(axis=1), last), last], axis=1)
+
+
+def _jobs(mask: Tensor, n: int, d_inner: int) -> list[_Job]:
+    """Divide the cells among the threads, about as many tokens for each."""
+    b = len(mask)
+    n_threads = torch.get_num_threads() if mask.numel() * d_inner * n > _SMALL else 1
+    if 1 < n_threads and b < n_threads and n == 2:
+        return [_Job(0, b, (0,)), _Job(0, b, (1,))]
+    upto = mask.sum(1).cumsum(0).numpy()
+    shares = np.arange(1, n_threads) * (upto[-1] if b else 0) / n_threads
+    cuts = np.unique([0, *(np.searchsorted(upto, shares) + 1 if b else []), b]) if n_threads > 1 else [0, b]
+    return [_Job(int(first), int(last), tuple(range(n))) for first, last in zip(cuts, cuts[1:])]
+
+
+def _run(run: Callable[[_Job], None], jobs: list[_Job]) -> None:
+    if len(jobs) == 1:
+        return run(jobs[0])
+    with ThreadPoolExecutor(len(jobs) - 1) as pool:
+        others = [pool.submit(run, job) for job in jobs[1:]]
+        run(jobs[0])
+        for other in others:
+            other.result()
+
+
+def _sums(taps: Tensor, A: Tensor, norm: Tensor) -> tuple[np.ndarray, ...]:
+    """Zeros for the gradients of taps (k, x), bias, A, D and the norm's weight."""
+    x, k = taps.shape
+    single = (np.zeros(shape, dtype=np.float32) for shape in ((k, x), x))
+    return (*single, np.zeros(len(A)), np.zeros(len(A)), np.zeros(len(norm), dtype=np.float32))

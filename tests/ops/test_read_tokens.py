@@ -1,0 +1,202 @@
+"""Every backend reads a cell as the recurrence says: outputs and gradients, in every direction, whatever the pads."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from genemamba_sc.ops import MixerWeights, _composed, _fused, available_backends, read_tokens
+
+NAMES = ("projected", "taps", "conv_bias", "dt_bias", "A", "D", "norm")
+FAST = [name for name in available_backends() if name != "reference"]
+# Relative to the norm of the truth. The gradients of dt_bias and A are sums of differences over all tokens.
+TOLERANCE = {"dt_bias": 1e-4, "A": 1e-4}
+SHAPES = {
+    "one head": {"h": 1, "p": 8, "g": 1, "n": 4},
+    "states not by four": {"h": 2, "p": 6, "g": 1, "n": 7},
+    "groups": {"h": 4, "p": 8, "g": 2, "n": 5},
+    "as by default": {"h": 1, "p": 64, "g": 1, "n": 16},
+    "blocks narrower than a head": {"h": 2, "p": 64, "g": 1, "n": 200},
+    "long convolution": {"h": 2, "p": 8, "g": 1, "n": 4, "k": 6},
+    "no convolution": {"h": 2, "p": 8, "g": 1, "n": 4, "k": 1},
+}
+
+
+def new_inputs(lengths=(70, 33, 2, 1, 0), *, h=2, p=8, g=1, n=4, k=4, l=None, seed=0):
+    """Leaves in float64, and the mask."""
+    generator = torch.Generator().manual_seed(seed)
+    l = max(lengths) if l is None else l
+    d_inner = h * p
+    x = d_inner + 2 * g * n
+    shapes = [(len(lengths), l, d_inner + x + h), (x, k), (x,), (h,), (h,), (h,), (d_inner,)]
+    leaves = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    leaves[4] = -1 - leaves[4].abs()
+    leaves[3] -= 2  # steps of about 0.1
+    mask = torch.arange(l) < torch.tensor(lengths)[:, None]
+    return leaves, mask, {"n_groups": g, "d_state": n}
+
+
+def read(leaves, mask, options, **given):
+    return read_tokens(leaves[0], mask, MixerWeights(*leaves[1:], **options), **given)
+
+
+def read_with_gradients(leaves, mask, options, dtype, **given):
+    leaves = [t.to(dtype).requires_grad_() for t in leaves]
+    y = read(leaves, mask, options, **given)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    return dict(zip(("y", *NAMES), (y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)), strict=True))
+
+
+def relative_error(value, truth):
+    return float((value.double() - truth).norm() / truth.norm().clamp(min=1e-30))
+
+
+def assert_equals_reference(inputs, backend, directions, dtype=torch.float32):
+    truth = read_with_gradients(*inputs, torch.float64, directions=directions, backend="reference")
+    values = read_with_gradients(*inputs, dtype, directions=directions, backend=backend)
+    errors = {name: relative_error(values[name], truth[name]) for name in truth if truth[name].any()}
+    wrong = {name: error for name, error in errors.items() if not error < TOLERANCE.get(name, 5e-5)}
+    assert not wrong, errors
+    assert all(not values[name].any() for name in truth if not truth[name].any())
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("directions", ["forward", "sum", "pair"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_backend_equals_reference(backend, directions, shape):
+    assert_equals_reference(new_inputs(**shape), backend, directions)
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("l", [1, 3, 15, 16, 17, 63, 64, 65, 129])
+def test_any_length(backend, l):
+    assert_equals_reference(new_inputs((l, 1)), backend, "sum")
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_long_cell_keeps_its_digits(backend):
+    # The gradient of the decay is a running sum: without anchors its error grows with the cell.
+    leaves, mask, options = new_inputs((2048,), p=16, n=8)
+    truth = read_with_gradients(leaves, mask, options, torch.float64, backend="chunked")
+    values = read_with_gradients(leaves, mask, options, torch.float32, backend=backend)
+    errors = {name: relative_error(values[name], truth[name]) for name in truth}
+    assert max(errors.values()) < 1e-4, errors
+
+
+@pytest.mark.parametrize("backend", [*FAST, "reference"])
+@pytest.mark.parametrize("directions", ["forward", "sum", "pair"])
+def test_pads_change_nothing_and_come_out_as_zero(backend, directions):
+    leaves, mask, options = new_inputs((9, 4))
+    leaves = [t.float() for t in leaves]
+    alone = read(leaves, mask, options, directions=directions, backend=backend)
+    more = F.pad(mask, (3, 5))  # on either side
+    padded = F.pad(leaves[0], (0, 0, 3, 5)).masked_fill(~more[..., None], torch.nan)
+    y = read([padded, *leaves[1:]], more, options, directions=directions, backend=backend)
+    torch.testing.assert_close(y[..., 3:-5, :], alone, rtol=0, atol=1e-5)
+    assert not y[..., ~more, :].any()
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_gaps_between_tokens(backend):
+    leaves, mask, options = new_inputs((12, 12))
+    mask[0, 5] = mask[1, 7:10] = False
+    leaves[0][~mask] *= 1000
+    truth = read(leaves, mask, options, backend="reference")
+    values = read([t.float() for t in leaves], mask, options, backend=backend)
+    torch.testing.assert_close(values.double(), truth, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_pair_adds_up_to_the_sum(backend):
+    leaves, mask, options = new_inputs()
+    leaves = [t.float() for t in leaves]
+    pair = read(leaves, mask, options, directions="pair", backend=backend)
+    torch.testing.assert_close(pair.sum(0), read(leaves, mask, options, directions="sum", backend=backend))
+    torch.testing.assert_close(pair[0], read(leaves, mask, options, directions="forward", backend=backend))
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_half_precision_is_rounded_once(backend):
+    leaves, mask, options = new_inputs((40, 20))
+    halves = [leaves[0].bfloat16(), *(t.float() for t in leaves[1:])]
+    y = read(halves, mask, options, backend=backend)
+    truth = read([halves[0].double(), *leaves[1:]], mask, options, backend="reference")
+    assert y.dtype == torch.bfloat16
+    # The composed form rounds after the convolution, after the scan and after the norm.
+    assert relative_error(y, truth) < 2**-7
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("lengths", [(40,), (40, 40), (40, 1, 0, 30, 7)], ids=["one cell", "two", "five"])
+def test_threads_change_nothing(monkeypatch, n_threads, lengths):
+    monkeypatch.setattr(_fused, "_SMALL", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    for directions in ("forward", "sum", "pair"):
+        assert_equals_reference(new_inputs(lengths), "compiled", directions)
+
+
+def test_jobs_share_the_tokens(monkeypatch):
+    monkeypatch.setattr(_fused, "_SMALL", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    mask = torch.arange(10) < torch.tensor([10, 2, 2, 2, 2, 2])[:, None]
+    assert _fused._jobs(mask, 2, 8) == [_fused._Job(0, 1, (0, 1)), _fused._Job(1, 6, (0, 1))]
+    assert _fused._jobs(mask[:1], 2, 8) == [_fused._Job(0, 1, (0,)), _fused._Job(0, 1, (1,))]
+    assert _fused._jobs(mask[:1], 1, 8) == [_fused._Job(0, 1, (0,))]
+    assert _fused._jobs(mask[:0], 2, 8) == [_fused._Job(0, 0, (0, 1))]
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_no_cell_at_all(backend):
+    leaves, mask, options = new_inputs((4,))
+    y = read([leaves[0][:0].float(), *(t.float() for t in leaves[1:])], mask[:0], options, backend=backend)
+    assert y.shape == (0, 4, 16)
+
+
+def test_keeps_states_of_no_token():
+    leaves, mask, options = new_inputs((64, 64))
+    leaves = [t.float().requires_grad_() for t in leaves]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        read(leaves, mask, options, backend="compiled")
+    tokens, d_inner, h = mask.numel(), 16, 2
+    # Inputs, the mask, the steps, and the scan's output in both directions; no (n, p) state.
+    assert sum(kept) == sum(t.numel() for t in leaves) + tokens * (1 + h + 2 * d_inner)
+
+
+def test_nothing_is_kept_without_gradients():
+    leaves, mask, options = new_inputs((64, 64))
+    leaves = [t.float().requires_grad_() for t in leaves]
+    with torch.no_grad():
+        y = read(leaves, mask, options, backend="compiled")
+    assert y.grad_fn is None
+
+
+def test_not_a_number_stays_visible():
+    leaves, mask, options = new_inputs((8,))
+    leaves = [t.float() for t in leaves]
+    leaves[0][0, 3, 20] = torch.nan  # in x
+    for backend in available_backends():
+        assert read(leaves, mask, options, directions="forward", backend=backend)[0, 3:].isnan().any()
+
+
+def test_kernels_outlive_a_fork_and_threads_of_torch_stay_as_they_were():
+    code = """
+import torch
+from genemamba_sc.nn import Mamba2Mixer
+torch.set_num_threads(2)
+mixer, x = Mamba2Mixer(64, d_state=4), torch.randn(4, 700, 64)
+y = mixer.sum_of_ways(x, torch.ones(4, 700, dtype=torch.bool))
+y.sum().backward()
+print(torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "2\n"
+
+
+def test_steps_are_never_in_half_precision():
+    raw, bias = torch.full((1, 1, 1), -7.0, dtype=torch.bfloat16), torch.tensor([0.01], dtype=torch.bfloat16)
+    steps = _composed._steps(raw, bias)
+    assert steps.dtype == torch.float32
+    torch.testing.assert_close(steps, F.softplus(raw.float() + bias.float()), rtol=1e-6, atol=0)
