@@ -38,11 +38,11 @@ def gate_gradient(
         lo, hi = g * width, (g + 1) * width
         yg, zg, wg, og, sg = y[lo:hi], z[lo:hi], weight[lo:hi], dout[lo:hi], opened[lo:hi]
         dyg, dzg, dwg = dy[lo:hi], dz[lo:hi], dweight[lo:hi]
+        for c in range(width):
+            sg[c] = sigmoid(zg[c])
         squares, along = np.float32(0), np.float32(0)
         for c in range(width):
-            s = sigmoid(zg[c])
-            sg[c] = s
-            gated = yg[c] * zg[c] * s
+            gated = yg[c] * zg[c] * sg[c]
             squares += gated * gated
             along += og[c] * wg[c] * gated
         scale = np.float32(1 / np.sqrt(squares / width + eps))
@@ -170,25 +170,24 @@ def input_gradient(du: np.ndarray, dt: np.ndarray, D: np.ndarray, dy: np.ndarray
 
 
 @compiled
-def anchor(dstate: np.ndarray, state: np.ndarray, p: int, dlog: np.ndarray) -> None:
+def anchor(dstate: np.ndarray, state: np.ndarray, n: int, p: int, dlog: np.ndarray) -> None:
     """Set ``dlog`` of each head to what it is by definition, the product of the state that enters and its gradient.
 
-    The running sum would carry its rounding errors through the whole cell. Both (blocks, n, width).
+    The running sum would carry its rounding errors through the whole cell. Both (blocks x n, width).
     """
     dlog[:] = 0
-    n_blocks, n, width = state.shape
-    for block in range(n_blocks):
-        for i in range(n):
-            done = 0
-            while done < width:
-                h = (block * width + done) // p
-                upto = min(width, (h + 1) * p - block * width)
-                left, right = dstate[block, i][done:upto], state[block, i][done:upto]
-                product = np.float32(0)
-                for c in range(left.size):
-                    product += left[c] * right[c]
-                dlog[h] += product
-                done = upto
+    width = state.shape[1]
+    for row in range(state.shape[0]):
+        lo, done = row // n * width, 0
+        while done < width:
+            h = (lo + done) // p
+            upto = min(width, (h + 1) * p - lo)
+            left, right = dstate[row][done:upto], state[row][done:upto]
+            product = np.float32(0)
+            for c in range(left.size):
+                product += left[c] * right[c]
+            dlog[h] += product
+            done = upto
 
 
 @compiled
@@ -215,24 +214,25 @@ def cell_gradient(
     dA: np.ndarray,
     dD: np.ndarray,
     dweight: np.ndarray,
+    space: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     """Gradient of :func:`read_cell`; ``kept`` is what it kept.
 
-    ``dprojected`` (without its columns of dt) and ``ddt`` are written, or added to; the others are added to.
+    ``dprojected`` (without its columns of dt) and ``ddt`` are written, or added to; the others are added to. ``space``
+    is room to work in, a row for each token of the longest cell: fresh memory for each cell would cost page faults.
     """
     length, d_inner, heads = span[1] - span[0], weight.size, A.size
     p, share, back = d_inner // heads, d_inner // groups, -1 if reverse else 1
     width, n_groups = block_width(share, n), groups * n
     n_blocks = d_inner // width
-    before = np.empty((length, bias.size), dtype=np.float32)  # of the SiLU; later, the gradient there
-    dy = np.empty((length, d_inner), dtype=np.float32)
-    dC = np.zeros((length, n_groups), dtype=np.float32)
-    products = np.empty((length, heads), dtype=np.float32)  # y . dy, without the direct connection
-    state = np.zeros((n_blocks, n, width), dtype=np.float32)
-    anchors = np.empty((-(-length // ANCHOR), n_blocks, n, width), dtype=np.float32)
+    before, dy, dC, products = space  # before the SiLU, later the gradient there; products y . dy
+    before, dC = before[:length], dC[:length]  # the gradient of the convolution ends with the cell
+    dC[:] = 0
+    room = np.zeros((n_blocks * n + 4 * CHUNK, width), dtype=np.float32)
+    state, rest = room[: n_blocks * n], room[n_blocks * n :]
+    a, u, g, du_block = rest[:CHUNK], rest[CHUNK : 2 * CHUNK], rest[2 * CHUNK : 3 * CHUNK], rest[3 * CHUNK :]
+    anchors = np.empty((-(-length // ANCHOR), n_blocks * n, width), dtype=np.float32)
     v, opened = np.empty((CHUNK, bias.size), dtype=np.float32), np.empty(d_inner, dtype=np.float32)
-    a, u = np.empty((CHUNK, width), dtype=np.float32), np.empty((CHUNK, width), dtype=np.float32)
-    g, du_block = np.empty((CHUNK, width), dtype=np.float32), np.empty((CHUNK, width), dtype=np.float32)
     for m in range(0, length, CHUNK):
         q = min(CHUNK, length - m)
         for i in range(q):
@@ -245,12 +245,12 @@ def cell_gradient(
         if m % ANCHOR == 0:
             anchors[m // ANCHOR] = state
         for block in range(n_blocks):
-            lo = block * width
+            lo, own = block * width, state[block * n : (block + 1) * n]
             at_c = lo // share * n
             for i in range(q):
                 decays(dt[place(m + i, span, reverse)], A, p, v[i], lo, a[i], u[i])
                 g[i] = dy[m + i][lo : lo + width]
-            scan_queries(state[block], a[:q], u[:q], v[:q], d_inner + at_c, g[:q], at_c, dC[m : m + q])
+            scan_queries(own, a[:q], u[:q], v[:q], d_inner + at_c, g[:q], at_c, dC[m : m + q])
     state[:] = 0
     du, dB = np.empty((CHUNK, d_inner), dtype=np.float32), np.empty((CHUNK, n_groups), dtype=np.float32)
     dlog = np.zeros(heads)
@@ -260,21 +260,21 @@ def cell_gradient(
             silu(before[m + i], v[i])
         dB[:q] = 0
         for block in range(n_blocks):
-            lo = block * width
+            lo, own = block * width, state[block * n : (block + 1) * n]
             at_b = lo // share * n
             for i in range(q):
                 decays(dt[place(m + i, span, reverse)], A, p, v[i], lo, a[i], u[i])
                 g[i] = dy[m + i][lo : lo + width]
             du_block[:q] = 0
             at_v = d_inner + at_b
-            scan_back(state[block], a[:q], u[:q], v[:q], at_v, at_v + n_groups, g[:q], du_block[:q], at_b, dB[:q])
+            scan_back(own, a[:q], u[:q], v[:q], at_v, at_v + n_groups, g[:q], du_block[:q], at_b, dB[:q])
             for i in range(q):
                 du[i][lo : lo + width] = du_block[i]
         for i in range(q - 1, -1, -1):
             t = place(m + i, span, reverse)
             anchored = i == 0 and m % ANCHOR == 0
             if anchored:
-                anchor(state, anchors[m // ANCHOR], p, dlog)
+                anchor(state, anchors[m // ANCHOR], n, p, dlog)
             step_gradient(du[i], v[i], dt[t], A, products[m + i], anchored, dlog, add, ddt[t], dA)
             input_gradient(du[i], dt[t], D, dy[m + i], v[i])
             v[i, d_inner : d_inner + n_groups] = dB[i]
@@ -313,6 +313,15 @@ def cell_gradients(
     dweight: np.ndarray,
 ) -> None:
     """Gradient of :func:`read_cells`; 0 at pads."""
+    longest = 0
+    for cell in range(first, last):
+        longest = max(longest, spans[cell, 1] - spans[cell, 0])
+    space = (
+        np.empty((longest, bias.size), dtype=np.float32),
+        np.empty((longest, weight.size), dtype=np.float32),
+        np.empty((longest, groups * n), dtype=np.float32),
+        np.empty((longest, A.size), dtype=np.float32),
+    )
     for cell in range(first, last):
         span = (spans[cell, 0], spans[cell, 1])
         if not add:
@@ -344,4 +353,5 @@ def cell_gradients(
                 dA,
                 dD,
                 dweight,
+                space,
             )

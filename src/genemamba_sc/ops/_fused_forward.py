@@ -2,6 +2,10 @@
 
 Convolution, SiLU, decay, scan, gate and norm pass over the cell once, a chunk of tokens at a time, and what lies
 between them stays in a cache. Rows of ``projected`` are [z | x | B | C | dt].
+
+The same cell gives the same bits wherever its arrays happen to lie in memory. Where two arrays lie close, compiled
+code falls back from vectors to one number at a time, and takes a sum in another order: so loops that sum write nothing,
+or work within one allocation, whose parts always lie the same.
 """
 
 import numpy as np
@@ -62,11 +66,11 @@ def gate(
     for g in range(groups):
         lo, hi = g * width, (g + 1) * width
         yg, zg, wg, og, gated = y[lo:hi], z[lo:hi], weight[lo:hi], out[lo:hi], opened[lo:hi]
+        for c in range(width):
+            gated[c] = yg[c] * zg[c] * sigmoid(zg[c])
         squares = np.float32(0)
         for c in range(width):
-            value = yg[c] * zg[c] * sigmoid(zg[c])
-            gated[c] = value
-            squares += value * value
+            squares += gated[c] * gated[c]
         scale = np.float32(1 / np.sqrt(squares / width + eps))
         if add:
             for c in range(width):
@@ -104,10 +108,11 @@ def read_cell(
     p, share = d_inner // heads, d_inner // groups
     width = block_width(share, n)
     back = -1 if reverse else 1
-    state = np.zeros((d_inner // width, n, width), dtype=np.float32)
+    n_blocks = d_inner // width
+    room = np.zeros((n_blocks * n + 3 * CHUNK, width), dtype=np.float32)
+    state, rest = room[: n_blocks * n], room[n_blocks * n :]
+    a, u, read = rest[:CHUNK], rest[CHUNK : 2 * CHUNK], rest[2 * CHUNK :]
     v = np.empty((CHUNK, bias.size), dtype=np.float32)
-    a, u = np.empty((CHUNK, width), dtype=np.float32), np.empty((CHUNK, width), dtype=np.float32)
-    read = np.empty((CHUNK, width), dtype=np.float32)
     own, opened = np.empty((CHUNK, d_inner), dtype=np.float32), np.empty(d_inner, dtype=np.float32)
     for m in range(0, last - first, CHUNK):
         q = min(CHUNK, last - first - m)
@@ -115,13 +120,13 @@ def read_cell(
         for i in range(q):
             convolve(projected, place(m + i, span, reverse), span, back, d_inner, taps, bias, v[i])
             silu_(v[i])
-        for block in range(d_inner // width):
+        for block in range(n_blocks):
             lo = block * width
             at_b = d_inner + lo // share * n
             for i in range(q):
                 decays(dt[place(m + i, span, reverse)], A, p, v[i], lo, a[i], u[i])
             read[:q] = 0
-            scan(state[block], a[:q], u[:q], v[:q], at_b, at_b + groups * n, read[:q])
+            scan(state[block * n : (block + 1) * n], a[:q], u[:q], v[:q], at_b, at_b + groups * n, read[:q])
             for i in range(q):
                 connect(read[i], D, p, v[i], lo, y[i])
         for i in range(q):
