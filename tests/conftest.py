@@ -102,3 +102,68 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
         os.setresuid(0, 0, 0)
     folder.chmod(0o755)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def publish() -> Callable[..., Path]:
+    """Write a synthetic checkpoint in a published layout: documented names and shapes, small widths, 40 genes.
+
+    ``state`` says what training did: ``"trained"`` moved everything, ``"identity bug"`` all but the layers,
+    ``"fresh"`` nothing.
+    """
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    from genemamba_sc import BiMambaEncoder, EncoderConfig
+
+    def write(
+        folder: Path,
+        *,
+        layout: str = "original",
+        mode: str = "mean",
+        state: str = "trained",
+        n_layer: int = 3,
+        n_rows: int = 42,
+        config: dict[str, Any] | None = None,
+        change: Callable[[dict[str, Any]], object] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Path:
+        sizes = {"d_model": 32, "n_layer": n_layer, "d_state": 8, "headdim": 8, "expand": 2}
+        shape = {"combine": mode, "shared_combiner": True, "pre_norm": False, "expression": "none", "norm": "token"}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            encoder = BiMambaEncoder(EncoderConfig(vocab_size=n_rows, residual_init=1.0, **sizes, **shape))
+            tensors = encoder.state_dict()
+            tensors["embeddings.weight"] = torch.randn(n_rows, 32)
+            tensors["lm_head.weight"] = torch.randn(n_rows, 32) / 8
+            tensors["lm_head.bias"] = torch.randn(n_rows) / 8
+            for name, tensor in tensors.items():
+                if state == "trained" or (state == "identity bug" and not name.startswith("layers.")):
+                    tensors[name] = tensor + 0.05 * torch.randn_like(tensor)
+        names = {"original": ("", "mamba_mixer.", "mamba"), "huggingface": ("genemamba.", "encoder.", "mixer")}
+        prefix, inner, mixer = names[layout]
+        stored = {}
+        for name, tensor in tensors.items():
+            key = name.replace(".mixer.", f".{mixer}.").replace("combiner.", "aggr.")
+            key = f"{inner}{key}" if key.startswith(("layers.", "aggr.")) else key
+            stored[key if key.startswith("lm_head.") else f"{prefix}{key}"] = tensor.to(dtype).contiguous()
+        if change is not None:
+            change(stored)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(stored, folder / "model.safetensors")
+        fields = {
+            "original": {"architectures": ["MambaModel"], "d_model": 32, "mamba_layer": n_layer, "vocab_size": n_rows},
+            "huggingface": {"hidden_size": 32, "num_hidden_layers": n_layer, "vocab_size": n_rows,
+                            "max_position_embeddings": 1024},
+        }[layout]  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(fields | (config or {})))
+        vocab = {"[UNK]": 0, "[PAD]": 1} | {f"ENSG{i:011d}": i + 1 for i in range(1, 41)}
+        if n_rows > 42:
+            vocab["[CLS]"] = 42
+        tokenizer = {"added_tokens": [], "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"}}
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        return folder
+
+    return write

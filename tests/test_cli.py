@@ -144,7 +144,7 @@ def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.
     assert main(["info", model]) == 0
     told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert told["genemamba-sc"] == __version__
-    assert told["scan backend"].startswith("chunked: ") or told["scan backend"].startswith("mamba_ssm: ")
+    assert told["scan backend"].startswith("compiled: ") or told["scan backend"].startswith("mamba_ssm: ")
     assert told["model"] == model
     assert told["cell types"] == "B cell, T cell, monocyte"
     assert told["genes"].startswith("40 (human), ")

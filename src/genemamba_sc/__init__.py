@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BiMambaEncoder": "nn",
     "CellSource": "data",
+    "CheckpointReport": "_checkpoint_report",
     "EncoderConfig": "nn",
     "GeneAliases": "data",
     "GeneMambaModel": "_model",
@@ -19,11 +20,17 @@ _HOME = {
     "GeneMambaPlan": "_training_plan",
     "GeneReport": "data",
     "GeneVocabulary": "data",
+    "PathwaySet": "data",
+    "Pretrained": "_pretrained",
     "RankTokenizer": "data",
     "Tokens": "data",
     "backend_info": "ops",
     "check_genes": "data",
+    "checkpoint_report": "_checkpoint_report",
+    "read_pretrained": "_pretrained",
+    "read_regulon_pairs": "data",
     "ssd_scan": "ops",
+    "write_pretrained": "_pretrained",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

@@ -1,4 +1,4 @@
-"""The command line: ``genemamba demo | embed | annotate | info``.
+"""The command line: ``genemamba demo | embed | annotate | tokenize | pretrain | info``.
 
 Results go to stdout, progress and warnings to stderr. Exit codes: 0 done, 1 the input or the machine did not
 allow it (the message says what and the way out), 2 wrong usage, 130 interrupted. Output files are written whole
@@ -10,10 +10,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import genemamba_sc
+from genemamba_sc._cli_corpus_options import add_pretrain, add_tokenize
 
 _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
+# Where the commands are that are not in _cli_commands.
+_HOME = {"tokenize": "_cli_corpus", "pretrain": "_cli_corpus"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,12 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait slow each other down many times over where cores are shared; OpenMP reads
     # this when torch is imported. A value the user has set stays.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from genemamba_sc import _cli_commands
-
+    home = import_module(f"genemamba_sc.{_HOME.get(arguments.command, '_cli_commands')}")
     try:
         # Progress bars of scvi-tools and its remarks go to stdout: only the result belongs there.
         with contextlib.redirect_stdout(sys.stderr):
-            result = getattr(_cli_commands, arguments.command)(arguments)
+            result = getattr(home, arguments.command)(arguments)
     except KeyboardInterrupt:
         print(f"genemamba {arguments.command}: interrupted; nothing is half-written.", file=sys.stderr)
         return _EXIT_INTERRUPTED
@@ -50,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"genemamba {arguments.command}: {error}", file=sys.stderr)
         return _EXIT_ERROR
-    print(result)
+    if result:  # of several processes one speaks
+        print(result)
     return 0
 
 
@@ -86,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_embed(commands)
     _add_annotate(commands)
+    add_tokenize(commands)
+    add_pretrain(commands)
     info = commands.add_parser("info", help="versions, device, backend of the scan and why; what a saved model is")
     info.add_argument("model", nargs="?", help="folder of a saved model")
     for command in commands.choices.values():

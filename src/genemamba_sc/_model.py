@@ -14,6 +14,7 @@ from scvi.train import TrainRunner
 
 from genemamba_sc._arguments import whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc._from_pretrained import PretrainedMixin, first_history, needs_start, table_start
 from genemamba_sc._module import GeneMambaModule
 from genemamba_sc._persistence import load_model, save_model
 from genemamba_sc._queries import QueryMixin
@@ -24,7 +25,7 @@ from genemamba_sc.data import GeneAliases, GeneVocabulary, TokenDataset, TokenDa
 from genemamba_sc.nn import EncoderConfig
 
 
-class GeneMambaModel(QueryMixin, BaseModelClass):
+class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
     """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
 
     Parameters
@@ -202,8 +203,8 @@ class GeneMambaModel(QueryMixin, BaseModelClass):
         dataset = TokenDataset(self._source(self.adata), codes)
         split = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
         splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
-        if not self.is_trained_:
-            start_genes(self.module, dataset, splitter.train_idx, self.gene_init_)
+        if needs_start(self):
+            start_genes(self.module, dataset, splitter.train_idx, table_start(self, self.gene_init_))
         if "labels" in dataset.columns and config.classification_weight > 0:
             scores = start_markers(self.module, dataset, splitter.train_idx, splitter.val_idx)
             dataset.columns["marker_scores"] = scores
@@ -225,7 +226,7 @@ class GeneMambaModel(QueryMixin, BaseModelClass):
                 **trainer_kwargs,
             },
         )
-        with interruptible():
+        with interruptible(), first_history(self):
             runner()
 
     # ------------------------------------------------------------ persistence

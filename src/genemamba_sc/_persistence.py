@@ -22,7 +22,7 @@ from genemamba_sc.nn import EncoderConfig
 Model = TypeVar("Model", bound=BaseModelClass)
 
 # What training leaves on the model and scvi-tools keeps under these names.
-_ATTRIBUTES = ("is_trained_", "train_indices_", "validation_indices_", "test_indices_", "history_")
+_ATTRIBUTES = ("is_trained_", "train_indices_", "validation_indices_", "test_indices_", "history_", "pretrained_")
 
 
 def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_anndata: bool) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from genemamba_sc.nn import mask_tokens
+from genemamba_sc.nn._draws import Draws
 
 MASK = 99
 IDS = torch.tensor([[2, 3, 4, 5], [6, 7, 1, 1], [1, 1, 1, 1]])
@@ -62,3 +63,62 @@ def test_other_genes_are_hidden_each_time():
     first, second = (mask_tokens(ids, lengths, 0.5, MASK).hidden for _ in range(2))
 
     assert not torch.equal(first, second)
+
+
+def draws(seed=0):
+    return Draws(IDS.device, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("span", [2, 5], ids=["pairs", "runs of five"])
+def test_spans_hide_runs_and_each_gene_at_the_rate(span):
+    n_cells, length, rate = 400, 50, 0.3
+    ids = torch.arange(2, 2 + length).expand(n_cells, length)
+
+    hidden = mask_tokens(ids, torch.full((n_cells,), length), rate, MASK, span=span, draws=draws()).hidden
+
+    # The first positions as often as any other, though few spans start before them.
+    error = 5 * math.sqrt(rate * (1 - rate) / n_cells)
+    assert (hidden.float().mean(dim=0) - rate).abs().max().item() < error
+    # A run that starts and ends inside a cell has the length of a span at least.
+    inner = torch.nn.functional.pad(hidden[:, 1:-1].int(), (1, 1))
+    edges = inner.diff(dim=1)
+    for row, cell in zip(edges, hidden):
+        starts, ends = (row == 1).nonzero().flatten() + 1, (row == -1).nonzero().flatten() + 1
+        inside = ~(cell[0] & (starts == 1)) & ~(cell[-1] & (ends == length - 1))
+        assert ((ends - starts)[inside] >= span).all()
+
+
+def test_kept_and_swapped_genes_make_up_their_shares():
+    n_cells, length, first, last = 300, 40, 2, 96
+    ids = torch.arange(2, 2 + length).expand(n_cells, length)
+
+    masked = mask_tokens(ids, torch.full((n_cells,), length), 0.5, MASK, keep=0.1, swap=0.2, draws=draws())
+
+    hidden, shown = masked.hidden, masked.ids
+    n = int(hidden.sum())
+    swapped = hidden & (shown != ids) & (shown != MASK)
+    assert torch.equal(shown[~hidden], ids[~hidden])
+    for share, expected in ((shown == MASK, 0.7), (swapped, 0.2), (hidden & (shown == ids), 0.1)):
+        # A swapped gene is its own stand-in in one of 96 cases.
+        assert (share & hidden).sum().item() / n == pytest.approx(expected, abs=5 * math.sqrt(0.25 / n) + 0.2 / 96)
+    # Any gene can stand in, and no special token: [CLS] is 98, [MASK] 99.
+    assert (shown[swapped].min().item(), shown[swapped].max().item()) == (first, last + 1)
+
+
+def test_a_generator_gives_the_same_masks_and_leaves_the_global_stream_alone():
+    ids, lengths = torch.arange(2, 52).expand(4, 50), torch.full((4,), 50)
+    state = torch.random.get_rng_state()
+
+    first, again, other = (mask_tokens(ids, lengths, 0.5, MASK, draws=draws(seed)).hidden for seed in (0, 0, 1))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_subset_is_all_up_to_the_limit_and_different_ones_beyond():
+    numbers = torch.arange(10)
+
+    assert torch.equal(numbers[draws().subset(10, 10)], numbers)
+    few = numbers[draws().subset(10, 4)]
+    assert len(set(few.tolist())) == 4

@@ -1,11 +1,16 @@
 """Torch modules: the encoder, what stands on it, and the losses. No AnnData, no optimiser."""
 
 from genemamba_sc.nn._config import EncoderConfig
+from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
 from genemamba_sc.nn._encoder import BiMambaEncoder, EncoderOutput
 from genemamba_sc.nn._heads import CellTypeHead, GeneHead
+from genemamba_sc.nn._linear_cross_entropy import linear_cross_entropy
 from genemamba_sc.nn._losses import classification_loss, gene_loss, sample_positions
 from genemamba_sc.nn._mamba2 import Mamba2Mixer
 from genemamba_sc.nn._masking import MaskedTokens, mask_tokens
+from genemamba_sc.nn._objective_config import ObjectiveConfig
+from genemamba_sc.nn._objectives import ObjectiveOutput, PretrainingObjectives
+from genemamba_sc.nn._reference_objectives import next_token_loss
 
 __all__ = [
     "BiMambaEncoder",
@@ -15,8 +20,16 @@ __all__ = [
     "GeneHead",
     "Mamba2Mixer",
     "MaskedTokens",
+    "ObjectiveConfig",
+    "ObjectiveOutput",
+    "PretrainingObjectives",
     "classification_loss",
+    "disjoint_views",
     "gene_loss",
+    "linear_cross_entropy",
     "mask_tokens",
+    "next_token_loss",
+    "pathway_contrast",
     "sample_positions",
+    "view_contrast",
 ]

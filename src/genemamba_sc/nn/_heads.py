@@ -83,5 +83,8 @@ class GeneHead(nn.Module):
         table: Float[Tensor, "v d"],
     ) -> Float[Tensor, "m v"]:
         """Logits of ``m`` hidden positions over the vocabulary."""
-        query = F.rms_norm(self.from_hidden(hidden) + self.from_context(context), (hidden.shape[-1],))
-        return F.linear(self.scale * query, table, self.bias)
+        return F.linear(self.query(hidden, context), table, self.bias)
+
+    def query(self, hidden: Float[Tensor, "m d"], context: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+        """Make what is compared with the rows of the gene table, (m, d)."""
+        return self.scale * F.rms_norm(self.from_hidden(hidden) + self.from_context(context), (hidden.shape[-1],))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._types import Lengths, Mask, TokenIds
+from genemamba_sc.nn._draws import Draws
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class MaskedTokens:
     Parameters
     ----------
     ids
-        Token ids with [MASK] at the hidden positions, shape (b, l).
+        Token ids with [MASK] (or what stands in its place) at the hidden positions, shape (b, l).
     hidden
         True where the gene is hidden and has to be predicted, shape (b, l).
     """
@@ -23,10 +25,21 @@ class MaskedTokens:
     hidden: Mask
 
 
-def mask_tokens(ids: TokenIds, lengths: Lengths, rate: float, mask_id: int, first: int | None = None) -> MaskedTokens:
+def mask_tokens(
+    ids: TokenIds,
+    lengths: Lengths,
+    rate: float,
+    mask_id: int,
+    first: int | None = None,
+    *,
+    span: int = 1,
+    keep: float = 0.0,
+    swap: float = 0.0,
+    draws: Draws | None = None,
+) -> MaskedTokens:
     """Hide each gene with probability ``rate``.
 
-    A hidden gene is always replaced by [MASK], never kept and never swapped for another one (BERT's
+    By default a hidden gene is always replaced by [MASK], never kept and never swapped for another one (BERT's
     80/10/10): a kept gene would be solved by copying, and the encoder never sees [MASK] as a token of
     its own, since hidden positions are left out of the pool. What stays visible of a hidden gene is its
     position and its expression value, not its identity.
@@ -40,14 +53,38 @@ def mask_tokens(ids: TokenIds, lengths: Lengths, rate: float, mask_id: int, firs
     rate
         Probability to hide a gene, in [0, 1).
     mask_id
-        Token id of [MASK].
+        Token id of [MASK], the last one; [CLS] comes before it, the genes before that.
     first
         Hide genes among the first so many only; ``None`` for all.
+    span
+        Genes of neighbouring ranks that are hidden together; overlapping spans make longer ones. Each gene is hidden
+        with probability ``rate`` whatever the span.
+    keep, swap
+        Shares of the hidden genes that stay in the input as they are, and that are replaced by a random gene; the
+        others become [MASK]. BERT: 0.1 and 0.1.
+    draws
+        Source of random numbers; ``None`` for the global stream.
     """
     if rate == 0:
         # Embedding cells leaves the stream of random numbers as it is.
         return MaskedTokens(ids=ids, hidden=torch.zeros_like(ids, dtype=torch.bool))
+    draws = Draws(ids.device) if draws is None else draws
     candidates = lengths if first is None else lengths.clamp(max=first)
     real = torch.arange(ids.shape[1], device=ids.device)[None, :] < candidates[:, None]
-    hidden = real & (torch.rand(ids.shape, device=ids.device) < rate)
-    return MaskedTokens(ids=ids.masked_fill(hidden, mask_id), hidden=hidden)
+    hidden = real & _draw_spans(ids.shape, rate, span, draws)
+    masked = ids.masked_fill(hidden, mask_id)
+    if keep or swap:
+        role = draws.uniform(ids.shape)
+        swapped = hidden & (role >= keep) & (role < keep + swap)
+        masked = torch.where(hidden & (role < keep), ids, masked)
+        masked = torch.where(swapped, draws.integers(FIRST_GENE_ID, mask_id - 1, ids.shape), masked)
+    return MaskedTokens(ids=masked, hidden=hidden)
+
+
+def _draw_spans(shape: torch.Size, rate: float, span: int, draws: Draws) -> Mask:
+    """Positions that lie in a span; a span may start before the first position, so that none is hidden less often."""
+    if span == 1:
+        return draws.uniform(shape) < rate
+    # A position is free if none of the `span` starts that reach it was drawn: (1 - p)^span = 1 - rate.
+    starts = draws.uniform((shape[0], shape[1] + span - 1)) < 1 - (1 - rate) ** (1 / span)
+    return starts.unfold(1, span, 1).any(dim=-1)

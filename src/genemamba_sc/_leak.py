@@ -1,0 +1,262 @@
+"""How much of a prediction was visible in the input: the same weights, with one direction or the target taken away.
+
+A bidirectional encoder that is trained to name the next token has read it already, from right to left. Whether its
+accuracy comes from there shows when that direction is switched off, or when the token is hidden.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from genemamba_sc._types import Hidden, Lengths, Mask, TokenIds, TokenValues
+from genemamba_sc.data import Tokens, take_tokens, to_batch
+from genemamba_sc.nn import BiMambaEncoder, GeneHead
+
+Reading = Literal["both", "left to right", "right to left", "none"]
+READINGS: tuple[Reading, ...] = ("both", "left to right", "right to left", "none")
+
+_HIDDEN_SHARE = 0.15
+_CELLS_AT_ONCE = 4
+# Positions that are scored: enough for a percent, few enough for a softmax over all genes.
+_MOST = 4_000
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well tokens are named.
+
+    Parameters
+    ----------
+    accuracy
+        Share that gets the highest score.
+    loss
+        Mean cross-entropy, in nats.
+    """
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """Accuracy at the same positions, with more and less of the target visible.
+
+    Parameters
+    ----------
+    n_cells, n_positions
+        What was scored.
+    next_token
+        Scores of the next token by what the layers read: ``"both"`` directions, ``"left to right"``,
+        ``"right to left"``, ``"none"``; and ``"target hidden"``, both directions with [MASK] in the target's place.
+        Empty where the head names hidden tokens only.
+    same_token
+        Scores of the token at its own position, ``"visible"`` and ``"hidden"`` behind [MASK].
+    most_frequent
+        Accuracy of always naming the token that is most frequent among the targets.
+    layer_effect
+        Distance of the hidden states from those without layers, over the size of these.
+    """
+
+    n_cells: int
+    n_positions: int
+    next_token: dict[str, Score]
+    same_token: dict[str, Score]
+    most_frequent: float
+    layer_effect: float
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_positions:,} tokens of {self.n_cells} cells; most frequent token {self.most_frequent:.1%}"]
+        for title, scores in (("next token", self.next_token), ("same token", self.same_token)):
+            for name, score in scores.items():
+                reading = f"read {name}" if name in READINGS else name
+                lines.append(f"{title}, {reading:20} accuracy {score.accuracy:6.1%}  loss {score.loss:.3f}")
+        lines.append(f"layers move the hidden states by {self.layer_effect:.1%} of their size")
+        return "\n".join(lines)
+
+
+@torch.inference_mode()
+def measure_leak(encoder: BiMambaEncoder, head: dict[str, Tensor], tokens: Tokens, seed: int = 0) -> LeakReport | None:
+    """Score a checkpoint with and without what it should not see.
+
+    Parameters
+    ----------
+    encoder
+        In evaluation mode.
+    head
+        ``weight`` and ``bias`` of an output layer, or the weights of :class:`genemamba_sc.nn.GeneHead`.
+    tokens
+        Cells to ask about.
+    seed
+        Of the positions.
+
+    Returns
+    -------
+    The report; ``None`` where there is no head to name tokens with.
+
+    Raises
+    ------
+    ValueError
+        If no cell has two tokens.
+    """
+    if "weight" not in head and "from_hidden.weight" not in head:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    scorer = _Scorer(encoder, head)
+    for start in range(0, len(tokens.lengths), _CELLS_AT_ONCE):
+        rows = np.arange(start, min(start + _CELLS_AT_ONCE, len(tokens.lengths)))
+        batch = to_batch(take_tokens(tokens, rows))
+        scorer.add(batch["token_ids"], batch["token_values"], batch["lengths"], generator)
+    return scorer.report(len(tokens.lengths))
+
+
+def read_hidden(
+    encoder: BiMambaEncoder, ids: TokenIds, values: TokenValues | None, lengths: Lengths, reading: Reading
+) -> Float[Tensor, "b k d"]:
+    """Hidden states of the encoder, (b, k, d), with one or both directions, or no layer at all.
+
+    A direction that is switched off is replaced by the other one, so that the combined states keep their size; with
+    ``"none"`` the mixers add nothing, which is what the layers of the public code did.
+
+    Parameters
+    ----------
+    encoder
+        In evaluation mode.
+    ids, values
+        Shape (b, l), right-padded.
+    lengths
+        Shape (b,).
+    reading
+        What the layers read; ``"both"`` is what the encoder itself does.
+    """
+    config = encoder.config
+    k = min(ids.shape[1], config.context_len or ids.shape[1])
+    mask = torch.arange(k) < lengths[:, None]
+    weight = mask.to(encoder.embeddings.weight.dtype)
+    if encoder.expression is not None and values is not None:
+        weight = weight * encoder.expression(values[:, :k])
+    x = encoder.embeddings(ids[:, :k]) * weight[..., None]
+    order = _reversal(mask)
+    layers: list[Any] = list(encoder.layers)
+    for i, layer in enumerate(layers):
+        read = x if layer.norm is None else layer.norm(x) * weight[..., None]
+        forwards, backwards = _directions(layer.mixer, read, mask, order, reading)
+        combiner: Any = encoder.combiner if encoder.combiners is None else encoder.combiners[i]
+        x = _combine(config.combine, combiner, x + forwards, x + backwards) * mask[..., None]
+    return encoder.norm_f(x) if config.norm == "token" else x
+
+
+def _directions(
+    mixer: torch.nn.Module, read: Hidden, mask: Mask, order: Tensor, reading: Reading
+) -> tuple[Hidden, Hidden]:
+    if reading == "none":
+        return torch.zeros_like(read), torch.zeros_like(read)
+    forwards = backwards = None
+    if reading != "right to left":
+        forwards = mixer(read, mask)
+    if reading != "left to right":
+        backwards = mixer(read.gather(1, order.expand_as(read)), mask).gather(1, order.expand_as(read))
+    first = backwards if forwards is None else forwards
+    second = forwards if backwards is None else backwards
+    assert first is not None and second is not None  # one of them was read
+    return first, second
+
+
+def _reversal(mask: Mask) -> Tensor:
+    """Positions that reverse the valid part of each row, (b, k, 1); its own inverse."""
+    positions = torch.arange(mask.shape[1]).expand(mask.shape)
+    last = mask.sum(1, keepdim=True) - 1
+    return torch.where(mask, last - positions, positions)[..., None]
+
+
+def _combine(mode: str, combiner: torch.nn.Module | None, forwards: Hidden, backwards: Hidden) -> Hidden:
+    if combiner is None:
+        return (forwards + backwards) / (2 if mode == "mean" else 1)
+    mixed = combiner(torch.cat([forwards, backwards], dim=-1))
+    return torch.lerp(backwards, forwards, torch.sigmoid(mixed)) if mode == "gate" else mixed
+
+
+class _Scorer:
+    """Collects scores over batches."""
+
+    def __init__(self, encoder: BiMambaEncoder, head: dict[str, Tensor]) -> None:
+        self.encoder = encoder
+        self.linear = head if "weight" in head else None
+        self.gene_head = None if self.linear else GeneHead(encoder.config.d_model, encoder.config.vocab_size)
+        if self.gene_head is not None:
+            self.gene_head.load_state_dict(head)
+        self.sums: dict[str, tuple[int, float]] = {}
+        self.targets: list[Tensor] = []
+        self.moved, self.size = 0.0, 0.0
+
+    def add(self, ids: TokenIds, values: TokenValues, lengths: Lengths, generator: torch.Generator) -> None:
+        """Score a batch, (b, l): the same positions every time, each with a token before it."""
+        k = min(ids.shape[1], self.encoder.config.context_len or ids.shape[1])
+        positions = torch.arange(ids.shape[1])
+        able = (positions > 0) & (positions < lengths.clamp(max=k)[:, None])
+        chosen = able & (torch.rand(ids.shape, generator=generator) < _HIDDEN_SHARE)
+        room = _MOST - sum(map(len, self.targets))
+        # At least one: short cells must not go without any.
+        chosen = chosen if chosen.any() else able & (able.cumsum(1) == 1)
+        rows, columns = (index[:room] for index in chosen.nonzero(as_tuple=True))
+        if len(rows) == 0:
+            return
+        targets = ids[rows, columns]
+        self.targets.append(targets)
+        picked = torch.zeros_like(chosen)
+        picked[rows, columns] = True
+        masked = ids.masked_fill(picked, self.encoder.config.vocab_size - 1)
+        if self.linear is not None:
+            self._add_next(ids, masked, values, lengths, rows, columns, targets)
+        for name, seen in (("visible", ids), ("hidden", masked)):
+            output = self.encoder(seen, values, lengths, visible=~picked if name == "hidden" else None)
+            logits = self._name(output.hidden[rows, columns], output.context[rows])
+            self._count(f"same:{name}", logits, targets)
+        self._add_effect(ids, values, lengths)
+
+    def _add_next(
+        self, ids: TokenIds, masked: TokenIds, values: TokenValues, lengths: Lengths, rows: Tensor, columns: Tensor,
+        targets: Tensor,
+    ) -> None:  # fmt: skip
+        for reading in READINGS:
+            hidden = read_hidden(self.encoder, ids, values, lengths, reading)
+            self._count(f"next:{reading}", self._name(hidden[rows, columns - 1], None), targets)
+        hidden = read_hidden(self.encoder, masked, values, lengths, "both")
+        self._count("next:target hidden", self._name(hidden[rows, columns - 1], None), targets)
+
+    def _add_effect(self, ids: TokenIds, values: TokenValues, lengths: Lengths) -> None:
+        with_layers = read_hidden(self.encoder, ids, values, lengths, "both")
+        without = read_hidden(self.encoder, ids, values, lengths, "none")
+        self.moved += float((with_layers - without).square().sum())
+        self.size += float(without.square().sum())
+
+    def _name(self, hidden: Tensor, context: Tensor | None) -> Tensor:
+        if self.linear is not None:
+            return F.linear(hidden, self.linear["weight"], self.linear.get("bias"))
+        assert self.gene_head is not None  # one of the two kinds, see __init__
+        return self.gene_head(hidden, hidden if context is None else context, self.encoder.embeddings.weight)
+
+    def _count(self, name: str, logits: Tensor, targets: Tensor) -> None:
+        right, loss = self.sums.get(name, (0, 0.0))
+        right += int((logits.argmax(1) == targets).sum())
+        self.sums[name] = right, loss + float(F.cross_entropy(logits, targets, reduction="sum"))
+
+    def report(self, n_cells: int) -> LeakReport:
+        """Turn sums into scores."""
+        if not self.targets:
+            raise ValueError("A next token needs cells of at least two tokens. Got none. Pass cells with more genes.")
+        targets = torch.cat(self.targets)
+        n = len(targets)
+        scores = {name: Score(right / n, loss / n) for name, (right, loss) in self.sums.items()}
+        return LeakReport(
+            n_cells=n_cells,
+            n_positions=n,
+            next_token={name[5:]: score for name, score in scores.items() if name.startswith("next:")},
+            same_token={name[5:]: score for name, score in scores.items() if name.startswith("same:")},
+            most_frequent=float(torch.bincount(targets).max()) / n,
+            layer_effect=(self.moved / max(self.size, 1e-30)) ** 0.5,
+        )

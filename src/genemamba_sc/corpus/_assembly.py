@@ -1,0 +1,171 @@
+"""The end of a build: duplicates dropped, parts given their place, the manifest written last."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, UInt64
+
+import genemamba_sc
+from genemamba_sc._files import replacing_file
+from genemamba_sc.corpus._manifest import FORMAT, FORMAT_VERSION, GENES_FILE, MANIFEST_FILE
+from genemamba_sc.corpus._pieces import Piece
+from genemamba_sc.corpus._shards import LENGTH, ShardWriter, read_batches, shard_schema
+from genemamba_sc.corpus._sources import Source
+from genemamba_sc.data import GeneVocabulary
+
+
+def assemble(
+    target: Path,
+    pieces: Sequence[Piece],
+    sources: Sequence[Source],
+    hashed: Sequence[Path],
+    vocabulary: GeneVocabulary,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Make a corpus of finished pieces; it may be killed and called again at any moment.
+
+    Parameters
+    ----------
+    target
+        Folder of the corpus.
+    pieces
+        All of them, finished, in the order of the corpus.
+    sources, hashed
+        The files, and where their size and SHA-256 stand.
+    vocabulary, settings
+        What the corpus was made with.
+
+    Returns
+    -------
+    The manifest.
+
+    Raises
+    ------
+    ValueError
+        If no cell is left.
+    """
+    hashes = [np.load(piece.folder / f"{piece.name}.npy") for piece in pieces]
+    kept = first_of_each(hashes)
+    n_cells = sum(int(mask.sum()) for mask in kept)
+    if n_cells == 0:
+        raise ValueError(
+            f"A corpus needs cells; of {sum(source.n_cells for source in sources)} none has "
+            f"{settings['filters']['min_genes']} genes of the vocabulary. Lower --min-genes, or check the genes."
+        )
+    shards = _place(target, pieces, kept, vocabulary.size)
+    vocabulary.to_tsv(target / GENES_FILE)
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "package_version": genemamba_sc.__version__,
+        "n_cells": n_cells,
+        "n_tokens": sum(shard["n_tokens"] for shard in shards),
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "vocab_size": vocabulary.size,
+        **{key: settings[key] for key in ("filters", "layer", "gene_id_key")},
+        "fingerprint": _fingerprint(hashes, kept),
+        "sources": [_describe(n, source, hashed[n], pieces, kept) for n, source in enumerate(sources)],
+        "shards": shards,
+    }
+    _write_dataset_files(target, [shard["file"] for shard in shards], manifest["fingerprint"])
+    with replacing_file(target / MANIFEST_FILE) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return manifest
+
+
+def first_of_each(hashes: Sequence[UInt64[np.ndarray, "_"]]) -> list[Bool[np.ndarray, "_"]]:
+    """Mark the first cell of each hash over all pieces; some 40 bytes per cell are needed.
+
+    Parameters
+    ----------
+    hashes
+        Of the cells of each piece, in the order of the corpus.
+    """
+    together = np.concatenate(list(hashes))
+    keep = np.zeros(len(together), dtype=bool)
+    keep[np.unique(together, return_index=True)[1]] = True
+    return np.split(keep, np.cumsum([len(part) for part in hashes])[:-1])
+
+
+def _place(target: Path, pieces: Sequence[Piece], kept: Sequence[np.ndarray], vocab_size: int) -> list[dict[str, Any]]:
+    """Move or copy each piece that has cells to its name in the corpus."""
+    filled = [(piece, mask) for piece, mask in zip(pieces, kept) if mask.any()]
+    shards = []
+    for number, (piece, mask) in enumerate(filled):
+        shard = target / f"data-{number:05d}-of-{len(filled):05d}.arrow"
+        part = piece.folder / f"{piece.name}.arrow"
+        if not shard.exists():
+            if mask.all():
+                os.replace(part, shard)
+            else:
+                with replacing_file(shard) as temporary:
+                    _copy_kept(part, temporary, mask, vocab_size)
+                part.unlink()
+        n_tokens = sum(int(np.sum(batch.column(LENGTH).to_numpy())) for batch in read_batches(shard))
+        shards.append(
+            {"file": shard.name, "n_cells": int(mask.sum()), "n_tokens": n_tokens, "size": shard.stat().st_size}
+        )
+    return shards
+
+
+def _copy_kept(part: Path, target: Path, mask: np.ndarray, vocab_size: int) -> None:
+    start = 0
+    with ShardWriter(target, shard_schema(vocab_size)) as writer:
+        for batch in read_batches(part):
+            chosen = mask[start : start + batch.num_rows]
+            start += batch.num_rows
+            if chosen.any():
+                writer.copy(batch.filter(pa.array(chosen)))
+
+
+def _fingerprint(hashes: Sequence[np.ndarray], kept: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for part, mask in zip(hashes, kept):
+        digest.update(part[mask].astype("<u8").tobytes())
+    return digest.hexdigest()
+
+
+def _describe(
+    number: int, source: Source, hashed: Path, pieces: Sequence[Piece], kept: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Say what a file gave to the corpus."""
+    own = [(piece, mask) for piece, mask in zip(pieces, kept) if piece.number == number]
+    told = [json.loads((piece.folder / f"{piece.name}.json").read_text(encoding="utf-8")) for piece, _ in own]
+    total = {key: sum(part[key] for part in told) for key in told[0]} if told else {}
+    n_kept = sum(int(mask.sum()) for _, mask in own)
+    counts = total.get("counts", 0.0)
+    return {
+        "name": source.path.name,
+        **json.loads(hashed.read_text(encoding="utf-8")),
+        "cells": {
+            "read": total.get("read", 0),
+            "kept": n_kept,
+            "too_few_genes": total.get("too_few_genes", 0),
+            "duplicates": total.get("kept", 0) - n_kept,
+        },
+        "genes": {**source.genes, "share_of_counts": total["counts_with_token"] / counts if counts else 0.0},
+        "expression": {"kind": source.expression.kind, "log_base": source.expression.log_base},
+    }
+
+
+def _write_dataset_files(target: Path, shards: list[str], fingerprint: str) -> None:
+    """Write what ``datasets.load_from_disk`` looks for; the columns it reads from the shards."""
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in shards],
+        "_fingerprint": fingerprint[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    info = {"description": "Rank tokens of cells, written by genemamba-sc.", "features": None}
+    for name, content in (("state.json", state), ("dataset_info.json", info)):
+        with replacing_file(target / name) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,0 +1,195 @@
+"""From files of cells to a corpus: planned, shared among processes, resumable, without duplicates."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from genemamba_sc._arguments import whole_number
+from genemamba_sc._files import replacing_file
+from genemamba_sc.corpus._assembly import assemble
+from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
+from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece
+from genemamba_sc.corpus._sources import Source, examine, vocabulary_of
+from genemamba_sc.data import GeneVocabulary
+
+WORK_FOLDER = ".unfinished"
+_SETTINGS_FILE = "settings.json"
+# Cells of a unit of work: what is lost when a run is killed, and what becomes one shard of some 200 MB.
+_PIECE_CELLS = 65_536
+
+Progress = Callable[[int, int], None]
+Task = tuple[Callable[..., int], tuple[Any, ...]]
+
+
+def build_corpus(
+    files: Sequence[str | Path],
+    out: str | Path,
+    *,
+    vocabulary: GeneVocabulary | None = None,
+    max_len: int = 2048,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    min_genes: int = 1,
+    jobs: int = 1,
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Tokenise h5ad files and zarr folders into a corpus.
+
+    Cells are read in blocks, so memory does not grow with the files (but for files stored by columns, which are read
+    as a whole). Of cells with the same tokens the first one is kept, in the order of the files. The corpus
+    is the same whatever the number of jobs, and whether or not the run was killed and started again.
+
+    Parameters
+    ----------
+    files
+        The collections, in the order in which duplicates are looked for.
+    out
+        Folder of the corpus. If a run was killed, the same call goes on; if it is complete, nothing is done.
+    vocabulary
+        The genes that have tokens; ``None`` takes the genes of the files, with their medians.
+    max_len
+        Tokens kept of each cell, at most.
+    layer
+        Layer with the expression, in all files; ``None`` reads ``X``.
+    gene_id_key
+        Column of ``var`` with the gene names; ``None`` reads ``var_names``.
+    min_genes
+        Cells with fewer tokens are dropped.
+    jobs
+        Processes that share the work; they are started afresh ("spawn"), so a script needs
+        ``if __name__ == "__main__":`` for more than one.
+    on_progress
+        Called with the cells done and the cells in all.
+
+    Returns
+    -------
+    The manifest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    FileExistsError
+        If ``out`` holds anything but this corpus, finished or not.
+    ValueError
+        If there is no file, one cannot be read as expression, or its genes do not match.
+    """
+    paths, target = _checked_paths(files), Path(out)
+    whole_number("max_len", max_len, 1)
+    if whole_number("min_genes", min_genes, 1) > max_len:
+        raise ValueError(f"min_genes must not exceed max_len={max_len}. Got {min_genes}: every cell would be dropped.")
+    whole_number("jobs", jobs, 1)
+    settings = {
+        "files": [[path.name, *_stamp(path)] for path in paths],
+        "vocabulary": None if vocabulary is None else vocabulary.fingerprint,
+        "filters": {"max_len": max_len, "min_genes": min_genes, "duplicates": "removed"},
+        "layer": layer,
+        "gene_id_key": gene_id_key,
+    }
+    if (target / MANIFEST_FILE).exists():
+        return _finished(target, settings)
+    work = _begin(target, settings)
+    if not (work / GENES_FILE).exists():
+        (vocabulary or vocabulary_of(paths, layer, gene_id_key)).to_tsv(work / GENES_FILE)
+    known = GeneVocabulary.from_tsv(work / GENES_FILE)
+    sources = [examine(path, known, layer, gene_id_key) for path in paths]
+    pieces = _plan(sources, work, layer, max_len, min_genes)
+    hashed = [work / f"source-{number:05d}.json" for number in range(len(sources))]
+    tasks: list[Task] = [(hash_source, (s.path, f)) for s, f in zip(sources, hashed) if not f.exists()]
+    tasks += [(tokenize_piece, (piece,)) for piece in pieces if not piece.is_done]
+    _run(tasks, jobs, sum(source.n_cells for source in sources), on_progress)
+    manifest = assemble(target, pieces, sources, hashed, known, settings)
+    shutil.rmtree(work)
+    return manifest
+
+
+def _checked_paths(files: Sequence[str | Path]) -> list[Path]:
+    paths = [Path(file) for file in files]
+    if not paths:
+        raise ValueError("A corpus needs at least one file of cells. Got none. Pass h5ad files or zarr folders.")
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
+    return paths
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change: enough to see that a file was replaced between two runs."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    stats = [file.stat() for file in files]
+    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+
+
+def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Give the manifest of a corpus that is complete already, if it is the one asked for."""
+    manifest = read_manifest(target)
+    same = [source["name"] for source in manifest["sources"]] == [name for name, *_ in settings["files"]]
+    same &= [source["size"] for source in manifest["sources"]] == [size for _, size, _ in settings["files"]]
+    same &= all(manifest[key] == settings[key] for key in ("filters", "layer", "gene_id_key"))
+    same &= settings["vocabulary"] in (None, manifest["vocabulary_fingerprint"])
+    if not same:
+        raise FileExistsError(
+            f"{target} holds a corpus of other files or settings (see its {MANIFEST_FILE}). Choose another folder."
+        )
+    shutil.rmtree(target / WORK_FOLDER, ignore_errors=True)  # a run that was killed while it tidied up
+    return manifest
+
+
+def _begin(target: Path, settings: dict[str, Any]) -> Path:
+    """Make the folder of the unfinished parts, or go on in it."""
+    work = target / WORK_FOLDER
+    if not work.exists():
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise FileExistsError(f"{target} exists and holds no corpus, so it is left alone. Choose another folder.")
+        work.mkdir(parents=True)
+    stored = work / _SETTINGS_FILE
+    if not stored.exists():
+        with replacing_file(stored) as temporary:
+            temporary.write_text(json.dumps(settings), encoding="utf-8")
+    before = json.loads(stored.read_text(encoding="utf-8"))
+    changed = [key for key in settings if before.get(key) != settings[key]]
+    if changed:
+        raise FileExistsError(
+            f"{target} holds an unfinished corpus of other settings ({', '.join(changed)} changed). "
+            "Give the same files and options to go on, or remove the folder to start anew."
+        )
+    for left in work.glob(".writing-*"):
+        left.unlink()
+    return work
+
+
+def _plan(sources: Sequence[Source], work: Path, layer: str | None, max_len: int, min_genes: int) -> list[Piece]:
+    pieces = []
+    for number, source in enumerate(sources):
+        size = max(1, source.n_cells) if source.by_columns else _PIECE_CELLS
+        for part, first in enumerate(range(0, source.n_cells, size)):
+            name = f"piece-{number:05d}-{part:05d}"
+            last = min(first + size, source.n_cells)
+            pieces.append(Piece(name, work, number, source, first, last, layer, work / GENES_FILE, max_len, min_genes))
+    return pieces
+
+
+def _run(tasks: list[Task], jobs: int, n_cells: int, on_progress: Progress | None) -> None:
+    left = sum(args[0].last - args[0].first for function, args in tasks if function is tokenize_piece)
+    done = n_cells - left
+    for n_read in _results(tasks, min(jobs, len(tasks))):
+        done += n_read
+        if on_progress is not None:
+            on_progress(done, n_cells)
+
+
+def _results(tasks: Iterable[Task], jobs: int) -> Iterator[int]:
+    if jobs < 2:
+        yield from (function(*arguments) for function, arguments in tasks)
+        return
+    # Spawned, not forked: the parent may hold threads of torch and open HDF5 files.
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
+        futures: list[Future[int]] = [pool.submit(function, *arguments) for function, arguments in tasks]
+        yield from (future.result() for future in as_completed(futures))
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,127 @@
+"""One unit of work: a range of cells of one file becomes one part of the corpus, whole or not at all."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from genemamba_sc._constants import UNK_ID
+from genemamba_sc._files import replacing_file
+from genemamba_sc.corpus._cell_files import open_cells, size_and_sha256
+from genemamba_sc.corpus._shards import ShardWriter, shard_schema
+from genemamba_sc.corpus._sources import Source
+from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
+
+# Cells in memory at once: 2,048 tokens each are some 30 MB.
+_BLOCK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What a worker needs to tokenise a range of cells.
+
+    Parameters
+    ----------
+    name
+        Of the files it leaves in ``folder``: ``.arrow``, ``.npy`` with the hashes, and ``.json``, which comes last.
+    folder
+        Where to write.
+    number, source
+        The file the cells are from.
+    first, last
+        The range of rows.
+    layer
+        Layer with the expression.
+    vocabulary
+        Path of the vocabulary's table.
+    max_len
+        Most tokens of a cell.
+    min_genes
+        Cells with fewer tokens are dropped.
+    """
+
+    name: str
+    folder: Path
+    number: int
+    source: Source
+    first: int
+    last: int
+    layer: str | None
+    vocabulary: Path
+    max_len: int
+    min_genes: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a run has finished it."""
+        return (self.folder / f"{self.name}.json").exists()
+
+
+def tokenize_piece(piece: Piece) -> int:
+    """Write the part of the corpus that a piece stands for; the number of cells read.
+
+    Parameters
+    ----------
+    piece
+        What to do.
+
+    Raises
+    ------
+    ValueError
+        If a value of the file cannot be ranked. The message names the file and the cells.
+    """
+    tokenizer = _tokenizer(piece.vocabulary, piece.max_len)
+    target = piece.folder / piece.name
+    counts = {"read": 0, "kept": 0, "too_few_genes": 0, "tokens": 0}
+    sums = {"counts": 0.0, "counts_with_token": 0.0}
+    hashes: list[np.ndarray] = [np.empty(0, dtype=np.uint64)]
+    with open_cells(piece.source.path, piece.layer) as cells, replacing_file(f"{target}.arrow") as temporary:
+        with ShardWriter(temporary, shard_schema(tokenizer.vocabulary.size)) as writer:
+            for first in range(piece.first, piece.last, _BLOCK):
+                rows = np.arange(first, min(first + _BLOCK, piece.last))
+                block, tokens = _tokenize(piece, cells.reader, tokenizer, rows)
+                kept = np.flatnonzero(tokens.lengths >= piece.min_genes)
+                hashes.append(writer.write(take_tokens(tokens, kept), piece.number, rows[kept]))
+                counts["read"] += len(rows)
+                counts["kept"] += len(kept)
+                counts["too_few_genes"] += len(rows) - len(kept)
+                counts["tokens"] += int(tokens.lengths[kept].sum())
+                sums["counts"] += float(block.data.sum(dtype=np.float64))
+                known = piece.source.columns[block.indices] != UNK_ID
+                sums["counts_with_token"] += float(block.data[known].sum(dtype=np.float64))
+    with replacing_file(f"{target}.npy") as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.concatenate(hashes))
+    _write_json(Path(f"{target}.json"), {**counts, **sums})
+    return counts["read"]
+
+
+def _tokenize(
+    piece: Piece, reader: CellReader, tokenizer: RankTokenizer, rows: np.ndarray
+) -> tuple[sparse.csr_matrix, Tokens]:
+    try:
+        block = to_linear(reader.read(rows), piece.source.expression)
+        return block, tokenizer(block, piece.source.columns)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{piece.source.path}, cells {rows[0]} to {rows[-1]}: {error}") from error
+
+
+def hash_source(path: Path, target: Path) -> int:
+    """Write size and SHA-256 of a source file to ``target``; returns 0, for it reads no cell."""
+    size, digest = size_and_sha256(path)
+    _write_json(target, {"size": size, "sha256": digest})
+    return 0
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing_file(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(vocabulary: Path, max_len: int) -> RankTokenizer:
+    # One thread: the processes share the cores.
+    return RankTokenizer(GeneVocabulary.from_tsv(vocabulary), max_len)

@@ -1,0 +1,183 @@
+"""Token shards: Arrow files that are read through a memory map, laid out as Hugging Face ``datasets`` lays them out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import Int8, Int32, Int64, UInt64
+
+from genemamba_sc.corpus._codes import near_hashes, to_bins, token_hashes
+from genemamba_sc.data import Tokens
+
+try:
+    import pyarrow as pa
+except ImportError as error:
+    raise ImportError(
+        "A corpus of tokens is stored in Arrow files, which need pyarrow. "
+        "Install it with: pip install 'genemamba-sc[corpus]'"
+    ) from error
+
+IDS, BINS, LENGTH = "input_ids", "value_bins", "length"
+TOKEN_HASH, NEAR_HASH, SOURCE, ROW = "token_hash", "near_hash", "source", "row"
+
+
+def shard_schema(vocab_size: int) -> pa.Schema:
+    """Columns of a shard: tokens in two bytes where the vocabulary fits into them.
+
+    Parameters
+    ----------
+    vocab_size
+        Number of tokens.
+    """
+    token = pa.uint16() if vocab_size <= 1 << 16 else pa.int32()
+    return pa.schema(
+        [
+            (IDS, pa.list_(token)),
+            (BINS, pa.list_(pa.int8())),
+            (LENGTH, pa.int32()),
+            (TOKEN_HASH, pa.uint64()),
+            (NEAR_HASH, pa.uint64()),
+            (SOURCE, pa.int32()),
+            (ROW, pa.int64()),
+        ]
+    )
+
+
+class ShardWriter:
+    """Writes one shard in the order of the cells; used as a context.
+
+    Parameters
+    ----------
+    path
+        The file; the caller renames it once it is whole.
+    schema
+        From :func:`shard_schema`.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_stream(self._sink, schema)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        self._sink.close()
+
+    def write(self, tokens: Tokens, source: int, rows: Int64[np.ndarray, "b"]) -> UInt64[np.ndarray, "b"]:
+        """Append cells; their hashes.
+
+        Parameters
+        ----------
+        tokens
+            Of ``b`` cells.
+        source, rows
+            Where they stand: number of the file, and row numbers in it.
+        """
+        real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
+        offsets = pa.array(np.concatenate([[0], np.cumsum(tokens.lengths)]).astype(np.int32))
+        ids = tokens.ids[real].astype(self.schema.field(IDS).type.value_type.to_pandas_dtype())
+        hashes = token_hashes(tokens)
+        columns = [
+            pa.ListArray.from_arrays(offsets, pa.array(ids)),
+            pa.ListArray.from_arrays(offsets, pa.array(to_bins(tokens.values[real]))),
+            pa.array(tokens.lengths, pa.int32()),
+            pa.array(hashes),
+            pa.array(near_hashes(tokens)),
+            pa.array(np.full(len(rows), source, dtype=np.int32)),
+            pa.array(rows, pa.int64()),
+        ]
+        self._writer.write_batch(pa.record_batch(columns, schema=self.schema))
+        return hashes
+
+    def copy(self, batch: pa.RecordBatch) -> None:
+        """Append cells of another shard."""
+        # Buffers of a filtered batch may be longer than what it holds; a copy is written compactly.
+        self._writer.write_batch(batch)
+
+
+def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of an Arrow stream or file, views into a memory map.
+
+    Parameters
+    ----------
+    path
+        The Arrow file.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, truncated, or no Arrow file.
+    """
+    # The map outlives its handle, which matters where there are thousands of shards.
+    with pa.memory_map(str(path)) as memory:
+        try:
+            if memory.read_at(6, 0) == b"ARROW1":
+                stream = pa.ipc.open_file(memory)
+                yield from (stream.get_batch(i) for i in range(stream.num_record_batches))
+            else:
+                yield from pa.ipc.open_stream(memory)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(
+                f"{path} is no whole Arrow file ({error}). Copy the corpus again, or tokenize anew."
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class CellBlock:
+    """Cells that lie together in one shard, as views.
+
+    Parameters
+    ----------
+    offsets
+        Where each cell begins in ``ids``, shape ``(n + 1,)``.
+    ids, bins
+        Tokens, and their bins where the corpus has any.
+    """
+
+    offsets: np.ndarray
+    ids: np.ndarray
+    bins: Int8[np.ndarray, "t"] | None
+
+    @property
+    def lengths(self) -> Int32[np.ndarray, "n"]:
+        """Tokens of each cell."""
+        return np.diff(self.offsets).astype(np.int32)
+
+
+def view_block(batch: pa.RecordBatch, path: Path) -> CellBlock:
+    """See the cells of a record batch as numpy arrays, without a copy.
+
+    Parameters
+    ----------
+    batch
+        With at least a column ``input_ids``.
+    path
+        Of the file, for messages.
+
+    Raises
+    ------
+    ValueError
+        If there are no lists of whole numbers in ``input_ids``, or some are missing.
+    """
+    kind = batch.schema.field(IDS).type if IDS in batch.schema.names else pa.null()
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not is_list or not pa.types.is_integer(kind.value_type) or batch.column(IDS).null_count:
+        raise ValueError(
+            f"A token corpus has a column {IDS!r} with a list of token ids for each cell; {path} has "
+            f"{', '.join(f'{field.name}: {field.type}' for field in batch.schema)}. Rename or convert the column."
+        )
+    column = batch.column(IDS)
+    offsets = column.offsets.to_numpy()
+    if BINS not in batch.schema.names:
+        return CellBlock(offsets, column.values.to_numpy(), None)
+    bins = batch.column(BINS)
+    if len(bins) and bins.offsets[0].as_py() != offsets[0]:
+        raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize anew.")
+    return CellBlock(offsets, column.values.to_numpy(), bins.values.to_numpy())

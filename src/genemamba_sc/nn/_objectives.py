@@ -1,0 +1,275 @@
+"""What pretraining minimises: a weighted sum of objectives that cannot be solved by copying the input."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from genemamba_sc._pathway_index import PathwayIndex
+from genemamba_sc._types import Lengths, Mask, TokenIds, TokenValues
+from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
+from genemamba_sc.nn._decode import CellDecoder
+from genemamba_sc.nn._draws import Draws
+from genemamba_sc.nn._encoder import BiMambaEncoder, EncoderOutput
+from genemamba_sc.nn._heads import GeneHead
+from genemamba_sc.nn._linear_cross_entropy import linear_cross_entropy
+from genemamba_sc.nn._masking import mask_tokens
+from genemamba_sc.nn._objective_config import ObjectiveConfig
+from genemamba_sc.nn._spectral_head import SpectralHead
+
+
+class ObjectiveOutput(NamedTuple):
+    """``loss`` is the weighted sum of ``parts``, each before its weight; ``metrics`` have no gradient.
+
+    A metric is NaN where the batch has nothing to measure it on.
+    """
+
+    loss: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+
+
+class _HiddenGenes(NamedTuple):
+    """The hidden genes that are scored: their states, pools, names and ranks; ``blanked`` where [MASK] stood."""
+
+    hidden: Float[Tensor, "m d"]
+    context: Float[Tensor, "m d"]
+    genes: Int[Tensor, "m"]
+    ranks: Int[Tensor, "m"]
+    blanked: Bool[Tensor, "m"]
+
+
+class PretrainingObjectives(nn.Module):
+    """An encoder and what it is pretrained by.
+
+    The loss is the weighted sum of up to five parts (see :class:`ObjectiveConfig`): ``mgm``, ``spectral``, ``decode``,
+    ``contrast`` and ``pathway``. All but ``contrast`` read the same pass over cells with a share of their genes hidden.
+
+    Parameters
+    ----------
+    encoder
+        What is trained. Its vocabulary ends with the genes, [CLS] and [MASK].
+    config
+        Weights and choices.
+    spectral
+        Frozen spectral vectors of the genes, shape (v, d_spectral), for ``spectral``.
+    pathways
+        Which genes share a pathway, for ``pathway``; ``None`` leaves that part out.
+    rank_genes
+        Most frequent gene at each rank, shape (n_ranks,), to report the accuracy of naming that one; later ranks
+        take the last.
+
+    Raises
+    ------
+    ValueError
+        If a part lacks what it needs, a table does not fit the vocabulary, or nothing would be learned.
+    """
+
+    pathway_rows: Tensor | None
+    pathway_bits: Tensor | None
+    rank_genes: Tensor | None
+
+    def __init__(
+        self,
+        encoder: BiMambaEncoder,
+        config: ObjectiveConfig,
+        *,
+        spectral: Tensor | None = None,
+        pathways: PathwayIndex | None = None,
+        rank_genes: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+        width, size = encoder.config.d_model, encoder.config.vocab_size
+        _check_tables(config, size, spectral, pathways)
+        self.gene_head = GeneHead(width, size) if config.mgm_weight else None
+        self.spectral_head = SpectralHead(width, spectral) if config.spectral_weight and spectral is not None else None
+        self.decoder = CellDecoder(width, size) if config.decode_weight else None
+        # Given from outside, not learned: they move with the module and are not saved with it.
+        used = pathways if config.pathway_weight else None
+        self.register_buffer("pathway_rows", None if used is None else used.rows, persistent=False)
+        self.register_buffer("pathway_bits", None if used is None else used.bits, persistent=False)
+        self.register_buffer("rank_genes", rank_genes, persistent=False)
+
+    @property
+    def mask_id(self) -> int:
+        """Token id of [MASK]: the last row of the gene table."""
+        return self.encoder.config.vocab_size - 1
+
+    @property
+    def pathways(self) -> PathwayIndex | None:
+        """Which genes share a pathway, where that part is on."""
+        rows, bits = self.pathway_rows, self.pathway_bits
+        return None if rows is None or bits is None else PathwayIndex(rows, bits)
+
+    @torch.no_grad()
+    def initialise_heads(self, log_frequency: Float[Tensor, "v"]) -> None:
+        """Start the scores of the genes from their frequency, with unit spread around it.
+
+        Parameters
+        ----------
+        log_frequency
+            Log of how often each token occurs, shape (v,).
+        """
+        scale = self.encoder.embeddings.weight.square().sum(dim=1).mean().rsqrt()
+        for head in (self.gene_head, self.decoder):
+            if head is not None:
+                head.bias.copy_(log_frequency)
+                head.scale.fill_(scale)
+
+    def forward(self, batch: dict[str, Tensor], generator: torch.Generator | None = None) -> ObjectiveOutput:
+        """Loss of a minibatch.
+
+        Parameters
+        ----------
+        batch
+            ``token_ids`` (b, l) int64, ``token_values`` (b, l) float32, ``lengths`` (b,) int64.
+        generator
+            Source of what is hidden and sampled; ``None`` takes the global stream. The encoder's token dropout draws
+            from the global stream in any case.
+        """
+        ids, values, lengths = batch["token_ids"], batch["token_values"], batch["lengths"]
+        draws = Draws(ids.device, generator)
+        parts: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        total = self.encoder.embeddings.weight.new_zeros(())
+        if self._reads_hidden_genes:
+            total = total + self._read_hidden_genes(ids, values, lengths, draws, parts, metrics)
+        if self.config.contrast_weight:
+            total = total + self._contrast_views(ids, values, lengths, draws, parts, metrics)
+        for name, part in parts.items():
+            total = total + getattr(self.config, f"{name}_weight") * part
+        return ObjectiveOutput(total, parts, metrics)
+
+    @property
+    def _reads_hidden_genes(self) -> bool:
+        heads = (self.gene_head, self.spectral_head, self.decoder, self.pathways)
+        return any(head is not None for head in heads)
+
+    def _read_hidden_genes(
+        self,
+        ids: TokenIds,
+        values: TokenValues,
+        lengths: Lengths,
+        draws: Draws,
+        parts: dict[str, Tensor],
+        metrics: dict[str, Tensor],
+    ) -> Tensor:
+        """Fill in the parts that read cells with hidden genes; 0 times the embeddings, so that all weights are used."""
+        config = self.config
+        masked = mask_tokens(
+            ids,
+            lengths,
+            config.mask_rate,
+            self.mask_id,
+            span=config.mask_span,
+            keep=config.keep_rate,
+            swap=config.swap_rate,
+            draws=draws,
+        )
+        if config.hide_values:
+            values = values.masked_fill(masked.ids == self.mask_id, 0.0)
+        output = self.encoder(masked.ids, values, lengths, visible=~masked.hidden)
+        is_hidden = masked.hidden.gather(1, output.positions) & output.mask
+        if self.gene_head is not None or self.spectral_head is not None:
+            blanked = masked.ids == self.mask_id
+            self._score_genes(self._take_genes(output, ids, is_hidden, blanked, draws), parts, metrics)
+        if self.decoder is not None:
+            decoded = self.decoder(output.cell, self.encoder.embeddings.weight, ids, lengths, masked.hidden)
+            parts["decode"] = decoded.which + decoded.order
+            metrics |= {"decode_which": decoded.which.detach(), "decode_order": decoded.order.detach()}
+            metrics["decode_order_accuracy"] = decoded.accuracy
+        if (pathways := self.pathways) is not None:
+            compared = is_hidden if config.pathway_tokens == "hidden" else output.mask & ~is_hidden
+            self._contrast_genes(pathways, output, ids, compared, draws, parts, metrics)
+        return (output.cell.sum() + output.context.sum()) * 0.0
+
+    def _take_genes(
+        self, output: EncoderOutput, ids: TokenIds, is_hidden: Bool[Tensor, "b k"], blanked: Mask, draws: Draws
+    ) -> _HiddenGenes:
+        """Draw the hidden genes that are scored, of those that the layers read."""
+        rows, columns = is_hidden.nonzero(as_tuple=True)
+        drawn = draws.subset(len(rows), self.config.max_masked)
+        rows, columns = rows[drawn], columns[drawn]
+        ranks = output.positions[rows, columns]
+        return _HiddenGenes(
+            output.hidden[rows, columns], output.context[rows], ids[rows, ranks], ranks, blanked[rows, ranks]
+        )
+
+    def _score_genes(self, genes: _HiddenGenes, parts: dict[str, Tensor], metrics: dict[str, Tensor]) -> None:
+        if self.gene_head is not None:
+            query = self.gene_head.query(genes.hidden, genes.context)
+            table = self.encoder.embeddings.weight
+            parts["mgm"], predicted = linear_cross_entropy(query, table, self.gene_head.bias, genes.genes)
+            metrics["masked_accuracy"] = _share(predicted == genes.genes, genes.blanked)
+            if self.rank_genes is not None:
+                usual = self.rank_genes[genes.ranks.clamp(max=len(self.rank_genes) - 1)]
+                metrics["baseline_accuracy"] = _share(usual == genes.genes, genes.blanked)
+        if self.spectral_head is not None:
+            parts["spectral"], metrics["spectral_cosine"] = self.spectral_head(genes.hidden, genes.context, genes.genes)
+
+    def _contrast_genes(
+        self,
+        pathways: PathwayIndex,
+        output: EncoderOutput,
+        ids: TokenIds,
+        compared: Bool[Tensor, "b k"],
+        draws: Draws,
+        parts: dict[str, Tensor],
+        metrics: dict[str, Tensor],
+    ) -> None:
+        genes = ids.gather(1, output.positions)
+        rows, columns = (compared & pathways.known(genes)).nonzero(as_tuple=True)
+        drawn = draws.subset(len(rows), self.config.max_anchors)
+        rows, columns = rows[drawn], columns[drawn]
+        parts["pathway"], metrics["pathway_margin"] = pathway_contrast(
+            output.hidden[rows, columns], genes[rows, columns], pathways, self.config.pathway_temperature
+        )
+
+    def _contrast_views(
+        self,
+        ids: TokenIds,
+        values: TokenValues,
+        lengths: Lengths,
+        draws: Draws,
+        parts: dict[str, Tensor],
+        metrics: dict[str, Tensor],
+    ) -> Tensor:
+        views = disjoint_views(ids, values, lengths, draws)
+        output = self.encoder(views.ids, views.values, views.lengths)
+        first, second = output.cell.chunk(2)
+        valid = (views.lengths > 0).view(2, -1).all(dim=0)
+        parts["contrast"], metrics["contrast_accuracy"] = view_contrast(
+            first, second, valid, self.config.contrast_temperature
+        )
+        return output.cell.sum() * 0.0
+
+
+def _share(right: Bool[Tensor, "m"], counted: Bool[Tensor, "m"]) -> Float[Tensor, ""]:
+    """Share of the counted ones that are right; NaN without any."""
+    return (right & counted).sum() / counted.sum()
+
+
+def _check_tables(config: ObjectiveConfig, size: int, spectral: Tensor | None, pathways: PathwayIndex | None) -> None:
+    if config.spectral_weight and spectral is None:
+        raise ValueError(
+            f"spectral_weight={config.spectral_weight} needs the spectral vectors of the genes. Got spectral=None. "
+            "Pass the table of spectral_gene_table as a tensor, or spectral_weight=0."
+        )
+    if spectral is not None and len(spectral) != size:
+        raise ValueError(
+            f"spectral must have a row for each of the {size} tokens. Got {len(spectral)}. "
+            "Make it with the vocabulary of the encoder."
+        )
+    if pathways is not None and len(pathways.rows) != size:
+        raise ValueError(
+            f"pathways must know each of the {size} tokens. Got {len(pathways.rows)}. "
+            "Read the pathways with the vocabulary of the encoder."
+        )
+    weights = (config.mgm_weight, config.spectral_weight, config.decode_weight, config.contrast_weight)
+    if pathways is None and not any(weights):
+        raise ValueError(
+            f"pathway_weight={config.pathway_weight} alone needs pathways. Got pathways=None: nothing would be "
+            "learned. Pass PathwaySet.from_gmt(...).index(), or give another part a weight."
+        )

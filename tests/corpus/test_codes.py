@@ -1,0 +1,71 @@
+"""Bins and hashes of tokens."""
+
+import hashlib
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genemamba_sc import Tokens
+from genemamba_sc.corpus import common_rank_tokens, near_hashes, token_hashes
+from genemamba_sc.corpus._codes import NO_VALUE, from_bins, to_bins
+from genemamba_sc.nn._encoder import ExpressionWeight
+
+
+def tokens_of(*cells: list[int]) -> Tokens:
+    width = max(1, *(len(cell) for cell in cells))
+    ids = np.array([cell + [1] * (width - len(cell)) for cell in cells], dtype=np.int32)
+    return Tokens(ids, np.zeros(ids.shape, np.float32), np.array([len(cell) for cell in cells], np.int32))
+
+
+def test_a_bin_is_a_half_octave_and_comes_back_as_its_middle():
+    values = np.array([1.0, 1.5, 2.0, 0.99, 0.0, 64.0], dtype=np.float32)
+    assert to_bins(values).tolist() == [0, 1, 2, -1, NO_VALUE, 12]
+    middles = from_bins(np.array([0, 1, -1, NO_VALUE], dtype=np.int8))
+    assert np.allclose(middles, [2**0.25, 2**0.75, 2**-0.25, 0.0])
+
+
+def test_every_bin_survives_the_way_back():
+    bins = np.arange(-127, 128).astype(np.int8)
+    assert np.array_equal(to_bins(from_bins(bins)), bins)
+
+
+@given(st.lists(st.floats(2**-20, 2**20, width=32), min_size=1, max_size=50))
+def test_the_encoder_weighs_a_stored_value_as_the_value_itself(values: list[float]):
+    exact = np.array([values], dtype=np.float32)
+    weigh = ExpressionWeight(16)
+    stored = from_bins(to_bins(exact))
+    off = np.abs(2 * np.log2(exact.astype(np.float64)) % 1 - 0.5) < 0.499  # not on the edge between two bins
+    weights = [weigh(torch.from_numpy(x)).detach().numpy()[off] for x in (exact, stored)]
+    assert np.array_equal(*weights)
+
+
+def test_the_hash_is_that_of_the_ids_in_their_order_whatever_is_padded():
+    found = token_hashes(tokens_of([5, 3, 2], [3, 5], [5, 3, 2, 9]))
+    digest = hashlib.blake2b(np.array([5, 3, 2], "<i4").tobytes(), digest_size=8).digest()
+    assert found.dtype == np.uint64
+    assert found[0] == int.from_bytes(digest, "little")
+    assert found[0] == token_hashes(tokens_of([5, 3, 2]))[0]
+    assert len(set(found.tolist())) == 3
+
+
+def test_the_near_hash_forgives_a_cut_an_order_and_some_missing_genes():
+    cell = np.random.default_rng(0).permutation(np.arange(2, 2000))[:300].tolist()
+    mild = [cell[1], cell[0], *cell[2:]]
+    near = near_hashes(tokens_of(cell, cell[:64], mild, cell[100:]))
+    assert near[0] == near[1] == near[2] != near[3]
+    kept = [near_hashes(tokens_of(cell[:i] + cell[i + 1 :]))[0] == near[0] for i in range(64)]
+    assert sum(kept) >= 50  # of 64 genes, 8 were chosen
+
+
+def test_short_cells_have_near_hashes_of_their_own():
+    near = near_hashes(tokens_of([2], [3], [], [2, 3]))
+    assert len(set(near.tolist())) == 4
+
+
+def test_the_common_token_at_each_rank_ignores_pads_and_takes_the_smaller_of_equals():
+    tokens = tokens_of([4, 5, 6], [4, 7], [3, 5])
+    assert common_rank_tokens(tokens.ids, tokens.lengths).tolist() == [4, 5, 6]
+    tied = tokens_of([9], [8])
+    assert common_rank_tokens(tied.ids, tied.lengths).tolist() == [8]
