@@ -1,5 +1,7 @@
 """Cells to arrays: the order, what the result does not depend on, and what is left as it was."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +151,77 @@ def test_many_blocks_draw_a_progress_bar_unless_it_is_switched_off(module, sourc
     embed(module, source, np.arange(N_CELLS))
 
     assert ("Embedding" in "".join(capsys.readouterr())) is drawn
+
+
+# --------------------------------------------------------- blocks read ahead
+
+
+@pytest.fixture
+def reading_threads(monkeypatch) -> list[str]:
+    """Blocks of 5 cells; the names of the threads that read them, in order."""
+    monkeypatch.setattr(_inference, "_BLOCK_CELLS", 5)
+    read, names = CellSource.tokens, []
+
+    def noted(self, indices):
+        names.append(threading.current_thread().name)
+        return read(self, indices)
+
+    monkeypatch.setattr(CellSource, "tokens", noted)
+    return names
+
+
+def test_with_threads_to_spare_one_reads_ahead_and_changes_nothing(module, source, reading_threads, monkeypatch):
+    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 1)
+    alone = embed(module, source, np.arange(N_CELLS))
+    assert set(reading_threads) == {"MainThread"}
+    reading_threads.clear()
+
+    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+    ahead = embed(module, source, np.arange(N_CELLS))
+
+    assert len(reading_threads) == 5
+    assert len(set(reading_threads) - {"MainThread"}) == 1
+    assert "MainThread" not in reading_threads
+    np.testing.assert_array_equal(ahead, alone)
+
+
+def test_few_cells_start_no_thread(module, source, reading_threads, monkeypatch):
+    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+
+    embed(module, source, np.arange(5))
+
+    assert reading_threads == ["MainThread"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("stopped"), ValueError("broken")], ids=["interrupted", "an error"])
+def test_what_ends_the_encoder_ends_the_reading(module, source, reading_threads, monkeypatch, error):
+    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+    module.train()
+
+    def stop(*args):
+        raise error
+
+    monkeypatch.setattr(_inference, "_cells", stop)
+    with pytest.raises(type(error), match=str(error)):
+        embed(module, source, np.arange(N_CELLS))
+
+    assert module.training
+    assert len(reading_threads) <= 2
+    assert not [thread for thread in threading.enumerate() if thread.name in reading_threads]
+
+
+def test_an_error_in_a_block_read_ahead_is_told(module, source, reading_threads, monkeypatch):
+    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+
+    with pytest.raises(IndexError, match=r"indices must lie in \[0, 23\)"):
+        embed(module, source, np.array([*range(20), 99]))
+
+
+def test_the_bar_counts_cells_to_the_last(module, source, capsys, monkeypatch):
+    monkeypatch.setattr(_inference, "_BLOCK_CELLS", 10)
+
+    embed(module, source, np.arange(N_CELLS))
+
+    drawn = "".join(capsys.readouterr()).split("\r")[-1]
+    assert f"{N_CELLS}/{N_CELLS}" in drawn
+    assert "cells/s" in drawn

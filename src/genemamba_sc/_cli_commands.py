@@ -21,7 +21,7 @@ from genemamba_sc._constants import CONFIDENCE_KEY, OBSM_KEY, PREDICTION_KEY
 from genemamba_sc._demo import run_demo
 from genemamba_sc._files import check_writable, replacing_file
 from genemamba_sc._model import GeneMambaModel
-from genemamba_sc.data import GeneAliases
+from genemamba_sc.data import GeneAliases, open_h5ad
 from genemamba_sc.ops import choose_backend
 
 _PACKAGES = (
@@ -181,7 +181,7 @@ def _read(path: str, backed: bool = False) -> AnnData:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file. Give the path of an h5ad file.")
     try:
-        return anndata.read_h5ad(path, backed="r" if backed else None)
+        return open_h5ad(path) if backed else anndata.read_h5ad(path)
     except Exception as error:  # h5py and anndata raise many kinds for a file that is no h5ad
         raise ValueError(f"{path} cannot be read as h5ad ({error}). Write it with adata.write_h5ad.") from error
 

@@ -1,7 +1,11 @@
 """From cells to arrays: the encoder over a source, block by block, memory flat beyond the result."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,12 +16,14 @@ from torch import Tensor
 
 from genemamba_sc._arguments import whole_number
 from genemamba_sc._module import GeneMambaModule
-from genemamba_sc.data import CellSource, length_batches, take_tokens, to_batch
+from genemamba_sc.data import CellSource, Tokens, length_batches, take_tokens, to_batch
 
 # Cells that are read and tokenised together, and among which cells of similar length find each other.
 _BLOCK_CELLS = 4096
 # Padded tokens of one pass through the encoder: large enough to keep two cores busy, small enough for caches.
 _TOKEN_BUDGET = 16_384
+# Share of pads in a pass, at most: short cells are many to a pass, and then differ in length.
+_MOST_PADDING = 0.03
 
 
 def embed(
@@ -43,7 +49,9 @@ def embed(
 
     Notes
     -----
-    More than 4,096 cells draw a progress bar, unless ``scvi.settings.progress_bar_style`` is ``None``.
+    More than 4,096 cells draw a progress bar with the cells per second and the time left, unless
+    ``scvi.settings.progress_bar_style`` is ``None``. Where torch may use more than one thread, one thread reads and
+    tokenises the next 4,096 cells meanwhile.
     """
     return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size)
 
@@ -89,12 +97,15 @@ def _run(
     result = np.empty((len(indices), width), dtype=np.float32)
     n_empty = 0
     try:
-        for start in _starts(len(indices)):
-            tokens = source.tokens(indices[start : start + _BLOCK_CELLS])
-            n_empty += int((tokens.lengths == 0).sum())
-            for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size):
-                batch = {name: value.to(module.device) for name, value in to_batch(take_tokens(tokens, rows)).items()}
-                result[start + rows] = function(module, batch).float().cpu().numpy()
+        with closing(_blocks(source, indices)) as blocks, closing(_progress(len(indices))) as progress:
+            for start, tokens in blocks:
+                n_empty += int((tokens.lengths == 0).sum())
+                for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size, _MOST_PADDING):
+                    batch = to_batch(take_tokens(tokens, rows))
+                    batch = {name: value.to(module.device) for name, value in batch.items()}
+                    result[start + rows] = function(module, batch).float().cpu().numpy()
+                    deque(islice(progress, len(rows)), maxlen=0)
+            next(progress, None)  # the end, which completes the bar
     finally:
         module.train(was_training)
     if n_empty:
@@ -107,7 +118,23 @@ def _run(
     return result
 
 
-def _starts(n: int) -> Iterator[int]:
-    blocks = range(0, n, _BLOCK_CELLS)
-    show_progress = len(blocks) > 1 and settings.progress_bar_style is not None
-    return iter(track(blocks, description="Embedding", style="tqdm", disable=not show_progress))
+def _blocks(source: CellSource, indices: np.ndarray) -> Generator[tuple[int, Tokens], None, None]:
+    """Tokens of the cells, block by block; the next block is prepared while the caller works on one."""
+    parts = {start: indices[start : start + _BLOCK_CELLS] for start in range(0, len(indices), _BLOCK_CELLS)}
+    if len(parts) < 2 or torch.get_num_threads() < 2:
+        yield from ((start, source.tokens(part)) for start, part in parts.items())
+        return
+    ahead = source.on_one_thread()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(ahead.tokens, parts[0])
+        for start in parts:
+            tokens = coming.result()
+            if start + _BLOCK_CELLS in parts:
+                coming = pool.submit(ahead.tokens, parts[start + _BLOCK_CELLS])
+            yield start, tokens
+
+
+def _progress(n: int) -> Generator[int, None, None]:
+    """One step per cell, drawn as a bar where there is more than one block."""
+    show = n > _BLOCK_CELLS and settings.progress_bar_style is not None
+    yield from track(range(n), description="Embedding", style="tqdm", disable=not show, unit=" cells")

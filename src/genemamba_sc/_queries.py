@@ -124,8 +124,8 @@ class QueryMixin:
         head = self.module.cell_type_head
         if head is None or not head.is_fitted:
             raise ValueError(
-                "This model was trained without its labels (classification_weight=0) and tells no cell types apart. "
-                "Train again with a positive classification_weight."
+                "This model was trained without its labels (classification_weight=0), or not since from_pretrained, "
+                "and tells no cell types apart. Train again with a positive classification_weight."
             )
         source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
         types = pd.Index(self.cell_types)

@@ -107,6 +107,41 @@ def test_no_cell_gives_no_batch():
     assert list(length_batches(np.array([], dtype=np.int32), 10)) == []
 
 
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [(0.0, [[1, 5], [4], [3], [0], [2]]), (0.18, [[1, 5, 4], [3, 0], [2]]), (1.0, [[1, 5, 4, 3, 0, 2]])],
+)
+def test_a_batch_ends_where_more_would_be_pads_than_allowed(most, expected):
+    lengths = np.array([3, 10, 0, 4, 5, 10])
+
+    batches = length_batches(lengths, token_budget=1000, most_padding=most)
+
+    assert [batch.tolist() for batch in batches] == expected
+
+
+@pytest.mark.parametrize("most", [0.01, 0.03, 0.5])
+def test_no_more_of_all_batches_is_padding_than_allowed(most):
+    lengths = np.random.default_rng(2).lognormal(4, 1, 500).astype(np.int32) + 1
+
+    batches = list(length_batches(lengths, 16_384, most_padding=most))
+
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    shares = [1 - lengths[batch].sum() / (len(batch) * lengths[batch].max()) for batch in batches]
+    assert max(shares) <= most + 1e-12
+
+
+def test_cells_without_tokens_go_together():
+    batches = length_batches(np.array([0, 4, 0, 0]), 100, most_padding=0.03)
+
+    assert [batch.tolist() for batch in batches] == [[1], [0, 2, 3]]
+
+
+def test_a_batch_size_takes_the_place_of_the_limit_to_padding_too():
+    batches = list(length_batches(np.array([9, 1, 1, 1]), 1, batch_size=2, most_padding=0.0))
+
+    assert [batch.tolist() for batch in batches] == [[0, 1], [2, 3]]
+
+
 @pytest.mark.parametrize("budget", [1, 64, 500, 10**6])
 def test_every_cell_is_in_one_batch_and_every_batch_in_the_budget(budget):
     lengths = np.random.default_rng(1).integers(0, 100, 300)
@@ -231,3 +266,25 @@ def test_tokens_come_in_the_asked_order():
     assert some.lengths.tolist() == whole.lengths[[30, 2, 30]].tolist()
     assert some.ids.tolist() == whole.ids[[30, 2, 30], :width].tolist()
     assert some.values.tolist() == whole.values[[30, 2, 30], :width].tolist()
+
+
+def test_a_worker_of_a_loader_tokenises_on_one_thread(monkeypatch):
+    monkeypatch.setattr(_batches, "_CACHE_BYTES", 0)
+    source = new_source()
+    many = CellSource(
+        source.reader, source.columns, source.expression, RankTokenizer(source.tokenizer.vocabulary, 8, n_threads=2)
+    )
+    asked = []
+
+    def noted(self, cells, columns, call=RankTokenizer.__call__):
+        asked.append(self.n_threads)
+        return call(self, cells, columns)
+
+    monkeypatch.setattr(RankTokenizer, "__call__", noted)
+    dataset = TokenDataset(many, {})
+    here = dataset[[3, 1]]
+    monkeypatch.setattr(_batches, "get_worker_info", lambda: "worker 0 of 2")
+    there = dataset[[3, 1]]
+
+    assert asked == [2, 1]
+    assert all(torch.equal(here[name], there[name]) for name in here)

@@ -207,3 +207,23 @@ def test_a_real_backed_file_gives_unsorted_rows_in_the_asked_order(real_data: Pa
     read = CellReader(ad.read_h5ad(path, backed="r").X).read(rows)
 
     assert (read != ad.read_h5ad(path).X[rows]).nnz == 0
+
+
+@every_format
+def test_what_is_read_as_it_is_stored_has_the_same_values(make: Any, tmp_path: Path) -> None:
+    block = CellReader(make(COUNTS, tmp_path)).read([4, 0, 0, 3], canonical=False)
+
+    assert type(block) is sparse.csr_matrix
+    assert block.dtype == np.float32
+    np.testing.assert_array_equal(block.toarray(), COUNTS[[4, 0, 0, 3]])
+
+
+def test_entries_are_put_into_order_only_where_that_is_asked() -> None:
+    stored = sparse.csr_matrix((np.array([3.0, 0.0, 1.0, 2.0]), [2, 1, 0, 2], [0, 4]), shape=(1, 4))
+    reader = CellReader(stored)
+
+    as_stored, canonical = reader.read([0], canonical=False), reader.read([0])
+
+    assert (as_stored.indices.tolist(), as_stored.data.tolist()) == ([2, 1, 0, 2], [3, 0, 1, 2])
+    assert (canonical.indices.tolist(), canonical.data.tolist()) == ([0, 2], [1, 5])
+    assert stored.indices.tolist() == [2, 1, 0, 2]

@@ -92,3 +92,34 @@ def test_no_cell_gives_no_tokens():
     tokens = new_source().tokens(np.array([], dtype=np.int64))
 
     assert (tokens.ids.shape, tokens.lengths.shape) == ((0, 1), (0,))
+
+
+@pytest.mark.parametrize("expression", [COUNT, Expression("log1p", 2.0, "")], ids=["counts", "log1p"])
+def test_entries_in_any_order_repeated_or_zero_make_the_same_tokens(expression):
+    dense = COUNTS if expression is COUNT else np.log2(1 + COUNTS)
+    plain = sparse.csr_matrix(dense)
+    entries = [(r, c, v * share) for r in range(3) for c, v in enumerate(dense[r]) for share in (0.25, 0.0, 0.75)]
+    order = sorted(range(len(entries)), key=lambda i: (entries[i][0], (i * 7) % 11))
+    rows, columns, values = np.array([entries[i] for i in order]).T
+    stored = sparse.csr_matrix(
+        (values, columns.astype(int), np.r_[0, np.bincount(rows.astype(int), minlength=3).cumsum()]), shape=dense.shape
+    )
+    assert not stored.has_canonical_format
+
+    tokens, expected = (new_source(matrix, expression).tokens(np.arange(3)) for matrix in (stored, plain))
+
+    assert tokens.ids.tolist() == expected.ids.tolist()
+    np.testing.assert_allclose(tokens.values, expected.values, rtol=1e-6)
+
+
+def test_the_same_source_on_one_thread():
+    source = new_source()
+    many = CellSource(
+        source.reader, COLUMNS, COUNT, RankTokenizer(source.tokenizer.vocabulary, source.tokenizer.max_len, 4)
+    )
+
+    one = many.on_one_thread()
+
+    assert (many.tokenizer.n_threads, one.tokenizer.n_threads) == (4, 1)
+    assert (one.tokenizer.max_len, one.tokenizer.vocabulary) == (many.tokenizer.max_len, many.tokenizer.vocabulary)
+    assert one.tokens(np.arange(3)).ids.tolist() == many.tokens(np.arange(3)).ids.tolist()

@@ -14,7 +14,10 @@ from genemamba_sc.data._fields import GenesField
 from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
+from genemamba_sc.data._gmt import read_regulon_pairs
+from genemamba_sc.data._h5ad import open_h5ad
 from genemamba_sc.data._medians import reader_of, where_is
+from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 from genemamba_sc.data._source import CellSource
 from genemamba_sc.data._spectral import spectral_gene_table
 from genemamba_sc.data._splitter import TokenDataSplitter
@@ -31,6 +34,9 @@ __all__ = [
     "GeneReport",
     "GenesField",
     "LengthBucketSampler",
+    "PathwayReport",
+    "PathwaySet",
+    "PathwaySplit",
     "RankTokenizer",
     "TokenBatch",
     "TokenDataSplitter",
@@ -40,6 +46,8 @@ __all__ = [
     "detect_expression",
     "length_batches",
     "match_genes",
+    "open_h5ad",
+    "read_regulon_pairs",
     "reader_of",
     "require_match",
     "spectral_gene_table",

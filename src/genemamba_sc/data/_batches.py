@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Integer
 from scipy import sparse
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from genemamba_sc._constants import PAD_ID, UNK_ID
 from genemamba_sc.data._source import CellSource
@@ -20,9 +20,9 @@ from genemamba_sc.data._vocabulary import GeneVocabulary
 
 TokenBatch = dict[str, Tensor]
 
-# Batches whose cells are sorted by length together: wide enough that padding is a few per cent,
+# Batches whose cells are sorted by length together: wide enough that at most 3 % are pads (benchmarks/padding.py),
 # narrow enough that the order of cells stays random.
-_WINDOW_BATCHES = 20
+_WINDOW_BATCHES = 64
 # Tokens of up to this many bytes are kept in memory between epochs.
 _CACHE_BYTES = 2 * 1024**3
 _BLOCK = 4096
@@ -55,7 +55,10 @@ def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:
 
 
 def length_batches(
-    lengths: Integer[np.ndarray, "n"], token_budget: int, batch_size: int | None = None
+    lengths: Integer[np.ndarray, "n"],
+    token_budget: int,
+    batch_size: int | None = None,
+    most_padding: float | None = None,
 ) -> Iterator[Integer[np.ndarray, "b"]]:
     """Positions of cells, longest together, each batch within a budget of padded tokens.
 
@@ -66,15 +69,29 @@ def length_batches(
     token_budget
         Most padded tokens (cells × longest cell) of a batch; a batch has at least one cell.
     batch_size
-        Cells per batch, in place of the budget.
+        Cells per batch, in place of the budget and of ``most_padding``.
+    most_padding
+        Largest share of pads among the padded tokens of a batch, and so of all batches; ``None`` sets no limit.
     """
     order = np.argsort(-lengths, kind="stable")
+    sorted_lengths = lengths[order]
     start = 0
     while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        stop = start + (batch_size or max(1, token_budget // longest))
-        yield order[start:stop]
-        start = stop
+        longest = max(1, int(sorted_lengths[start]))
+        n = batch_size or max(1, token_budget // longest)
+        if most_padding is not None and batch_size is None:
+            n = _least_padded(sorted_lengths[start : start + n], longest, most_padding)
+        yield order[start : start + n]
+        start += n
+
+
+def _least_padded(lengths: Integer[np.ndarray, "m"], longest: int, most_padding: float) -> int:
+    """Count the first cells, at least one, of which no more than this share is pads."""
+    cells = np.arange(1, len(lengths) + 1)
+    # The lengths descend, so the share grows with the number of cells. A batch is one token wide at least, so cells
+    # without tokens go together.
+    within = np.maximum(lengths, 1).cumsum(dtype=np.int64) >= (1 - most_padding) * longest * cells
+    return max(1, int(within.sum()))
 
 
 class LengthBucketSampler(Sampler[list[int]]):
@@ -182,6 +199,8 @@ class TokenDataset(Dataset[TokenBatch]):
         return np.minimum(np.concatenate(found), self._source.tokenizer.max_len).astype(np.int32)
 
     def _take(self, rows: np.ndarray) -> Tokens:
-        if self._cache is None:
-            return self._source.tokens(rows)
-        return take_tokens(self._cache, rows)
+        if self._cache is not None:
+            return take_tokens(self._cache, rows)
+        # A worker process stands for one core; threads of its own would take those of its neighbours.
+        source = self._source if get_worker_info() is None else self._source.on_one_thread()
+        return source.tokens(rows)

@@ -60,7 +60,7 @@ class CellReader:
             )
         self._source = _row_source(matrix)
 
-    def read(self, indices: Sequence[int] | np.ndarray) -> sparse.csr_matrix:
+    def read(self, indices: Sequence[int] | np.ndarray, *, canonical: bool = True) -> sparse.csr_matrix:
         """Read cells in the order asked.
 
         Parameters
@@ -68,12 +68,15 @@ class CellReader:
         indices
             Row numbers in ``[0, n_obs)``, in any order, repeated or not. Files are read in ascending order, each row
             once, and the rows are put into the asked order afterwards.
+        canonical
+            Whether to put the entries of a row in order. Where the columns of the source are not sorted, that takes
+            longer than reading them.
 
         Returns
         -------
         scipy.sparse.csr_matrix
-            ``(len(indices), n_vars)`` float32, a copy: columns sorted within a row, repeated entries added, no
-            explicit zeros.
+            ``(len(indices), n_vars)`` float32. Canonical, it is a copy: columns sorted within a row, repeated entries
+            added, no explicit zeros. Otherwise it is for reading only, and its entries are as they are stored.
 
         Raises
         ------
@@ -85,10 +88,11 @@ class CellReader:
         rows = self._checked(indices)
         if rows.size == 0:
             return sparse.csr_matrix(np.empty((0, self.n_vars), dtype=np.float32))
+        finish = _canonical if canonical else _as_float32
         if isinstance(self._source, sparse.csr_matrix):
-            return _canonical(self._source[rows])
+            return finish(self._source[rows])
         unique, inverse = np.unique(rows, return_inverse=True)
-        block = _canonical(self._ascending(unique))
+        block = finish(self._ascending(unique))
         return block if np.array_equal(unique, rows) else block[inverse]
 
     def blocks(self, size: int) -> Iterator[tuple[int, sparse.csr_matrix]]:
@@ -160,6 +164,11 @@ def _selection(rows: np.ndarray) -> slice | np.ndarray:
     """Ascending rows as a slice where they are adjacent: one contiguous read instead of one per row."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == rows.size else rows
+
+
+def _as_float32(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    data = block.data.astype(np.float32, copy=False)
+    return sparse.csr_matrix((data, block.indices, block.indptr), shape=block.shape, copy=False)
 
 
 def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -1,6 +1,6 @@
 """The cells of one AnnData as tokens, whatever the matrix is and wherever it lies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int32, Integer
@@ -44,4 +44,11 @@ class CellSource:
         indices
             Row numbers, shape ``(b,)``; any order, repeats allowed.
         """
-        return self.tokenizer(to_linear(self.reader.read(indices), self.expression), self.columns)
+        # The tokenizer adds repeated entries itself; only logarithms must not be undone before they are added.
+        cells = self.reader.read(indices, canonical=self.expression.kind == "log1p")
+        return self.tokenizer(to_linear(cells, self.expression), self.columns)
+
+    def on_one_thread(self) -> "CellSource":
+        """Give the same source with a tokenizer that starts no threads, for where threads or workers run already."""
+        one = RankTokenizer(self.tokenizer.vocabulary, self.tokenizer.max_len, n_threads=1)
+        return replace(self, tokenizer=one)

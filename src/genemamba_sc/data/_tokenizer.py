@@ -102,9 +102,8 @@ class RankTokenizer:
         lengths = np.empty(n_cells, dtype=np.int32)
 
         def rank(first: int, last: int) -> int:
-            return rank_rows(
-                data, indices, indptr, columns, self._medians, first, last, ids, values.view(np.uint32), lengths
-            )
+            bits = values.view(np.uint32)
+            return rank_rows(data, indices, indptr, columns, self._medians, (first, last), ids, bits, lengths)
 
         _refuse(self._over_rows(rank, indptr), cells)
         longest = max(1, int(lengths.max(initial=1)))

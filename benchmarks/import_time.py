@@ -1,0 +1,90 @@
+"""Seconds until the package can be used, and until the command line answers.
+
+python benchmarks/import_time.py --out benchmarks/results/speed_import.md
+
+Every row is a fresh interpreter; all rows in turn, medians. Imports beyond ``scvi`` are timed within the process, after
+``import scvi``; CPU seconds are those of the process.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from _machine import machine_line
+from _timing import markdown
+
+TIMED = """
+import time
+{before}
+wall, cpu = time.perf_counter(), time.process_time()
+{measured}
+print(time.perf_counter() - wall, time.process_time() - cpu)
+"""
+# Name of the row: what stands before the clock starts, and what is timed.
+IMPORTS = {
+    "import scvi": ("", "import scvi"),
+    "import genemamba_sc": ("", "import genemamba_sc"),
+    "import genemamba_sc, after scvi": ("import scvi", "import genemamba_sc"),
+    "GeneMambaModel, after scvi": ("import scvi", "from genemamba_sc import GeneMambaModel"),
+}
+COMMANDS = {
+    "genemamba --help": ["--help"],
+    "genemamba --version": ["--version"],
+    "genemamba embed --help": ["embed", "--help"],
+}
+
+
+def import_seconds(before: str, measured: str) -> tuple[float, float]:
+    """Wall and CPU seconds of one import in a new interpreter."""
+    code = TIMED.format(before=before, measured=measured)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    wall, cpu = done.stdout.split()[-2:]
+    return float(wall), float(cpu)
+
+
+def command_seconds(arguments: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of one command, interpreter included."""
+    before, start = _children(), time.perf_counter()
+    subprocess.run([sys.executable, "-m", "genemamba_sc", *arguments], capture_output=True, check=True)
+    return time.perf_counter() - start, _children() - before
+
+
+def _children() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Print the table, and write it where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*IMPORTS, *COMMANDS)}
+    for before, measured in IMPORTS.values():  # files are read, bytecode is written
+        import_seconds(before, measured)
+    for _ in range(args.repeats):
+        for name, (before, measured) in IMPORTS.items():
+            found[name].append(import_seconds(before, measured))
+        for name, arguments in COMMANDS.items():
+            found[name].append(command_seconds(arguments))
+    rows: list[tuple[object, ...]] = [
+        (f"`{name}`", f"{median(wall for wall, _ in times):.2f}", f"{median(cpu for _, cpu in times):.2f}")
+        for name, times in found.items()
+    ]
+    table = markdown(("what", "wall, s", "CPU, s"), rows)
+    text = f"# Import time\n\nMachine: {machine_line(1)}\n\nMedians of {args.repeats}, in turn.\n\n{table}\n"
+    print(text)
+    if args.out is not None:
+        args.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
