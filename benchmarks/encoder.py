@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/encoder.py --threads 1
     python benchmarks/encoder.py --threads 2 --markdown benchmarks/results/speed_encoder.md
 
-Every row is one run: the variants are called in turn, and the medians are divided, of processor time with one thread and
-of time on the wall with more. Memory is the peak of a fresh process over what it held before the call (Linux only).
+Every row is one run: the variants are called in turn, and the medians are divided, of processor time with one thread
+and of time on the wall with more. Memory is the peak of a fresh process over what it held before the call (Linux only).
 """
 
 import argparse
