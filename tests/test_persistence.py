@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from scvi.model import SCVI
 
 from genemamba_sc import GeneMambaModel, _checkpoint
+from genemamba_sc._cell_hashes import CellHashes
 from genemamba_sc._checkpoint import _sha256
 
 Cells = Callable[..., AnnData]
@@ -397,3 +398,26 @@ def test_a_model_of_format_1_still_loads():
     np.testing.assert_allclose(model.get_latent_representation(query), tables["latent"].to_numpy(), atol=1e-5)
     probabilities = model.predict_celltype(query, soft=True)
     pd.testing.assert_frame_equal(probabilities, tables["probabilities"], atol=1e-5, check_dtype=False)
+
+
+def test_hashes_of_pretraining_cells_stay_with_the_model_and_must_be_whole(trained: GeneMambaModel, tmp_path: Path):
+    model = GeneMambaModel.load(saved_copy(trained, tmp_path / "base"), adata=False, accelerator="cpu")
+    assert model.pretrained_cells_ is None
+    model.pretrained_cells_ = CellHashes.of(np.array([5, 3], np.uint64), np.array([1, 2], np.uint64), 77)
+    folder = saved_copy(model, tmp_path / "model")
+    assert sorted(os.listdir(folder)) == sorted([*FILES, "cells.safetensors"])
+    cells = load(folder).pretrained_cells_
+    assert cells is not None and (cells.exact.tolist(), cells.near.tolist(), cells.max_len) == ([3, 5], [2, 1], 77)
+    model.save(folder, overwrite=True)
+    path = folder / "cells.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match=r"cells\.safetensors is missing or does not match the checksum"):
+        load(folder)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"cells\.safetensors is missing or does not match"):
+        load(folder)
+
+
+def saved_copy(model: GeneMambaModel, folder: Path) -> Path:
+    model.save(folder)
+    return folder

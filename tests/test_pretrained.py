@@ -24,6 +24,7 @@ from genemamba_sc import (
     read_pretrained,
     write_pretrained,
 )
+from genemamba_sc._cell_hashes import CellHashes
 from genemamba_sc._weight_files import file_sha256
 
 Fault = Callable[[Path], None]
@@ -102,6 +103,26 @@ def test_a_head_that_is_the_table_itself_is_written(tmp_path: Path):
     encoder = make().encoder
     write_pretrained(tmp_path / "mini", make(encoder=encoder, gene_head={"weight": encoder["embeddings.weight"]}))
     assert torch.equal(read_pretrained(tmp_path / "mini").gene_head["weight"], encoder["embeddings.weight"])
+
+
+def test_hashes_of_the_cells_come_along_and_must_be_whole(tmp_path: Path, folder: Path):
+    assert read_pretrained(folder).cells is None
+    cells = CellHashes.of(np.array([5, 3], np.uint64), np.array([1, 2], np.uint64), 77, np.array([0, 1]), ("a", "b"))
+    write_pretrained(tmp_path / "with", make(cells=cells))
+    assert sorted(os.listdir(tmp_path / "with")) == sorted([*FILES, "cells.safetensors"])
+    read = read_pretrained(tmp_path / "with").cells
+    assert read is not None
+    assert (read.exact.tolist(), read.near.tolist(), read.max_len) == ([3, 5], [2, 1], 77)
+    assert (read.source.tolist(), read.sources) == ([1, 0], ("a", "b"))
+    write_pretrained(tmp_path / "with", make(cells=cells), overwrite=True)
+    flip("cells.safetensors")(tmp_path / "with")
+    with pytest.raises(ValueError, match=r"cells\.safetensors does not match the checksum in config\.json"):
+        read_pretrained(tmp_path / "with")
+    (tmp_path / "with" / "cells.safetensors").rename(folder / "cells.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"with lacks cells\.safetensors: .*Copy the whole folder"):
+        read_pretrained(tmp_path / "with")
+    with pytest.raises(ValueError, match=r"cells\.safetensors does not match the checksum"):  # of another checkpoint
+        read_pretrained(folder)
 
 
 def test_the_card_says_what_is_recorded(folder: Path):

@@ -17,7 +17,7 @@ import torch
 from anndata import AnnData
 from safetensors.torch import load_file
 
-from genemamba_sc import EncoderConfig, GeneVocabulary
+from genemamba_sc import EncoderConfig, GeneVocabulary, read_pretrained
 from genemamba_sc._pretraining import PretrainingConfig, PretrainingPlan, recompute_activations
 from genemamba_sc._pretraining_run import pretrain
 from genemamba_sc._pretraining_start import start_from
@@ -205,6 +205,10 @@ def test_the_manifest_tells_where_the_weights_come_from(run: Run, corpus: TokenC
     assert manifest["corpus"]["fingerprint"] == corpus.manifest["fingerprint"]
     assert manifest["settings"]["encoder"] == tiny(corpus).to_dict()
     assert manifest["cells"] == {"training": corpus.n_cells - 10, "held_out": 10}
+    cells = read_pretrained(tmp_path / "out").cells  # those held out are not among them
+    assert cells is not None and len(cells) == corpus.n_cells - 10
+    assert set(cells.exact.tolist()) < set(corpus.token_hashes.tolist())
+    assert cells.sources == ("cells.h5ad",)
 
 
 def test_the_start_is_spectral_and_kept(corpus: TokenCorpus, tmp_path: Path):
@@ -217,6 +221,8 @@ def test_the_start_is_spectral_and_kept(corpus: TokenCorpus, tmp_path: Path):
     start.set_table(weight)
     known = start.table.abs().sum(dim=1) > 0
     assert torch.equal(weight[known], start.table[known]) and bool((weight[~known] == 9.0).all())
+    start.set_table(weight, "denoised")
+    assert torch.equal(weight[known], start.denoised[known]) and not torch.equal(start.denoised, start.table)
     assert set(known.nonzero().flatten().tolist()) <= set(seen.tolist())
     frequency = np.bincount(corpus.tokens(cells).ids.ravel(), minlength=corpus.vocabulary.size)
     assert start.log_frequency[2:].argmax() == frequency[2:].argmax()
@@ -409,3 +415,19 @@ def test_the_loader_is_resumable_for_lightning(corpus: TokenCorpus):
     data = CorpusDataModule(corpus, token_budget=400, n_batches=30)
     loader = data.train_dataloader()
     assert isinstance(loader, _Stateful) and isinstance(data, pl.LightningDataModule)
+
+
+@pytest.mark.parametrize("table_lr", [0.0, 1e-2])
+def test_the_table_learns_at_its_own_rate(table_lr: float):
+    torch.manual_seed(0)
+    objectives = PretrainingObjectives(
+        BiMambaEncoder(EncoderConfig(vocab_size=20, d_model=8, headdim=8)), ObjectiveConfig(pathway_weight=0.0)
+    )
+    plan = PretrainingPlan(objectives, PretrainingConfig(n_steps=2, lr=1e-3, table_lr=table_lr))
+    groups = plan.configure_optimizers()["optimizer"].param_groups
+    table = objectives.encoder.embeddings.weight
+    rates = {group["initial_lr"] for group in groups if any(parameter is table for parameter in group["params"])}
+    assert rates == ({table_lr} if table_lr else set())
+    assert table.requires_grad == bool(table_lr)
+    others = {group["initial_lr"] for group in groups if all(parameter is not table for parameter in group["params"])}
+    assert others == {1e-3}

@@ -4,10 +4,10 @@
         --targets zheng_sorted,pbmc3k,kang_ctrl --out benchmarks/results/pretraining.jsonl
     python benchmarks/pretraining/evaluate.py --table benchmarks/results/pretraining.jsonl
 
-Beside a checkpoint: what it started from (`start_denoised`: the same encoder with the denoised spectral table, before any
-step), the plain spectral table (`start`, and `start_bag` without its layer), an encoder as drawn at random, 50 components
-of 2,000 variable genes fitted on all cells of the target itself (`hvg_pca`), and logistic regression on log values of all
-genes (`lr`, labels only).
+Beside a checkpoint: what it started from (`start_denoised`: the same encoder with the denoised spectral table, before
+any step), the plain spectral table (`start`, and `start_bag` without its layer), an encoder as drawn at random, 50
+components of 2,000 variable genes fitted on all cells of the target itself (`hvg_pca`), and logistic regression on log
+values of all genes (`lr`, labels only).
 """
 
 import argparse

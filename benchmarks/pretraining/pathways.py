@@ -3,7 +3,7 @@
     python benchmarks/pretraining/pathways.py --seeds 0,1,2 --out benchmarks/results/pathways.jsonl
 
 Pairs that share a held-out Reactome pathway, and pairs of a factor and its target (TRRUST, CollecTRI), against the same
-genes shuffled; AUROC of the cosine of their rows in the gene table. A weight of null: the spectral table, before any step.
+genes shuffled; AUROC of the cosine of their rows in the gene table. A weight of null: the spectral start.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Models on disk: safetensors for the weights, JSON for the choices, TSV for the genes. No pickle.
 
 A folder holds ``config.json`` (format, versions, constructor arguments, registry, history, checksums),
-``model.safetensors`` and ``genes.tsv``. Nothing in it is executed when it is read.
+``model.safetensors`` and ``genes.tsv``; ``cells.safetensors`` where the model started from weights that bring the
+hashes of their cells. Nothing in it is executed when it is read.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genemamba_sc._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc._files import replacing_folder
 from genemamba_sc.data import GeneVocabulary
 
@@ -27,7 +29,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GENES_FILE = "genes.tsv"
 ADATA_FILE = "adata.h5ad"
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE, ADATA_FILE)
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE, ADATA_FILE, CELLS_FILE)
 _ENTRIES = ("weights_sha256", "vocabulary_fingerprint", "versions", "class", "init", "registry", "attributes")
 
 
@@ -43,11 +45,14 @@ class SavedModel:
         The weights by name.
     vocabulary
         The genes.
+    cells
+        Hashes of the cells of the pretraining, where there was one that tells them.
     """
 
     meta: dict[str, Any]
     tensors: dict[str, Tensor]
     vocabulary: GeneVocabulary
+    cells: CellHashes | None = None
 
 
 def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = False, adata: Any = None) -> None:
@@ -86,6 +91,9 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
             "vocabulary_fingerprint": saved.vocabulary.fingerprint,
             **{key: _encode(value) for key, value in saved.meta.items()},
         }
+        if saved.cells is not None:
+            write_cell_hashes(temporary / CELLS_FILE, saved.cells)
+            config["cells_sha256"] = _sha256(temporary / CELLS_FILE)
         (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
         if adata is not None:
             # The method of AnnData would point a backed one at the temporary file.
@@ -172,7 +180,18 @@ def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
             "Keep the files of a model folder together."
         )
     meta = {key: _decode(value) for key, value in config.items()}
-    return SavedModel(meta=meta, tensors=tensors, vocabulary=vocabulary)
+    return SavedModel(meta=meta, tensors=tensors, vocabulary=vocabulary, cells=_read_cells(source, config))
+
+
+def _read_cells(folder: Path, config: dict[str, Any]) -> CellHashes | None:
+    if "cells_sha256" not in config:
+        return None
+    path = folder / CELLS_FILE
+    if not path.is_file() or _sha256(path) != config["cells_sha256"]:
+        raise ValueError(
+            f"{path} is missing or does not match the checksum in {CONFIG_FILE}. Copy the model folder again."
+        )
+    return read_cell_hashes(path)
 
 
 def _check_complete(folder: Path) -> None:

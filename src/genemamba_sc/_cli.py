@@ -1,4 +1,4 @@
-"""The command line: ``genemamba demo | embed | annotate | tokenize | pretrain | info``.
+"""The command line: ``genemamba demo | embed | annotate | tokenize | pretrain | selftest | info``.
 
 Results go to stdout, progress and warnings to stderr. Exit codes: 0 done, 1 the input or the machine did not
 allow it (the message says what and the way out), 2 wrong usage, 130 interrupted. Output files are written whole
@@ -17,7 +17,7 @@ from genemamba_sc._cli_corpus_options import add_pretrain, add_tokenize
 
 _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
 # Where the commands are that are not in _cli_commands.
-_HOME = {"tokenize": "_cli_corpus", "pretrain": "_cli_corpus"}
+_HOME = {"tokenize": "_cli_corpus", "pretrain": "_cli_corpus", "selftest": "_cli_selftest"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_ERROR
     if result:  # of several processes one speaks
         print(result)
-    return 0
+    return 0 if getattr(result, "ok", True) else _EXIT_ERROR  # a report can be a bad one
 
 
 def _misused(arguments: argparse.Namespace) -> str:
@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_annotate(commands)
     add_tokenize(commands)
     add_pretrain(commands)
+    selftest = commands.add_parser("selftest", help="check that each backend on each device computes what it should")
+    selftest.add_argument("checkpoint", nargs="?", help="folder of weights to check with (default: those that ship)")
     info = commands.add_parser("info", help="versions, device, backend of the scan and why; what a saved model is")
     info.add_argument("model", nargs="?", help="folder of a saved model")
     for command in commands.choices.values():

@@ -15,6 +15,7 @@ from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
 import genemamba_sc
+from genemamba_sc._cell_hashes import CellHashes
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._hub import upload
 from genemamba_sc._module import GeneMambaModule
@@ -31,13 +32,14 @@ _SETUP = {"layer": None, "batch_key": None, "labels_key": None, "unlabeled_categ
 class PretrainedMixin(BaseModelClass):
     """What a :class:`genemamba_sc.GeneMambaModel` does with pretrained weights.
 
-    ``pretrained_`` holds ``origin``, ``manifest`` and ``evaluation`` of the weights a model started from; ``None``
-    where it started from nothing.
+    ``pretrained_`` holds ``origin``, ``manifest`` and ``evaluation`` of the weights a model started from, and
+    ``pretrained_cells_`` the hashes of their cells; ``None`` where it started from nothing or there are none.
     """
 
     module: GeneMambaModule
     max_len_: int
     pretrained_: dict[str, Any] | None = None
+    pretrained_cells_: CellHashes | None = None
     _vocabulary: GeneVocabulary
 
     @classmethod
@@ -108,7 +110,7 @@ class PretrainedMixin(BaseModelClass):
             model = cls(adata, **choices)
         load_weights(model.module, found)
         model.pretrained_ = {"origin": found.origin, "manifest": found.manifest, "evaluation": found.evaluation}
-        model.is_trained_, model.history_ = True, {}
+        model.is_trained_, model.history_, model.pretrained_cells_ = True, {}, found.cells
         model.to_device(target)
         model.module.eval()
         return model
@@ -195,16 +197,11 @@ def as_pretrained(
     Parameters
     ----------
     model
-        A trained one.
+        A trained one; another is refused with a RuntimeError.
     manifest
         Entries that count before those known from the model.
     evaluation
         Rows of the table of results.
-
-    Raises
-    ------
-    RuntimeError
-        If the model is not trained.
     """
     if not model.is_trained_:
         raise RuntimeError("Weights are worth keeping once they are trained; this model is not. Call train() first.")
@@ -227,6 +224,7 @@ def as_pretrained(
         manifest={**known, **manifest},
         evaluation=rows,
         origin=type(model).__name__,
+        cells=None if model.history_ else model.pretrained_cells_,  # not all of them, once it was trained on others
     )
 
 

@@ -14,6 +14,7 @@ _WANTED = (
     "manifest.json",
     "evaluation.json",
     "README.md",
+    "cells.safetensors",
     "tokenizer.json",
     "gene_tokenizer.json",
     "vocabulary.tsv",

@@ -47,7 +47,9 @@ def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_
         "registry": registry,
         "attributes": {name: getattr(model, name) for name in _ATTRIBUTES},
     }
-    saved = SavedModel(meta=meta, tensors=model.module.state_dict(), vocabulary=model.vocabulary)
+    saved = SavedModel(
+        meta=meta, tensors=model.module.state_dict(), vocabulary=model.vocabulary, cells=model.pretrained_cells_
+    )
     write_model(folder, saved, overwrite=overwrite, adata=model.adata if save_anndata else None)
 
 
@@ -79,6 +81,7 @@ def load_model(
     _load_weights(model, saved, folder)
     for name, value in saved.meta["attributes"].items():
         setattr(model, name, value)
+    model.pretrained_cells_ = saved.cells
     model.to_device(target)
     model.module.eval()
     if adata is None and (Path(folder) / ADATA_FILE).is_file():

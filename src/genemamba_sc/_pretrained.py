@@ -11,7 +11,7 @@ from genemamba_sc._published_genes import TablePath, read_published_genes
 from genemamba_sc._weight_files import CONFIG_FILE, read_json, refuse_pickles
 from genemamba_sc.nn._config import Combine
 
-__all__ = ["Pretrained", "find_checkpoint", "read_pretrained", "write_pretrained"]
+__all__ = ["Pretrained", "find_checkpoint", "read_pretrained", "shipped_checkpoint", "write_pretrained"]
 
 _SHIPPED = Path(__file__).parent / "weights"
 
@@ -88,6 +88,18 @@ def find_checkpoint(
     if not folder.is_dir():
         raise FileNotFoundError(f"{origin} has no folder {subfolder!r}. Look how its folders are named.")
     return folder, root, origin if subfolder is None else f"{origin}/{subfolder}"
+
+
+def shipped_checkpoint(name: str) -> Path | None:
+    """Give the folder of a checkpoint that ships with the package; ``None`` where it does not.
+
+    Parameters
+    ----------
+    name
+        Such as ``"mini"``.
+    """
+    folder = _SHIPPED / name
+    return folder if folder.is_dir() else None
 
 
 def _locate(name: str, revision: str | None, subfolder: str | None) -> tuple[Path, str]:

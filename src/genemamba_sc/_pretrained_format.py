@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import genemamba_sc
+from genemamba_sc._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._model_card import model_card
 from genemamba_sc._weight_files import CONFIG_FILE, WEIGHTS_FILE, file_sha256, read_json, read_safetensors
@@ -26,8 +27,10 @@ VOCABULARY_FILE = "vocabulary.tsv.gz"
 MANIFEST_FILE = "manifest.json"
 EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "README.md"
+SELFTEST_FILE = "selftest.safetensors"
 _CHECKED = (WEIGHTS_FILE, VOCABULARY_FILE, MANIFEST_FILE, EVALUATION_FILE)
 _FILES = (CONFIG_FILE, *_CHECKED, CARD_FILE)
+_OPTIONAL = (CELLS_FILE, SELFTEST_FILE)
 _ENTRIES = ("encoder_config", "max_len", "sha256")
 _ENCODER, _HEAD = "encoder.", "gene_head."
 
@@ -55,6 +58,8 @@ class Pretrained:
         Rows of a table of results; fit for JSON.
     origin
         Where they were read from: a name, never a path of somebody's machine.
+    cells
+        Hashes of the cells they were trained on, for :func:`genemamba_sc.check_contamination`; ``None`` if not known.
 
     Raises
     ------
@@ -70,6 +75,7 @@ class Pretrained:
     manifest: dict[str, Any]
     evaluation: list[dict[str, Any]]
     origin: str
+    cells: CellHashes | None = None
 
     def __post_init__(self) -> None:
         config = self.encoder_config
@@ -124,7 +130,8 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
     """Write pretrained weights to a folder, whole or not at all.
 
     It holds ``config.json`` (format, configuration, checksums), ``model.safetensors``, ``vocabulary.tsv.gz``,
-    ``manifest.json``, ``evaluation.json`` and ``README.md``, a model card made from them.
+    ``manifest.json``, ``evaluation.json`` and ``README.md``, a model card made from them; and ``cells.safetensors``
+    where the hashes of the cells are known.
 
     Parameters
     ----------
@@ -155,13 +162,15 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
         pretrained.vocabulary.to_tsv(temporary / VOCABULARY_FILE)
         _write_json(temporary / MANIFEST_FILE, manifest)
         _write_json(temporary / EVALUATION_FILE, evaluation)
+        if pretrained.cells is not None:
+            write_cell_hashes(temporary / CELLS_FILE, pretrained.cells)
         config = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "written_by": f"genemamba_sc {genemamba_sc.__version__}",
             "encoder_config": pretrained.encoder_config.to_dict(),
             "max_len": pretrained.max_len,
-            "sha256": {name: file_sha256(temporary / name) for name in _CHECKED},
+            "sha256": {name: file_sha256(temporary / name) for name in _checked_files(temporary, {})},
         }
         _write_json(temporary / CONFIG_FILE, config)
         n_parameters = sum(tensor.numel() for tensor in tensors.values())
@@ -216,11 +225,18 @@ def read_own(folder: Path, origin: str) -> Pretrained:
         manifest=read_json(folder / MANIFEST_FILE),
         evaluation=read_json(folder / EVALUATION_FILE),
         origin=origin,
+        cells=read_cell_hashes(folder / CELLS_FILE) if (folder / CELLS_FILE).is_file() else None,
     )
 
 
+def _checked_files(folder: Path, checksums: Mapping[str, str]) -> list[str]:
+    """Files that must be as they were written: hashes of cells only where there are any, or should be."""
+    has_cells = CELLS_FILE in checksums or (folder / CELLS_FILE).is_file()
+    return [*_CHECKED, *([CELLS_FILE] if has_cells else [])]
+
+
 def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
-    for name in _CHECKED:
+    for name in _checked_files(folder, checksums):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder} lacks {name}: pretrained weights are the files {', '.join(_FILES)}. Copy the whole folder."
@@ -239,7 +255,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
     found = {path.name for path in target.iterdir()} if target.is_dir() else {""}
-    own = found <= set(_FILES) and (not found or is_own(_config_or_none(target / CONFIG_FILE)))
+    own = found <= {*_FILES, *_OPTIONAL} and (not found or is_own(_config_or_none(target / CONFIG_FILE)))
     if not own:
         raise FileExistsError(
             f"{target} exists and is no folder of pretrained weights alone, so it is not replaced. "

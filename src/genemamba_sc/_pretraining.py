@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,6 +18,7 @@ from genemamba_sc._arguments import whole_number
 from genemamba_sc._training_plan import WarmupCosine
 from genemamba_sc.nn import ObjectiveOutput
 
+_TABLE = "objectives.encoder.embeddings.weight"
 # What wrappers (sharding, recomputed activations) put into the names of parameters.
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
@@ -32,6 +33,11 @@ class PretrainingConfig:
         Steps of the optimiser, over which the schedule runs.
     lr
         Peak learning rate of AdamW.
+    table_lr
+        Peak learning rate of the gene table; ``None``: the same. 0 keeps it as it starts.
+    start
+        What the gene table starts from: the ``"spectral"`` factorisation of the corpus, or that table ``"denoised"``,
+        shrunk to what halves of cells tell about each other.
     weight_decay
         Decoupled weight decay of matrices; norms, biases and the parameters of the scan are not decayed.
     warmup
@@ -51,6 +57,8 @@ class PretrainingConfig:
 
     n_steps: int
     lr: float = 1e-3
+    table_lr: float | None = None
+    start: Literal["spectral", "denoised"] = "denoised"
     weight_decay: float = 0.05
     warmup: float = 0.02
     gradient_clip: float = 1.0
@@ -63,6 +71,10 @@ class PretrainingConfig:
         for name in ("lr", "gradient_clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}. Its default works for most.")
+        if self.start not in ("spectral", "denoised"):
+            raise ValueError(f"start must be 'spectral' or 'denoised'. Got {self.start!r}. Choose one.")
+        if self.table_lr is not None and not self.table_lr >= 0:
+            raise ValueError(f"table_lr must not be negative. Got {self.table_lr!r}. Use 0 to keep the table as it is.")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative. Got {self.weight_decay!r}. Use 0 to switch it off.")
         for name in ("warmup", "ema_decay"):
@@ -89,6 +101,9 @@ class PretrainingPlan(pl.LightningModule):
         super().__init__()
         self.objectives = objectives
         self.config = config
+        if config.table_lr == 0:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and name != _TABLE)
         # By name and now: sharded parameters have lost their shape when the optimiser is made.
         self._decayed = {
             name for name, parameter in self.named_parameters() if parameter.ndim == 2 and name.endswith("weight")
@@ -143,19 +158,23 @@ class PretrainingPlan(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, matrices decayed and the rest not; the learning rate follows warm-up and cosine."""
-        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             for wrapper in _WRAPPERS:
                 name = name.replace(wrapper, "")
             if parameter.requires_grad:
-                groups[name in self._decayed].append(parameter)
+                groups.setdefault((name == _TABLE, name in self._decayed), []).append(parameter)
+        config = self.config
         optimizer = torch.optim.AdamW(
             [
-                {"params": parameters, "weight_decay": self.config.weight_decay if decays else 0.0}
-                for decays, parameters in groups.items()
-                if parameters
+                {
+                    "params": parameters,
+                    "weight_decay": config.weight_decay if decays else 0.0,
+                    "lr": config.table_lr if is_table and config.table_lr is not None else config.lr,
+                }
+                for (is_table, decays), parameters in groups.items()
             ],
-            lr=self.config.lr,
+            lr=config.lr,
             betas=(0.9, 0.98),
         )
         factor = WarmupCosine(self.config.n_steps, self.config.warmup)

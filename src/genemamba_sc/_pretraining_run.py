@@ -87,7 +87,7 @@ def pretrain(
     done = 0 if state is None else int(read_state(state)["global_step"])
     keeper = RunState(folder, run.save_every)
     if done < optimisation.n_steps:
-        module = _build(data, encoder, objectives, optimisation.seed, pathways, folder)
+        module = _build(data, encoder, objectives, optimisation, pathways, folder)
         if run.activation_checkpointing and run.strategy != "fsdp":
             recompute_activations(module.encoder)
         trainer = _trainer(folder, optimisation, run, keeper)
@@ -156,21 +156,22 @@ def _build(
     data: CorpusDataModule,
     encoder: EncoderConfig,
     objectives: ObjectiveConfig,
-    seed: int,
+    optimisation: PretrainingConfig,
     pathways: PathwayIndex | None,
     folder: Path,
 ) -> PretrainingObjectives:
+    seed = optimisation.seed
     start = start_from(data.corpus, data.training_cells, encoder.d_model, data.max_len, seed, folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = PretrainingObjectives(
             BiMambaEncoder(encoder),
             objectives,
-            spectral=start.table if objectives.spectral_weight else None,
+            spectral=start.table if objectives.spectral_weight or objectives.denoise_weight else None,
             pathways=pathways,
             rank_genes=start.rank_genes,
         )
-    start.set_table(module.encoder.embeddings.weight)
+    start.set_table(module.encoder.embeddings.weight, optimisation.start)
     module.initialise_heads(start.log_frequency)
     return module
 
@@ -240,6 +241,7 @@ def _write(
         manifest=manifest,
         evaluation=[],
         origin=target.name,
+        cells=corpus.cell_hashes(data.training_cells),
     )
     write_pretrained(target, product)
     logger.info("Weights written to %s.", target)

@@ -13,7 +13,7 @@ from torch import Tensor
 from genemamba_sc._files import replacing_file
 from genemamba_sc._module import gene_log_frequency
 from genemamba_sc.corpus import TokenCorpus, common_rank_tokens
-from genemamba_sc.data import spectral_gene_table
+from genemamba_sc.data import denoised_gene_table, spectral_gene_table
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ class Start:
     ----------
     table
         Spectral gene table, shape (v, d); zeros where a token never occurs.
+    denoised
+        The same, shrunk to what halves of cells tell about each other.
     log_frequency
         Log of how often each token occurs, shape (v,).
     rank_genes
@@ -37,20 +39,23 @@ class Start:
     """
 
     table: Float[Tensor, "v d"]
+    denoised: Float[Tensor, "v d"]
     log_frequency: Float[Tensor, "v"]
     rank_genes: Int[Tensor, "r"]
 
     @torch.no_grad()
-    def set_table(self, weight: Float[Tensor, "v d"]) -> None:
-        """Write the spectral rows into a gene table; tokens that never occur keep their random start.
+    def set_table(self, weight: Float[Tensor, "v d"], kind: str = "spectral") -> None:
+        """Write the rows into a gene table; tokens that never occur keep their random start.
 
         Parameters
         ----------
         weight
             The table, changed in place.
+        kind
+            ``"spectral"`` or ``"denoised"``.
         """
         known = self.table.abs().sum(dim=1) > 0
-        weight[known] = self.table[known].to(weight)
+        weight[known] = (self.denoised if kind == "denoised" else self.table)[known].to(weight)
 
 
 def start_from(
@@ -79,8 +84,10 @@ def start_from(
         tokens = corpus.tokens(rows, max_len)
         size = corpus.vocabulary.size
         counts = np.bincount(tokens.ids.ravel(), minlength=size).astype(np.float32)
+        table = spectral_gene_table(tokens, size, d_model, seed=seed)
         tensors = {
-            "table": torch.from_numpy(spectral_gene_table(tokens, size, d_model, seed=seed)),
+            "table": torch.from_numpy(table),
+            "denoised": torch.from_numpy(denoised_gene_table(tokens, table, seed=seed)),
             "log_frequency": gene_log_frequency(torch.from_numpy(counts)),
             "rank_genes": torch.from_numpy(common_rank_tokens(tokens.ids, tokens.lengths).astype(np.int64)),
         }

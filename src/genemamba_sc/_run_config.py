@@ -8,7 +8,7 @@ from genemamba_sc.nn import EncoderConfig
 
 # Width, depth and state; the published size also has the published wiring.
 SIZES: Mapping[str, Mapping[str, int]] = {
-    "mini": {"d_model": 128, "n_layer": 2, "d_state": 32, "expand": 1},
+    "mini": {"d_model": 64, "n_layer": 1, "d_state": 16, "expand": 1, "context_len": 256},
     "small": {"d_model": 256, "n_layer": 8, "d_state": 64, "expand": 2},
     "base": {"d_model": 512, "n_layer": 12, "d_state": 64, "expand": 2},
 }

@@ -1,6 +1,4 @@
-"""Bins and hashes of tokens."""
-
-import hashlib
+"""Bins of tokens."""
 
 import numpy as np
 import torch
@@ -8,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genemamba_sc import Tokens
-from genemamba_sc.corpus import common_rank_tokens, near_hashes, token_hashes
+from genemamba_sc.corpus import common_rank_tokens
 from genemamba_sc.corpus._codes import NO_VALUE, from_bins, to_bins
 from genemamba_sc.nn._encoder import ExpressionWeight
 
@@ -39,29 +37,6 @@ def test_the_encoder_weighs_a_stored_value_as_the_value_itself(values: list[floa
     off = np.abs(2 * np.log2(exact.astype(np.float64)) % 1 - 0.5) < 0.499  # not on the edge between two bins
     weights = [weigh(torch.from_numpy(x)).detach().numpy()[off] for x in (exact, stored)]
     assert np.array_equal(*weights)
-
-
-def test_the_hash_is_that_of_the_ids_in_their_order_whatever_is_padded():
-    found = token_hashes(tokens_of([5, 3, 2], [3, 5], [5, 3, 2, 9]))
-    digest = hashlib.blake2b(np.array([5, 3, 2], "<i4").tobytes(), digest_size=8).digest()
-    assert found.dtype == np.uint64
-    assert found[0] == int.from_bytes(digest, "little")
-    assert found[0] == token_hashes(tokens_of([5, 3, 2]))[0]
-    assert len(set(found.tolist())) == 3
-
-
-def test_the_near_hash_forgives_a_cut_an_order_and_some_missing_genes():
-    cell = np.random.default_rng(0).permutation(np.arange(2, 2000))[:300].tolist()
-    mild = [cell[1], cell[0], *cell[2:]]
-    near = near_hashes(tokens_of(cell, cell[:64], mild, cell[100:]))
-    assert near[0] == near[1] == near[2] != near[3]
-    kept = [near_hashes(tokens_of(cell[:i] + cell[i + 1 :]))[0] == near[0] for i in range(64)]
-    assert sum(kept) >= 50  # of 64 genes, 8 were chosen
-
-
-def test_short_cells_have_near_hashes_of_their_own():
-    near = near_hashes(tokens_of([2], [3], [], [2, 3]))
-    assert len(set(near.tolist())) == 4
 
 
 def test_the_common_token_at_each_rank_ignores_pads_and_takes_the_smaller_of_equals():

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from genemamba_sc import GeneVocabulary
-from genemamba_sc.corpus import TokenCorpus, build_corpus
+from genemamba_sc.corpus import TokenCorpus, build_corpus, token_hashes
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
 # As Genecorpus-30M: token ids in the order of rank, and their number.
@@ -155,3 +155,24 @@ def test_a_foreign_corpus_has_no_hashes(vocabulary: GeneVocabulary, tmp_path: Pa
     corpus = TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
     with pytest.raises(ValueError, match="stores no hashes of its cells. Compute them with"):
         _ = corpus.token_hashes
+
+
+def test_hashes_of_chosen_cells_know_their_file_and_where_cells_were_cut(cell_files: list[Path], tmp_path: Path):
+    build_corpus(cell_files, tmp_path / "corpus", max_len=20)
+    corpus = TokenCorpus.open(tmp_path / "corpus")
+    chosen = np.array([70, 3, 59, 60])
+    cells = corpus.cell_hashes(chosen)
+    order = np.argsort(corpus.token_hashes[chosen])
+    assert cells.exact.tolist() == corpus.token_hashes[chosen][order].tolist()
+    assert cells.near.tolist() == corpus.near_hashes[chosen][order].tolist()
+    assert cells.source.tolist() == np.array([1, 0, 0, 1])[order].tolist()
+    assert (cells.max_len, cells.sources) == (20, ("first.h5ad", "second.h5ad"))
+
+
+def test_hashes_of_a_foreign_corpus_are_computed(vocabulary: GeneVocabulary, tmp_path: Path):
+    write_dataset(tmp_path / "genecorpus", CELLS)
+    corpus = TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
+    rows = np.array([2, 0])
+    cells = corpus.cell_hashes(rows)
+    assert cells.exact.tolist() == sorted(token_hashes(corpus.tokens(rows)).tolist())
+    assert (cells.max_len, cells.sources) == (int(corpus.lengths.max()), ())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genemamba_sc.data import Tokens, spectral_gene_table
+from genemamba_sc.data import Tokens, denoised_gene_table, spectral_gene_table
 
 
 def tokens_of(cells: list[list[int]]) -> Tokens:
@@ -126,3 +126,27 @@ def test_cells_that_tell_nothing_give_zeros(cells):
     table = spectral_gene_table(tokens_of(cells), vocab_size=6, d_model=3)
 
     assert table.tolist() == [[0.0] * 3] * 6
+
+
+def test_denoising_keeps_what_halves_of_cells_have_in_common():
+    # Two kinds of cells tell their genes apart in column 0; column 1 is noise of single genes.
+    rng = np.random.default_rng(0)
+    kinds = [np.arange(2, 402), np.arange(402, 802)]
+    ids = np.stack([rng.choice(kinds[i % 2], 40, replace=False) for i in range(400)]).astype(np.int32)
+    tokens = Tokens(ids, np.ones(ids.shape, dtype=np.float32), np.full(400, 40, dtype=np.int32))
+    table = np.zeros((802, 2), dtype=np.float32)
+    table[kinds[0], 0], table[kinds[1], 0] = 1.0, -1.0
+    table[2:, 1] = 3 * rng.standard_normal(800)
+    denoised = denoised_gene_table(tokens, table)
+    before, after = table.std(axis=0), denoised.std(axis=0)
+    assert after[1] / after[0] < 0.25 * before[1] / before[0]
+    np.testing.assert_allclose(np.sqrt((denoised**2).sum()), np.sqrt((table**2).sum()), rtol=1e-5)
+    assert not denoised[:2].any()
+
+
+def test_denoising_survives_cells_without_halves():
+    tokens = Tokens(
+        np.array([[2, 3], [1, 1]], dtype=np.int32), np.ones((2, 2), dtype=np.float32), np.array([2, 0], dtype=np.int32)
+    )
+    table = np.ones((4, 2), dtype=np.float32)
+    assert np.isfinite(denoised_gene_table(tokens, table)).all()

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Integer, UInt64
 
+from genemamba_sc._cell_hashes import CellHashes, near_hashes, token_hashes
 from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID
 from genemamba_sc.corpus._build import WORK_FOLDER
 from genemamba_sc.corpus._codes import NO_VALUE, from_bins
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
-from genemamba_sc.corpus._shards import NEAR_HASH, TOKEN_HASH, CellBlock, read_batches, view_block
+from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block
 from genemamba_sc.data import GeneVocabulary, Tokens
 
 _STATE_FILE = "state.json"
+_BLOCK_CELLS = 4096
 
 
 class TokenCorpus:
@@ -206,8 +208,34 @@ class TokenCorpus:
                 f"{self.folder} stores no hashes of its cells. "
                 "Compute them with genemamba_sc.corpus.token_hashes(corpus.tokens(rows))."
             )
+        return self._stored(name).astype(np.uint64)
+
+    def _stored(self, name: str) -> np.ndarray:
         parts = [batch.column(name).to_numpy() for path in self._shards for batch in read_batches(path)]
-        return np.concatenate(parts).astype(np.uint64)
+        return np.concatenate(parts)
+
+    def cell_hashes(self, cells: Integer[np.ndarray, "b"]) -> CellHashes:
+        """Hashes of cells, to go with the weights that are trained on them.
+
+        Parameters
+        ----------
+        cells
+            Cell numbers.
+
+        Notes
+        -----
+        A corpus of :func:`build_corpus` stores them, with the file each cell is from. Of a folder of ``datasets``
+        they are computed from the tokens.
+        """
+        if self.manifest["format"] == "datasets":
+            blocks = [self.tokens(cells[i : i + _BLOCK_CELLS]) for i in range(0, len(cells), _BLOCK_CELLS)]
+            hashed = [(token_hashes(block), near_hashes(block)) for block in blocks]
+            exact, near = (np.concatenate(part) for part in zip(*hashed))
+            return CellHashes.of(exact, near, int(self.lengths.max()))
+        names = tuple(source["name"] for source in self.manifest["sources"])
+        of_cell = self._stored(SOURCE)[cells]
+        max_len = self.manifest["filters"]["max_len"]
+        return CellHashes.of(self.token_hashes[cells], self.near_hashes[cells], max_len, of_cell, names)
 
     def identity(self) -> str:
         """One string for cells and vocabulary, by which a training run knows its corpus."""

@@ -8,7 +8,8 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Int8, Int32, Int64, UInt64
 
-from genemamba_sc.corpus._codes import near_hashes, to_bins, token_hashes
+from genemamba_sc._cell_hashes import near_hashes, token_hashes
+from genemamba_sc.corpus._codes import to_bins
 from genemamba_sc.data import Tokens
 
 try:

@@ -19,7 +19,7 @@ from genemamba_sc.data._h5ad import open_h5ad
 from genemamba_sc.data._medians import reader_of, where_is
 from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 from genemamba_sc.data._source import CellSource
-from genemamba_sc.data._spectral import spectral_gene_table
+from genemamba_sc.data._spectral import denoised_gene_table, spectral_gene_table
 from genemamba_sc.data._splitter import TokenDataSplitter
 from genemamba_sc.data._tokenizer import RankTokenizer, Tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
@@ -43,6 +43,7 @@ __all__ = [
     "TokenDataset",
     "Tokens",
     "check_genes",
+    "denoised_gene_table",
     "detect_expression",
     "length_batches",
     "match_genes",

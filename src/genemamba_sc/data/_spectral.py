@@ -11,6 +11,9 @@ from genemamba_sc.data._tokenizer import Tokens
 _EMPTY = 1e-5
 # So are variances below this share of the mean square: the gene has one rank in all cells.
 _CONSTANT = 1e-6
+# Of the regression between the halves of cells, relative to unit mean squares; and genes that a half must have.
+_RIDGE = 1e-3
+_LEAST_GENES = 10
 
 
 def spectral_gene_table(
@@ -72,3 +75,53 @@ def _column_scale(weights: sparse.csr_array) -> Float[np.ndarray, "v"]:
     variance = square - mean**2
     varies = variance > _CONSTANT * square
     return np.where(varies, np.where(varies, variance, 1.0) ** -0.25, 0.0).astype(weights.dtype)
+
+
+def denoised_gene_table(
+    tokens: Tokens, table: Float32[np.ndarray, "vocab_size d_model"], *, seed: int = 0
+) -> Float32[np.ndarray, "vocab_size d_model"]:
+    """Shrink a gene table to what one half of a cell's genes tells about the other half.
+
+    Each cell is cut into two random halves, both are pooled with the table, and the ridge regression of one half on
+    the other gives a map of (d_model, d_model). Noise is independent between the halves, so that the regression
+    estimates what they have in common (Noise2Noise, Lehtinen et al., arXiv 1803.04189); directions of noise shrink.
+    Pooling is linear, so the map is applied to the table.
+
+    Parameters
+    ----------
+    tokens
+        Tokens of the training cells.
+    table
+        The table, shape (vocab_size, d_model).
+    seed
+        Of the halves.
+
+    Returns
+    -------
+    Table of the same shape, float32, scaled to the root mean square of ``table``.
+    """
+    first, second = _pooled_halves(tokens, table, np.random.default_rng(seed))
+    x, y = np.concatenate([first, second]), np.concatenate([second, first])
+    penalty = _RIDGE * max(1, len(x)) * np.eye(table.shape[1])
+    shrunk = table @ np.linalg.solve(x.T @ x + penalty, x.T @ y)
+    spread = np.sqrt((shrunk**2).sum()) / max(float(np.sqrt((table**2).sum())), 1e-12)
+    return (shrunk / max(float(spread), 1e-12)).astype(np.float32)
+
+
+def _pooled_halves(
+    tokens: Tokens, table: np.ndarray, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Weighted means of the table over two halves of each cell, at unit root mean square; cells with both halves."""
+    real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
+    cells, ids = np.nonzero(real)[0], tokens.ids[real]
+    weight = np.log1p(tokens.values[real].astype(np.float64))
+    left = rng.random(len(ids)) < 0.5
+    halves, counts = [], []
+    for half in (left, ~left):
+        shape = (len(tokens.lengths), len(table))
+        halves.append(sparse.csr_array((weight[half], (cells[half], ids[half])), shape=shape) @ table)
+        counts.append(np.bincount(cells[half], minlength=shape[0]))
+    both = np.minimum(*counts) >= _LEAST_GENES
+    return tuple(  # type: ignore[return-value]
+        half[both] / np.maximum(np.sqrt((half[both] ** 2).mean(axis=1, keepdims=True)), 1e-12) for half in halves
+    )

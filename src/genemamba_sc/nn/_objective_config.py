@@ -19,6 +19,8 @@ class ObjectiveConfig:
     mgm_weight
         Weight of masked gene modelling: name each hidden gene, by a softmax over all genes. As every weight, 0
         switches the part off: it then has no parameters and costs nothing.
+    denoise_weight
+        Weight of predicting, from one part of a cell's genes, where the cell lies by the spectral vectors of another.
     spectral_weight
         Weight of predicting the spectral vector of each hidden gene.
     decode_weight
@@ -60,6 +62,7 @@ class ObjectiveConfig:
     spectral_weight: float = 0.0
     decode_weight: float = 0.0
     contrast_weight: float = 0.0
+    denoise_weight: float = 0.0
     pathway_weight: float = 0.1
     mask_rate: float = 0.3
     mask_span: int = 1

@@ -10,6 +10,7 @@ from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._types import Lengths, Mask, TokenIds, TokenValues
 from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
 from genemamba_sc.nn._decode import CellDecoder
+from genemamba_sc.nn._denoise import SpectralTeacher, denoise_loss
 from genemamba_sc.nn._draws import Draws
 from genemamba_sc.nn._encoder import BiMambaEncoder, EncoderOutput
 from genemamba_sc.nn._heads import GeneHead
@@ -43,8 +44,9 @@ class _HiddenGenes(NamedTuple):
 class PretrainingObjectives(nn.Module):
     """An encoder and what it is pretrained by.
 
-    The loss is the weighted sum of up to five parts (see :class:`ObjectiveConfig`): ``mgm``, ``spectral``, ``decode``,
-    ``contrast`` and ``pathway``. All but ``contrast`` read the same pass over cells with a share of their genes hidden.
+    The loss is the weighted sum of up to six parts (see :class:`ObjectiveConfig`): ``mgm``, ``spectral``, ``decode``,
+    ``pathway``, which read one pass over cells with a share of their genes hidden; and ``contrast`` and ``denoise``,
+    which read one pass over two parts of each cell that share no gene.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ class PretrainingObjectives(nn.Module):
     config
         Weights and choices.
     spectral
-        Frozen spectral vectors of the genes, shape (v, d_spectral), for ``spectral``.
+        Frozen spectral vectors of the genes, shape (v, d_spectral), for ``spectral`` and ``denoise``; for the latter
+        ``d_spectral`` is ``d_model``.
     pathways
         Which genes share a pathway, for ``pathway``; ``None`` leaves that part out.
     rank_genes
@@ -82,10 +85,11 @@ class PretrainingObjectives(nn.Module):
         super().__init__()
         self.encoder, self.config = encoder, config
         width, size = encoder.config.d_model, encoder.config.vocab_size
-        _check_tables(config, size, spectral, pathways)
+        _check_tables(config, size, width, spectral, pathways)
         self.gene_head = GeneHead(width, size) if config.mgm_weight else None
         self.spectral_head = SpectralHead(width, spectral) if config.spectral_weight and spectral is not None else None
         self.decoder = CellDecoder(width, size) if config.decode_weight else None
+        self.teacher = SpectralTeacher(spectral) if config.denoise_weight and spectral is not None else None
         # Given from outside, not learned: they move with the module and are not saved with it.
         used = pathways if config.pathway_weight else None
         self.register_buffer("pathway_rows", None if used is None else used.rows, persistent=False)
@@ -136,8 +140,8 @@ class PretrainingObjectives(nn.Module):
         total = self.encoder.embeddings.weight.new_zeros(())
         if self._reads_hidden_genes:
             total = total + self._read_hidden_genes(ids, values, lengths, draws, parts, metrics)
-        if self.config.contrast_weight:
-            total = total + self._contrast_views(ids, values, lengths, draws, parts, metrics)
+        if self.config.contrast_weight or self.teacher is not None:
+            total = total + self._compare_views(ids, values, lengths, draws, parts, metrics)
         for name, part in parts.items():
             total = total + getattr(self.config, f"{name}_weight") * part
         return ObjectiveOutput(total, parts, metrics)
@@ -227,7 +231,7 @@ class PretrainingObjectives(nn.Module):
             output.hidden[rows, columns], genes[rows, columns], pathways, self.config.pathway_temperature
         )
 
-    def _contrast_views(
+    def _compare_views(
         self,
         ids: TokenIds,
         values: TokenValues,
@@ -240,9 +244,12 @@ class PretrainingObjectives(nn.Module):
         output = self.encoder(views.ids, views.values, views.lengths)
         first, second = output.cell.chunk(2)
         valid = (views.lengths > 0).view(2, -1).all(dim=0)
-        parts["contrast"], metrics["contrast_accuracy"] = view_contrast(
-            first, second, valid, self.config.contrast_temperature
-        )
+        if self.config.contrast_weight:
+            parts["contrast"], metrics["contrast_accuracy"] = view_contrast(
+                first, second, valid, self.config.contrast_temperature
+            )
+        if self.teacher is not None:
+            parts["denoise"] = denoise_loss(first, second, self.teacher(views.ids, views.values), valid)
         return output.cell.sum() * 0.0
 
 
@@ -251,11 +258,19 @@ def _share(right: Bool[Tensor, "m"], counted: Bool[Tensor, "m"]) -> Float[Tensor
     return (right & counted).sum() / counted.sum()
 
 
-def _check_tables(config: ObjectiveConfig, size: int, spectral: Tensor | None, pathways: PathwayIndex | None) -> None:
-    if config.spectral_weight and spectral is None:
+def _check_tables(
+    config: ObjectiveConfig, size: int, width: int, spectral: Tensor | None, pathways: PathwayIndex | None
+) -> None:
+    for name in ("spectral_weight", "denoise_weight"):
+        if getattr(config, name) and spectral is None:
+            raise ValueError(
+                f"{name}={getattr(config, name)} needs the spectral vectors of the genes. Got spectral=None. "
+                f"Pass the table of spectral_gene_table as a tensor, or {name}=0."
+            )
+    if config.denoise_weight and spectral is not None and spectral.shape[1] != width:
         raise ValueError(
-            f"spectral_weight={config.spectral_weight} needs the spectral vectors of the genes. Got spectral=None. "
-            "Pass the table of spectral_gene_table as a tensor, or spectral_weight=0."
+            f"denoise_weight needs spectral vectors as wide as the encoder, d_model={width}. Got {spectral.shape[1]}. "
+            "Make the table with d_model columns."
         )
     if spectral is not None and len(spectral) != size:
         raise ValueError(
@@ -267,8 +282,8 @@ def _check_tables(config: ObjectiveConfig, size: int, spectral: Tensor | None, p
             f"pathways must know each of the {size} tokens. Got {len(pathways.rows)}. "
             "Read the pathways with the vocabulary of the encoder."
         )
-    weights = (config.mgm_weight, config.spectral_weight, config.decode_weight, config.contrast_weight)
-    if pathways is None and not any(weights):
+    others = ("mgm_weight", "spectral_weight", "decode_weight", "contrast_weight", "denoise_weight")
+    if pathways is None and not any(getattr(config, name) for name in others):
         raise ValueError(
             f"pathway_weight={config.pathway_weight} alone needs pathways. Got pathways=None: nothing would be "
             "learned. Pass PathwaySet.from_gmt(...).index(), or give another part a weight."
