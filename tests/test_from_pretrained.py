@@ -8,13 +8,22 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
 
-from genemamba_sc import GeneMambaModel, GeneVocabulary, Pretrained, _from_pretrained, read_pretrained, write_pretrained
+from genemamba_sc import (
+    GeneMambaModel,
+    GeneVocabulary,
+    Pretrained,
+    _from_pretrained,
+    check_contamination,
+    read_pretrained,
+    write_pretrained,
+)
 from genemamba_sc._persistence import load_model
 
 Cells = Callable[..., AnnData]
@@ -343,3 +352,16 @@ def test_a_vocabulary_without_cells_makes_a_registry_that_models_accept(make_cel
         registry["field_registries"]["X"]["state_registry"].keys()
         == real["field_registries"]["X"]["state_registry"].keys()
     )
+
+
+def test_mini_ships_with_hashes_card_and_reference():
+    found = read_pretrained("mini")
+    assert found.vocabulary.n_genes == 13_266
+    assert found.cells is not None
+    assert found.manifest["steps"] == 800
+    assert {row["method"] for row in found.evaluation} >= {"mini", "start", "start_denoised", "random", "hvg_pca", "lr"}
+
+
+def test_mini_knows_its_own_cells(real_data):
+    cells = ad.read_h5ad(real_data / "cells" / "pbmc3k.h5ad")[:50].copy()
+    assert check_contamination(cells, "mini").exact.mean() > 0.95

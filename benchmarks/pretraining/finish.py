@@ -21,7 +21,7 @@ INTENDED = [
     "A first run of this package, and tests of an installation.",
 ]
 LIMITS = [
-    "Trained on about thirty thousand cells, nearly all of them blood cells: other tissues were not seen.",
+    "Trained on 42,084 cells, nearly all of them blood cells: other tissues were not seen.",
     "The table below is of encoders trained in the same way without the set they were asked about. This one has seen "
     "all of these sets: genemamba_sc.check_contamination tells whether it has seen yours.",
     "It does not remove batch effects, and knows human genes only.",
