@@ -138,3 +138,12 @@ def test_help_waits_for_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", f"import json\n{code}"], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not {"torch", "lightning", "scvi", "pyarrow", "numpy"} & loaded
+
+
+def test_without_pyarrow_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def fail(name: str):
+        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+
+    monkeypatch.setattr("genemamba_sc._cli.import_module", fail)
+    assert main(["tokenize", "a.h5ad", "out"]) == 1
+    assert "Got no pyarrow here. Install it with: pip install 'genemamba-sc[corpus]'" in capsys.readouterr().err

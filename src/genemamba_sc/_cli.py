@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 import genemamba_sc
 from genemamba_sc._cli_corpus_options import add_pretrain, add_tokenize
@@ -40,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait slow each other down many times over where cores are shared; OpenMP reads
     # this when torch is imported. A value the user has set stays.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    home = import_module(f"genemamba_sc.{_HOME.get(arguments.command, '_cli_commands')}")
     try:
+        home = _home_of(arguments.command)
         # Progress bars of scvi-tools and its remarks go to stdout: only the result belongs there.
         with contextlib.redirect_stdout(sys.stderr):
             result = getattr(home, arguments.command)(arguments)
@@ -56,6 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if result:  # of several processes one speaks
         print(result)
     return 0 if getattr(result, "ok", True) else _EXIT_ERROR  # a report can be a bad one
+
+
+def _home_of(command: str) -> ModuleType:
+    """Import what does the command; that of corpora needs more than the package itself does."""
+    try:
+        return import_module(f"genemamba_sc.{_HOME.get(command, '_cli_commands')}")
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise ImportError(
+            "Corpora are kept in Arrow files, which needs pyarrow. Got no pyarrow here. "
+            "Install it with: pip install 'genemamba-sc[corpus]'"
+        ) from error
 
 
 def _misused(arguments: argparse.Namespace) -> str:
