@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[512, 1024, 2048, 4096, 16384])
     parser.add_argument("--total", type=int, default=4096, help="tokens of a batch, at least one cell")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--backend", default="auto", help="of our mixer")
+    parser.add_argument("--backend", default="auto", help="of our mixer in the first table")
     parser.add_argument("--markdown", type=Path, help="append the tables to this file, too")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -20,27 +20,18 @@ import pandas as pd
 import scanpy as sc
 import torch
 from corpus import read_set
+from objectives import embed
 from probes import knn_accuracy, probe
 from sklearn.metrics import silhouette_score
 
 from genemamba_sc import read_pretrained
 from genemamba_sc._setup import query_source
 from genemamba_sc.corpus import TokenCorpus
-from genemamba_sc.data import Tokens, denoised_gene_table, length_batches, spectral_gene_table, take_tokens, to_batch
+from genemamba_sc.data import denoised_gene_table, spectral_gene_table
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 1.0)
 START_CELLS = 20_000
-
-
-@torch.inference_mode()
-def embed(encoder: BiMambaEncoder, tokens: Tokens) -> np.ndarray:
-    encoder.eval()
-    z = np.empty((len(tokens.lengths), encoder.config.d_model), dtype=np.float32)
-    for rows in length_batches(tokens.lengths, 16_384):
-        batch = to_batch(take_tokens(tokens, rows))
-        z[rows] = encoder(batch["token_ids"], batch["token_values"], batch["lengths"]).cell.numpy()
-    return z
 
 
 def spectral_encoder(config: EncoderConfig, corpus: TokenCorpus, seed: int, denoised: bool = False) -> BiMambaEncoder:

@@ -67,14 +67,16 @@ def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
 @functools.cache
 def _self_test() -> float:
     """Largest relative error over one small batch, both directions, against the chunked form."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)  # whatever the user's default device and dtype are
     heads, p, n = 2, 20, 6
     d_inner, k = heads * p, 4
     x = d_inner + 2 * n
     shapes = [(2, 20, d_inner + x + heads), (x, k), (x,), (heads,), (heads,), (heads,), (d_inner,)]
-    projected, taps, bias, dt_bias, A, D, norm = (torch.randn(shape, generator=generator) for shape in shapes)
+    projected, taps, bias, dt_bias, A, D, norm = (
+        torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for shape in shapes
+    )
     weights = MixerWeights(taps, bias, dt_bias, -A.exp(), D, norm, n_groups=1, d_state=n)
-    mask = torch.arange(20) < torch.tensor([[20], [7]])
+    mask = torch.arange(20, device="cpu") < torch.tensor([[20], [7]], device="cpu")
     with torch.no_grad():
         values = read_compiled(projected, mask, weights, "pair")
         truth = read_composed(ssd_chunked, projected, mask, weights, "pair")
@@ -108,8 +110,8 @@ class _FusedRead(torch.autograd.Function):
         dt = F.softplus(projected[..., -len(A) :] + dt_bias).masked_fill_(~mask[..., None], 0)
         spans, jobs = _spans(mask), _jobs(mask, n, len(norm))
         split = n == 2 and (directions == "pair" or len(jobs[0].directions) == 1)
-        out = torch.empty((2 if split else 1, b, l, len(norm)))
-        kept = torch.empty((n, b, l, len(norm)) if keep else (n, b, 0, len(norm)))
+        out = projected.new_empty((2 if split else 1, b, l, len(norm)))
+        kept = projected.new_empty((n, b, l if keep else 0, len(norm)))
         weights = (taps.T.contiguous().numpy(), *(t.numpy() for t in (conv_bias, A, D, norm)))
         given = (projected.numpy(), dt.numpy(), spans, *weights, n_groups, d_state, eps)
         out_array, kept_array = out.numpy(), kept.numpy()
@@ -137,8 +139,8 @@ class _FusedRead(torch.autograd.Function):
         split = n_readings(directions) == 2 and len(jobs[0].directions) == 1
         dout = dout.float().contiguous()
         douts = (dout[0].numpy(), dout[1].numpy()) if directions == "pair" else (dout.numpy(), dout.numpy())
-        dprojected = torch.empty((2 if split else 1, *projected.shape))
-        ddt = torch.empty((2 if split else 1, *dt.shape))
+        dprojected = projected.new_empty((2 if split else 1, *projected.shape))
+        ddt = dt.new_empty((2 if split else 1, *dt.shape))
         weights = (taps.T.contiguous().numpy(), *(t.numpy() for t in (conv_bias, A, D, norm)))
         given = (projected.numpy(), dt.numpy(), spans, *weights, n_groups, d_state, eps)
         sums = [_sums(taps, A, norm) for _ in jobs]
