@@ -68,7 +68,7 @@ def genemamba(adata: ad.AnnData, seed: int, trained: bool = True) -> np.ndarray:
     """Trained without labels on all cells, as the other methods see no labels; or as drawn at random."""
     scvi.settings.seed = seed
     gm.GeneMambaModel.setup_anndata(adata, batch_key=BATCH)
-    model = gm.GeneMambaModel(adata, gene_init="spectral" if trained else "random")
+    model = gm.GeneMambaModel(adata, gene_init="denoised" if trained else "random")
     model.train(max_epochs=None if trained else 0, enable_progress_bar=False)
     return model.get_latent_representation()
 

@@ -177,7 +177,7 @@ MODELS = {
     "d_model is text": ({"d_model": "a"}, ValueError, r"d_model must be an integer of at least 1\. Got 'a'"),
     "n_layer is negative": ({"n_layer": -1}, ValueError, r"n_layer must be an integer of at least 0\. Got -1"),
     "token_dropout is 1": ({"token_dropout": 1.0}, ValueError, r"token_dropout must lie in \[0, .*Got 1\.0\. Use 0"),
-    "an unknown start": ({"gene_init": "pca"}, ValueError, r"gene_init must be 'spectral' or 'random'\. Got 'pca'"),
+    "an unknown start": ({"gene_init": "pca"}, ValueError, r"gene_init must be one of .*'denoised'.* Got 'pca'"),
     "another vocabulary": (
         {"encoder_config": EncoderConfig(vocab_size=10)},
         ValueError,

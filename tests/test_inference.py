@@ -39,7 +39,8 @@ def module() -> GeneMambaModule:
         vocab_size=N_GENES + 4, d_model=8, d_state=4, headdim=4, token_dropout=0.5, residual_init=1.0
     )
     module = GeneMambaModule(config, n_labels=3)
-    module.set_markers(torch.randn(N_GENES + 4, 3) / 10, torch.randn(3), torch.ones(N_GENES + 4))
+    markers, programs = torch.randn(2, N_GENES + 4, 3) / 10
+    module.set_gene_scores(markers, programs, torch.randn(3), torch.ones(N_GENES + 4))
     torch.nn.init.normal_(module.cell_type_head.linear.weight)
     return module
 
@@ -91,7 +92,7 @@ def test_a_batch_size_below_one_is_refused(module, source):
         embed(module, source, np.arange(3), batch_size=0)
 
 
-def test_probabilities_are_the_softmax_of_markers_and_encoder(module, source):
+def test_probabilities_are_the_softmax_of_genes_and_encoder(module, source):
     indices = np.array([5, 4, 9])
 
     probabilities = cell_type_probabilities(module, source, indices)
@@ -99,8 +100,8 @@ def test_probabilities_are_the_softmax_of_markers_and_encoder(module, source):
     tokens = source.tokens(indices)
     head = module.cell_type_head
     with torch.no_grad():
-        markers = head.score_markers(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.values))
-        expected = head(torch.from_numpy(embed(module, source, indices)), markers).softmax(1).numpy()
+        scores = head.score_genes(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.values))
+        expected = head(torch.from_numpy(embed(module, source, indices)), scores).softmax(1).numpy()
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
     assert np.ptp(probabilities, axis=0).min() > 1e-3

@@ -352,7 +352,7 @@ def test_history_without_labels_and_without_validation_has_what_there_is(make_ce
 
 
 def test_early_stopping_stops_when_the_validation_loss_no_longer_falls(make_cells: Cells, fit: Fit):
-    still = {"plan_kwargs": {"lr": 1e-12}, "early_stopping_patience": 1, "max_epochs": 5}
+    still = {"plan_kwargs": {"lr": 1e-12, "layer_lr": 1e-12}, "early_stopping_patience": 1, "max_epochs": 5}
     assert len(fit(make_cells(), setup={}, **still).history["validation_loss"]) < 4
     assert len(fit(make_cells(), setup={}, early_stopping=False, **still).history["validation_loss"]) == 5
 

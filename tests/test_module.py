@@ -307,7 +307,9 @@ def test_unlabelled_cells_count_for_the_genes_alone():
 def test_the_accuracy_is_that_of_the_labelled_cells():
     module, batch = new_module(), new_batch()
     # The bias alone decides: every cell is of type 2.
-    module.set_markers(torch.zeros(VOCAB, 3), torch.tensor([0.0, 0.0, 5.0]), torch.ones(VOCAB))
+    module.set_gene_scores(
+        torch.zeros(VOCAB, 3), torch.zeros(VOCAB, 3), torch.tensor([0.0, 0.0, 5.0]), torch.ones(VOCAB)
+    )
     batch["labels"] = torch.tensor([2, 0, 3, 2])
 
     assert run(module, batch).extra_metrics["accuracy"].item() == pytest.approx(2 / 3)
@@ -316,7 +318,9 @@ def test_the_accuracy_is_that_of_the_labelled_cells():
 def test_label_smoothing_reaches_the_loss():
     losses = [run(new_module(), new_batch(), mgm_weight=0.0, label_smoothing=s).loss.item() for s in (0.0, 0.2)]
     module, batch = new_module(), new_batch()
-    module.set_markers(torch.zeros(VOCAB, 3), torch.tensor([0.0, 0.0, 5.0]), torch.ones(VOCAB))
+    module.set_gene_scores(
+        torch.zeros(VOCAB, 3), torch.zeros(VOCAB, 3), torch.tensor([0.0, 0.0, 5.0]), torch.ones(VOCAB)
+    )
     smoothed = [run(module, batch, mgm_weight=0.0, label_smoothing=s).loss.item() for s in (0.0, 0.2)]
 
     # Even scores are no surer with smoothing; sure and wrong ones are punished less.
@@ -324,19 +328,19 @@ def test_label_smoothing_reaches_the_loss():
     assert smoothed[1] < smoothed[0]
 
 
-# ----------------------------------------------------- markers, genes, extras
+# ------------------------------------------------- gene scores, genes, extras
 
 
-def test_given_marker_scores_take_the_place_of_those_of_the_head():
+def test_given_gene_scores_take_the_place_of_those_of_the_head():
     module, batch = new_module(), new_batch()
-    module.set_markers(torch.randn(VOCAB, 3), torch.randn(3), torch.rand(VOCAB) + 0.5)
+    module.set_gene_scores(torch.randn(VOCAB, 3), torch.randn(VOCAB, 3), torch.randn(3), torch.rand(VOCAB) + 0.5)
     given = torch.arange(12.0).reshape(4, 3)
 
     _, own = module(batch, compute_loss=False)
-    _, others = module(batch | {"marker_scores": given}, compute_loss=False)
+    _, others = module(batch | {"gene_scores": given}, compute_loss=False)
 
     head = module.cell_type_head
-    assert torch.equal(own["cell_type_logits"], head.score_markers(batch["token_ids"], batch["token_values"]))
+    assert torch.equal(own["cell_type_logits"], head.score_genes(batch["token_ids"], batch["token_values"]))
     assert torch.equal(others["cell_type_logits"], given)
 
 
@@ -347,10 +351,11 @@ def test_without_labels_there_are_no_logits():
     assert module(batch, compute_loss=False)[1] == {}
 
 
-def test_markers_are_buffers_that_are_saved():
+def test_markers_and_programs_are_buffers_that_are_saved():
     module, other = new_module(), new_module(seed=1)
-    markers, bias, medians = torch.randn(VOCAB, 3), torch.randn(3), torch.rand(VOCAB) + 0.5
-    module.set_markers(markers, bias, medians)
+    markers, programs = torch.randn(2, VOCAB, 3)
+    bias, medians = torch.randn(3), torch.rand(VOCAB) + 0.5
+    module.set_gene_scores(markers, programs, bias, medians)
     stream = io.BytesIO()
     torch.save(module.state_dict(), stream)
     stream.seek(0)
@@ -358,6 +363,7 @@ def test_markers_are_buffers_that_are_saved():
     other.load_state_dict(torch.load(stream, weights_only=True))
 
     assert torch.equal(other.cell_type_head.markers, markers)
+    assert torch.equal(other.cell_type_head.programs, programs)
     assert torch.equal(other.cell_type_head.marker_bias, bias)
     assert torch.equal(other.cell_type_head.medians, medians)
     assert {name for name, _ in module.cell_type_head.named_parameters()} == {"linear.weight", "linear.bias"}

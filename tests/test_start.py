@@ -1,14 +1,24 @@
-"""The start: gene table and frequencies from the training cells, marker scores from their labels."""
+"""The start: gene table and frequencies from the training cells, scores of cell types from their labels."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 
-from genemamba_sc import _start
+from genemamba_sc import _cell_type_fit, _start
 from genemamba_sc._module import GeneMambaModule, gene_log_frequency
-from genemamba_sc._start import start_genes, start_markers
-from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer, TokenDataset
+from genemamba_sc._start import start_cell_types, start_genes
+from genemamba_sc.data import (
+    CellReader,
+    CellSource,
+    Expression,
+    GeneVocabulary,
+    RankTokenizer,
+    TokenDataset,
+    _spectral,
+    denoised_gene_table,
+    spectral_gene_table,
+)
 from genemamba_sc.nn import EncoderConfig
 
 N_CELLS, N_GENES = 60, 9
@@ -88,6 +98,20 @@ def test_a_spectral_start_sets_the_rows_of_the_genes_that_training_cells_have():
     assert np.flatnonzero(changed).tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
 
 
+def test_a_denoised_start_shrinks_the_spectral_one(monkeypatch):
+    monkeypatch.setattr(_spectral, "_LEAST_GENES", 2)  # these cells have nine genes at most
+    dataset = new_dataset()
+    module = new_module(dataset)
+
+    start_genes(module, dataset, TRAIN, "denoised", seed=3)
+
+    tokens, size = dataset.tokens(TRAIN), dataset.vocabulary.size
+    spectral = spectral_gene_table(tokens, size, 4, seed=3)
+    expected = denoised_gene_table(tokens, spectral, seed=3)
+    np.testing.assert_allclose(table_of(module)[2:10], expected[2:10], rtol=1e-5)
+    assert np.abs(expected - spectral).max() > 0.1
+
+
 def test_the_start_is_deterministic():
     dataset = new_dataset()
     tables = []
@@ -115,33 +139,35 @@ def test_of_many_cells_a_random_subset_is_read(monkeypatch):
     assert few == TRAIN[:10].tolist()
 
 
-# -------------------------------------------------------------------- markers
+# ----------------------------------------------------------------- cell types
 
 
 def test_scores_find_the_types_and_validation_cells_are_scored_by_the_fit():
     dataset = new_dataset()
     module = new_module(dataset)
 
-    scores = start_markers(module, dataset, TRAIN, VALIDATION)
+    scores = start_cell_types(module, dataset, TRAIN, VALIDATION)
 
     assert (scores.shape, scores.dtype) == ((N_CELLS, 3), np.float32)
     batch = dataset[VALIDATION.tolist()]
-    head = module.cell_type_head.score_markers(batch["token_ids"], batch["token_values"]).numpy()
+    head = module.cell_type_head.score_genes(batch["token_ids"], batch["token_values"]).numpy()
     np.testing.assert_allclose(scores[VALIDATION], head, rtol=1e-4, atol=1e-4)
     assert (scores[VALIDATION].argmax(1) == dataset.columns["labels"][VALIDATION]).mean() > 0.7
     assert (scores[TRAIN].argmax(1) == dataset.columns["labels"][TRAIN]).mean() > 0.7
     assert not scores[57:].any()
 
 
-def test_a_training_cell_is_scored_by_a_fit_that_did_not_see_its_batch():
+def test_a_training_cell_is_scored_by_a_fit_that_did_not_see_its_batch(monkeypatch):
+    # The two factors of the blend are of all cells.
+    monkeypatch.setattr(_cell_type_fit, "blend_scores", lambda *parts: (1.0, 1.0))
     dataset = new_dataset(n_batches=3)
     shuffled = dataset.columns["labels"].copy()
     of_batch = dataset.columns["batch"] == 0
     shuffled[of_batch] = (shuffled[of_batch] + 1) % 3
     others = new_dataset(n_batches=3, labels=shuffled)
 
-    before = start_markers(new_module(dataset), dataset, TRAIN, VALIDATION)
-    after = start_markers(new_module(others), others, TRAIN, VALIDATION)
+    before = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
+    after = start_cell_types(new_module(others), others, TRAIN, VALIDATION)
 
     same = TRAIN[of_batch[TRAIN]]
     np.testing.assert_array_equal(after[same], before[same])
@@ -155,7 +181,7 @@ def test_the_labels_of_validation_cells_are_not_read():
     shuffled[45:] = 2 - shuffled[45:]
     others = new_dataset(labels=shuffled)
 
-    before, after = (start_markers(new_module(d), d, TRAIN, VALIDATION) for d in (dataset, others))
+    before, after = (start_cell_types(new_module(d), d, TRAIN, VALIDATION) for d in (dataset, others))
 
     np.testing.assert_array_equal(after, before)
 
@@ -165,7 +191,7 @@ def test_training_cells_without_a_label_have_no_score():
     labels[:6] = 3
     dataset = new_dataset(labels=labels)
 
-    scores = start_markers(new_module(dataset), dataset, TRAIN, VALIDATION)
+    scores = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
 
     assert not scores[:6].any()
     assert scores[6:57].any(axis=1).all()
@@ -173,16 +199,16 @@ def test_training_cells_without_a_label_have_no_score():
 
 def test_blocks_of_validation_cells_change_nothing(monkeypatch):
     dataset = new_dataset()
-    whole = start_markers(new_module(dataset), dataset, TRAIN, VALIDATION)
+    whole = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
     monkeypatch.setattr(_start, "_BLOCK", 5)
 
-    np.testing.assert_array_equal(start_markers(new_module(dataset), dataset, TRAIN, VALIDATION), whole)
+    np.testing.assert_array_equal(start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION), whole)
 
 
 @pytest.mark.parametrize("validation", [[], [50]], ids=["none", "one"])
 def test_few_validation_cells(validation):
     dataset = new_dataset()
 
-    scores = start_markers(new_module(dataset), dataset, TRAIN, np.array(validation, dtype=np.int64))
+    scores = start_cell_types(new_module(dataset), dataset, TRAIN, np.array(validation, dtype=np.int64))
 
     assert np.flatnonzero(scores[45:].any(axis=1)).tolist() == [row - 45 for row in validation]

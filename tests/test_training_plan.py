@@ -313,14 +313,15 @@ def test_the_table_learns_only_where_it_has_a_rate(table_lr, tmp_path):
     assert table.requires_grad is (table_lr > 0)
 
 
-def test_the_markers_do_not_learn(tmp_path):
+def test_markers_and_programs_do_not_learn(tmp_path):
     module = new_module()
-    markers = torch.randn(VOCAB, 2)
-    module.set_markers(markers, torch.zeros(2), torch.ones(VOCAB))
+    markers, programs = torch.randn(2, VOCAB, 2)
+    module.set_gene_scores(markers, programs, torch.zeros(2), torch.ones(VOCAB))
 
     fit(GeneMambaPlan(module, PlanConfig()), tmp_path, steps=2)
 
     assert torch.equal(module.cell_type_head.markers, markers)
+    assert torch.equal(module.cell_type_head.programs, programs)
 
 
 def test_the_norm_of_the_gradient_is_clipped(tmp_path):

@@ -69,7 +69,7 @@ def bag(train: ad.AnnData, test: ad.AnnData, seed: int, options: Options) -> Out
 
 
 def linear_head(train: ad.AnnData, test: ad.AnnData, seed: int, options: Options) -> Outcome:
-    """No step of training: the convex marker fit of the head alone. What training adds is genemamba minus this."""
+    """No step of training: the convex fits of the head alone. What training adds is genemamba minus this."""
     return _trained(train, test, seed, {**options.model, "n_layer": 0}, {**options.train, "max_epochs": 0})
 
 

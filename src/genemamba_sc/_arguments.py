@@ -2,11 +2,14 @@
 
 import numbers
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+# How the gene table starts.
+GeneInit = Literal["spectral", "denoised", "random"]
 CellIndices = Sequence[int] | np.ndarray | pd.Series | pd.Index
 
 

@@ -23,7 +23,8 @@ from genemamba_sc._files import replacing_folder
 from genemamba_sc.data import GeneVocabulary
 
 FORMAT = "genemamba_sc"
-FORMAT_VERSION = 1
+# 2: the cell-type head has programs.
+FORMAT_VERSION = 2
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

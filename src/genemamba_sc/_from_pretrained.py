@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scvi
@@ -15,6 +15,7 @@ from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
 import genemamba_sc
+from genemamba_sc._arguments import GeneInit
 from genemamba_sc._cell_hashes import CellHashes
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._hub import upload
@@ -243,7 +244,7 @@ def needs_start(model: PretrainedMixin) -> bool:
     return not model.is_trained_ or not bool(model.module.gene_head.bias.any())
 
 
-def table_start(model: PretrainedMixin, gene_init: Literal["spectral", "random"]) -> Literal["spectral", "random"]:
+def table_start(model: PretrainedMixin, gene_init: GeneInit) -> GeneInit:
     """Tell how the gene table starts; ``"random"`` leaves it as it is, as a pretrained one must be left."""
     return gene_init if model.pretrained_ is None else "random"
 

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 # scvi-tools prints a registry with rich.pretty and leaves it to others to import it.
 import rich.pretty  # noqa: F401
@@ -12,14 +12,14 @@ from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
-from genemamba_sc._arguments import whole_number
+from genemamba_sc._arguments import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._from_pretrained import PretrainedMixin, first_history, needs_start, table_start
 from genemamba_sc._module import GeneMambaModule
 from genemamba_sc._persistence import load_model, save_model
 from genemamba_sc._queries import QueryMixin
 from genemamba_sc._setup import build_fields, check_encoder_config, check_registered, training_codes
-from genemamba_sc._start import start_genes, start_markers
+from genemamba_sc._start import start_cell_types, start_genes
 from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, interruptible
 from genemamba_sc.data import GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
 from genemamba_sc.nn import EncoderConfig
@@ -45,7 +45,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
     token_dropout
         Share of the genes left out at random in training.
     gene_init
-        ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"random"`` from noise.
+        ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"denoised"`` shrinks that to
+        what one half of a cell's genes tells about the other, ``"random"`` is noise.
     encoder_config
         Every choice of the encoder at once; then ``d_model``, ``n_layer``, ``context_len`` and
         ``token_dropout`` are not read.
@@ -73,13 +74,13 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         max_len: int = 2048,
         context_len: int = 128,
         token_dropout: float = 0.3,
-        gene_init: Literal["spectral", "random"] = "spectral",
+        gene_init: GeneInit = "denoised",
         encoder_config: EncoderConfig | None = None,
     ) -> None:
         check_registered(adata, registry)
         super().__init__(adata, registry)
-        if gene_init not in ("spectral", "random"):
-            raise ValueError(f"gene_init must be 'spectral' or 'random'. Got {gene_init!r}.")
+        if gene_init not in get_args(GeneInit):
+            raise ValueError(f"gene_init must be one of {get_args(GeneInit)}. Got {gene_init!r}. Choose one of them.")
         state = self.registry_["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
         self._vocabulary = GeneVocabulary.from_dict(state[VOCABULARY_KEY])
         if encoder_config is None:
@@ -173,7 +174,7 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         ----------
         max_epochs
             Passes over the training cells; ``None`` chooses by their number. 0 only initialises the gene table and,
-            where labels are registered, fits the marker genes.
+            where labels are registered, fits marker genes and gene programs.
         accelerator, devices
             As in Lightning; ``"auto"`` takes a GPU where there is one.
         train_size, validation_size, shuffle_set_split
@@ -196,7 +197,7 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         ValueError
             If the model has no AnnData, or an argument is out of range.
         """
-        config = PlanConfig.of(plan_kwargs, table_lr=0.0 if self.gene_init_ == "spectral" else None)
+        config = PlanConfig.of(plan_kwargs, table_lr=None if self.gene_init_ == "random" else 0.0)
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
         codes = training_codes(self)
@@ -206,8 +207,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         if needs_start(self):
             start_genes(self.module, dataset, splitter.train_idx, table_start(self, self.gene_init_))
         if "labels" in dataset.columns and config.classification_weight > 0:
-            scores = start_markers(self.module, dataset, splitter.train_idx, splitter.val_idx)
-            dataset.columns["marker_scores"] = scores
+            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx)
+            dataset.columns["gene_scores"] = scores
         if max_epochs is None:
             max_epochs = default_max_epochs(splitter.n_train)
         validates = splitter.n_val > 0

@@ -29,8 +29,9 @@ class GeneMambaModule(BaseModuleClass):
     * masked gene modelling: a share of the genes is hidden and predicted from the others, by a softmax over
       the vocabulary, tied to the gene table. The hidden genes are left out of the pool, so that it cannot
       show them either;
-    * classification, where labels are registered: cross-entropy over the labelled cells. The scores are those of the
-      marker genes, fitted beforehand, plus what a linear layer reads from the pool of the visible genes.
+    * classification, where labels are registered: cross-entropy over the labelled cells. The scores are those of
+      marker genes and gene programs, fitted beforehand, plus what a linear layer reads from the pool of the visible
+      genes.
 
     Both read the same forward pass.
 
@@ -76,22 +77,31 @@ class GeneMambaModule(BaseModuleClass):
         self.gene_head.scale.fill_(weight.square().sum(dim=1).mean().rsqrt())
 
     @torch.no_grad()
-    def set_markers(self, weights: Float[Tensor, "v c"], bias: Float[Tensor, "c"], medians: Float[Tensor, "v"]) -> None:
-        """Set the linear part of the cell-type head.
+    def set_gene_scores(
+        self,
+        markers: Float[Tensor, "v c"],
+        programs: Float[Tensor, "v c"],
+        bias: Float[Tensor, "c"],
+        medians: Float[Tensor, "v"],
+    ) -> None:
+        """Set the fitted part of the cell-type head.
 
         Parameters
         ----------
-        weights
+        markers
             Score a token adds per ``log1p`` of its counts per 10,000, shape (v, c).
+        programs
+            Score a token adds per share in the sum of ``log1p(value)`` of its cell, shape (v, c).
         bias
             Shape (c,).
         medians
             Median of each token's counts per 10,000, by which its values were divided, shape (v,).
         """
         if self.cell_type_head is None:
-            raise ValueError("This module has no cell types (n_labels=0), so it has no marker scores to set.")
+            raise ValueError("This module has no cell types (n_labels=0), so it has no gene scores to set.")
         self.cell_type_head.medians.copy_(medians)
-        self.cell_type_head.markers.copy_(weights)
+        self.cell_type_head.markers.copy_(markers)
+        self.cell_type_head.programs.copy_(programs)
         self.cell_type_head.marker_bias.copy_(bias)
 
     def _get_inference_input(self, tensors: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
@@ -131,7 +141,7 @@ class GeneMambaModule(BaseModuleClass):
         self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor], **kwargs: Any
     ) -> dict[str, Tensor]:
         inputs: dict[str, Tensor] = {
-            name: tensors[name] for name in ("token_ids", "token_values", "marker_scores") if name in tensors
+            name: tensors[name] for name in ("token_ids", "token_values", "gene_scores") if name in tensors
         }
         return {"context": inference_outputs["context"], **inputs}
 
@@ -140,7 +150,7 @@ class GeneMambaModule(BaseModuleClass):
         context: CellEmbedding,
         token_ids: TokenIds,
         token_values: TokenValues,
-        marker_scores: CellLogits | None = None,
+        gene_scores: CellLogits | None = None,
     ) -> dict[str, Tensor]:
         """Scores of the cell types, ``cell_type_logits`` (b, c), where labels are registered.
 
@@ -150,14 +160,14 @@ class GeneMambaModule(BaseModuleClass):
             Pools of the tokens that the layers read, shape (b, d).
         token_ids, token_values
             Shape (b, l).
-        marker_scores
-            Scores by marker genes, shape (b, c), where they were computed by a fit that did not see these cells;
-            ``None`` computes them by the fit of the head.
+        gene_scores
+            Scores by markers and programs, shape (b, c), by a fit that did not see these cells; ``None`` takes the
+            fit of the head.
         """
         head = self.cell_type_head
         if head is None:
             return {}
-        scores = head.score_markers(token_ids, token_values) if marker_scores is None else marker_scores
+        scores = head.score_genes(token_ids, token_values) if gene_scores is None else gene_scores
         return {"cell_type_logits": head(context, scores)}
 
     def loss(

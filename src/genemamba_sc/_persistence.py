@@ -92,8 +92,11 @@ def load_model(
 
 
 def _load_weights(model: BaseModelClass, saved: SavedModel, folder: str | Path) -> None:
+    tensors = dict(saved.tensors)
+    if saved.meta["format_version"] == 1 and "cell_type_head.markers" in tensors:
+        tensors["cell_type_head.programs"] = torch.zeros_like(tensors["cell_type_head.markers"])
     try:
-        model.module.load_state_dict(saved.tensors)
+        model.module.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(
             f"The weights in {folder} do not fit the model that its config.json describes: {error} "

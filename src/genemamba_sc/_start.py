@@ -1,12 +1,13 @@
-"""What is known before the first step: a gene table from the cells, and the marker scores from the labels."""
+"""What is known before the first step: a gene table from the cells, scores of markers and programs from the labels."""
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Integer
 
-from genemamba_sc._markers import expression_matrix, fit_markers
+from genemamba_sc._arguments import GeneInit
+from genemamba_sc._cell_type_fit import fit_cell_types
 from genemamba_sc._module import GeneMambaModule, gene_log_frequency
-from genemamba_sc.data import TokenDataset, spectral_gene_table
+from genemamba_sc.data import TokenDataset, denoised_gene_table, spectral_gene_table
 
 # Cells the gene table is initialised from: enough for 64 components, few enough to take seconds.
 _TABLE_CELLS = 20_000
@@ -14,7 +15,11 @@ _BLOCK = 4096
 
 
 def start_genes(
-    module: GeneMambaModule, dataset: TokenDataset, indices: Integer[np.ndarray, "n"], gene_init: str, seed: int = 0
+    module: GeneMambaModule,
+    dataset: TokenDataset,
+    indices: Integer[np.ndarray, "n"],
+    gene_init: GeneInit,
+    seed: int = 0,
 ) -> None:
     """Set the gene table and the gene frequencies from the training cells.
 
@@ -27,7 +32,7 @@ def start_genes(
     indices
         The training cells; of more than 20,000 a fixed random subset is read.
     gene_init
-        ``"spectral"``, or ``"random"``, which leaves the table as it is.
+        ``"spectral"``, ``"denoised"``, or ``"random"``, which leaves the table as it is.
     seed
         Of the subset and of the solver.
     """
@@ -37,26 +42,28 @@ def start_genes(
     tokens = dataset.tokens(rows)
     config = module.encoder_config
     table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
-    if gene_init == "spectral":
+    if gene_init != "random":
         table = spectral_gene_table(tokens, config.vocab_size, config.d_model, seed=seed)
+    if gene_init == "denoised":
+        table = denoised_gene_table(tokens, table, seed=seed)
     read = tokens.ids[:, : config.context_len]
     counts = np.bincount(read.ravel(), minlength=config.vocab_size).astype(np.float32)
     module.initialise_genes(torch.from_numpy(table), gene_log_frequency(torch.from_numpy(counts)))
 
 
-def start_markers(
+def start_cell_types(
     module: GeneMambaModule,
     dataset: TokenDataset,
     train: Integer[np.ndarray, "n"],
     validation: Integer[np.ndarray, "m"],
     seed: int = 0,
 ) -> Float32[np.ndarray, "n_obs c"]:
-    """Fit the marker scores of the cell-type head on the training cells.
+    """Fit the scores of markers and programs of the cell-type head on the training cells.
 
     Parameters
     ----------
     module
-        Whose head is set.
+        Whose head is set; the programs are made from its gene table.
     dataset
         All cells, with their labels, and their batches where these are registered.
     train, validation
@@ -81,12 +88,14 @@ def start_markers(
             "Choose another split, or switch it off with plan_kwargs={'classification_weight': 0}."
         )
     batches = dataset.columns.get("batch")
-    fit = fit_markers(dataset, train, labels[train], module.n_labels, None if batches is None else batches[train], seed)
+    of_train = None if batches is None else batches[train]
+    table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
+    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, table, of_train, seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)
-    module.set_markers(torch.from_numpy(fit.weights), torch.from_numpy(fit.bias), torch.from_numpy(medians))
+    module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
     scores[train] = fit.held_out
     for start in range(0, len(validation), _BLOCK):
         rows = validation[start : start + _BLOCK]
-        scores[rows] = expression_matrix(dataset.tokens(rows), dataset.vocabulary) @ fit.weights + fit.bias
+        scores[rows] = fit.scores(dataset.tokens(rows), dataset.vocabulary)
     return scores

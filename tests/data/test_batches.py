@@ -213,13 +213,13 @@ def test_cells_of_a_batch_are_of_similar_length_and_batches_come_in_random_order
 def test_labels_and_batches_come_with_their_cells():
     labels = np.arange(40) * 10
     scores = np.arange(80, dtype=np.float32).reshape(40, 2)
-    dataset = TokenDataset(new_source(), {"labels": labels, "marker_scores": scores})
+    dataset = TokenDataset(new_source(), {"labels": labels, "gene_scores": scores})
 
     batch = dataset[[3, 0, 39]]
 
-    assert set(batch) == {"token_ids", "token_values", "lengths", "labels", "marker_scores"}
+    assert set(batch) == {"token_ids", "token_values", "lengths", "labels", "gene_scores"}
     assert batch["labels"].tolist() == [30, 0, 390]
-    assert batch["marker_scores"].tolist() == [[6, 7], [0, 1], [78, 79]]
+    assert batch["gene_scores"].tolist() == [[6, 7], [0, 1], [78, 79]]
 
 
 def test_columns_given_later_come_along_and_the_callers_dict_stays():

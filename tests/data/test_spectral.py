@@ -150,3 +150,13 @@ def test_denoising_survives_cells_without_halves():
     )
     table = np.ones((4, 2), dtype=np.float32)
     assert np.isfinite(denoised_gene_table(tokens, table)).all()
+
+
+def test_cells_too_short_to_be_halved_leave_the_table_as_it_is():
+    tokens = Tokens(
+        ids=np.tile(np.arange(2, 8, dtype=np.int32), (40, 1)),
+        values=np.ones((40, 6), dtype=np.float32),
+        lengths=np.full(40, 6, dtype=np.int32),
+    )
+    table = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(denoised_gene_table(tokens, table), table)

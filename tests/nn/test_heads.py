@@ -1,4 +1,4 @@
-"""The heads: marker scores plus what the encoder adds, and hidden genes tied to the gene table."""
+"""The heads: scores of markers and programs plus what the encoder adds, and hidden genes tied to the gene table."""
 
 import math
 
@@ -21,7 +21,7 @@ def test_marker_scores_add_up_by_log1p_of_the_values_and_pads_add_nothing():
     ids = torch.tensor([[2, 3, 4], [3, 1, 1], [1, 1, 1]])
     values = torch.tensor([[E1, E2, E3], [E3, 0, 0], [0, 0, 0]])
 
-    scores = head_with_markers().score_markers(ids, values)
+    scores = head_with_markers().score_genes(ids, values)
 
     torch.testing.assert_close(scores, torch.tensor([[1.5, 20.0, 299.5], [0.5, 30.0, -0.5], [0.5, 0.0, -0.5]]))
 
@@ -31,9 +31,22 @@ def test_marker_scores_read_counts_and_not_values_over_medians():
     head.medians.copy_(torch.tensor([1.0, 1.0, 2.0, 4.0, 0.5]))
     ids = torch.tensor([[2, 3, 4]])
 
-    scores = head.score_markers(ids, torch.tensor([[E1 / 2, E2 / 4, E3 * 2]]))
+    scores = head.score_genes(ids, torch.tensor([[E1 / 2, E2 / 4, E3 * 2]]))
 
     torch.testing.assert_close(scores, torch.tensor([[1.5, 20.0, 299.5]]))
+
+
+def test_programs_add_the_mean_of_their_tokens_weighted_by_log1p_of_the_values():
+    head = CellTypeHead(d_model=2, n_labels=2, vocab_size=5)
+    head.programs.copy_(torch.tensor([[0, 0], [9, 9], [1, 0], [0, 10], [100, 0]]))
+    head.medians.copy_(torch.tensor([1.0, 1.0, 2.0, 4.0, 0.5]))  # shares are of values over medians, as ranks are
+    ids = torch.tensor([[2, 3, 4], [3, 1, 1], [1, 1, 1]])
+    values = torch.tensor([[E1, E2, E3], [E3, 0, 0], [0, 0, 0]])
+
+    scores = head.score_genes(ids, values)
+
+    # Levels 1, 2, 3 are shares of 1/6, 2/6, 3/6; a cell without tokens has the bias alone.
+    torch.testing.assert_close(scores, torch.tensor([[301 / 6, 20 / 6], [0.0, 10.0], [0.0, 0.0]]))
 
 
 def test_a_new_head_says_what_the_markers_say():
@@ -61,7 +74,7 @@ def test_the_markers_are_saved_but_do_not_learn():
     other.load_state_dict(head.state_dict())
 
     assert {name for name, _ in head.named_parameters()} == {"linear.weight", "linear.bias"}
-    assert {name for name, _ in head.named_buffers()} == {"markers", "marker_bias", "medians"}
+    assert {name for name, _ in head.named_buffers()} == {"markers", "programs", "marker_bias", "medians"}
     assert torch.equal(other.markers, head.markers)
     assert torch.equal(other.marker_bias, head.marker_bias)
 

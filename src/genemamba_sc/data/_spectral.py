@@ -98,9 +98,12 @@ def denoised_gene_table(
 
     Returns
     -------
-    Table of the same shape, float32, scaled to the root mean square of ``table``.
+    Table of the same shape, float32, scaled to the root mean square of ``table``; that itself where fewer cells than it
+    has columns have ten genes in both halves.
     """
     first, second = _pooled_halves(tokens, table, np.random.default_rng(seed))
+    if len(first) < table.shape[1]:
+        return table
     x, y = np.concatenate([first, second]), np.concatenate([second, first])
     penalty = _RIDGE * max(1, len(x)) * np.eye(table.shape[1])
     shrunk = table @ np.linalg.solve(x.T @ x + penalty, x.T @ y)

@@ -9,11 +9,13 @@ from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 
 
 class CellTypeHead(nn.Module):
-    """Scores of cell types: marker genes, plus what the encoder adds.
+    """Scores of cell types: marker genes and gene programs, plus what the encoder adds.
 
-    ``logits = sum_i log1p(value_i median_i) M[token_i] + m  +  W context + b``. Values are divided by the median of
-    their gene for ranking; marker genes are read as counts per 10,000. The marker scores ``M``, ``m`` are fitted by
-    convex solvers before the encoder is trained, and then stay; ``W`` starts at zero.
+    ``logits = sum_i log1p(value_i median_i) M[token_i] + sum_i share_i P[token_i] + m  +  W context + b``, with
+    ``share_i = log1p(value_i) / sum_j log1p(value_j)``. Values are divided by the median of their gene for ranking;
+    marker genes are read as counts per 10,000. The programs ``P`` are of low rank: a gene table times a few weights per
+    type. ``M``, ``P`` and ``m`` are fitted by convex solvers before the encoder is trained, and then stay; ``W``
+    starts at zero.
 
     Parameters
     ----------
@@ -26,6 +28,7 @@ class CellTypeHead(nn.Module):
     """
 
     markers: Tensor
+    programs: Tensor
     marker_bias: Tensor
     medians: Tensor
 
@@ -36,22 +39,29 @@ class CellTypeHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
         # Fitted, not learned: buffers are saved with the weights and left alone by the optimiser.
         self.register_buffer("markers", torch.zeros(vocab_size, n_labels))
+        self.register_buffer("programs", torch.zeros(vocab_size, n_labels))
         self.register_buffer("marker_bias", torch.zeros(n_labels))
         self.register_buffer("medians", torch.ones(vocab_size))
 
     @property
     def is_fitted(self) -> bool:
         """Whether anything was learned: as made, the head gives every type the same score."""
-        return any(bool(t.any()) for t in (self.markers, self.marker_bias, self.linear.weight, self.linear.bias))
+        fitted = (self.markers, self.programs, self.marker_bias, self.linear.weight, self.linear.bias)
+        return any(bool(tensor.any()) for tensor in fitted)
 
-    def score_markers(self, ids: TokenIds, values: TokenValues) -> CellLogits:
-        """Marker scores, (b, c), of all tokens of a cell; pads have the value 0 and add nothing."""
-        levels = torch.log1p(values * self.medians[ids])
-        return F.embedding_bag(ids, self.markers, mode="sum", per_sample_weights=levels) + self.marker_bias
+    def score_genes(self, ids: TokenIds, values: TokenValues) -> CellLogits:
+        """Scores by markers and programs, (b, c), of all tokens of a cell; pads have the value 0 and add nothing."""
+        levels = torch.log1p(values)
+        shares = levels / levels.sum(dim=1, keepdim=True).clamp(min=torch.finfo(levels.dtype).tiny)
+        by_gene = F.embedding_bag(
+            ids, self.markers, mode="sum", per_sample_weights=torch.log1p(values * self.medians[ids])
+        )
+        by_pool = F.embedding_bag(ids, self.programs, mode="sum", per_sample_weights=shares)
+        return by_gene + by_pool + self.marker_bias
 
-    def forward(self, context: CellEmbedding, marker_scores: CellLogits) -> CellLogits:
-        """Logits, (b, c), from the pool of the tokens that the layers read, (b, d), and the marker scores, (b, c)."""
-        return marker_scores + self.linear(context)
+    def forward(self, context: CellEmbedding, gene_scores: CellLogits) -> CellLogits:
+        """Logits, (b, c), from the pool of the tokens that the layers read, (b, d), and the gene scores, (b, c)."""
+        return gene_scores + self.linear(context)
 
 
 class GeneHead(nn.Module):

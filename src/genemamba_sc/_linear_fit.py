@@ -1,0 +1,157 @@
+"""Linear scores of cell types, fitted by convex solvers, and scores of cells by fits that did not see them."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Integer
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+_FOLDS = 5
+# Largest weight of a cell of a small batch.
+_MOST = 5.0
+# Score of a type that a fit has not seen.
+UNSEEN = -8.0
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCells:
+    """What a fit reads.
+
+    Parameters
+    ----------
+    features
+        Sparse or dense, shape (n, f).
+    labels
+        Codes of the types, shape (n,).
+    batches
+        Codes of the batches, shape (n,), or ``None``.
+    """
+
+    features: sparse.csr_array | np.ndarray
+    labels: Integer[np.ndarray, "n"]
+    batches: Integer[np.ndarray, "n"] | None
+
+    def __getitem__(self, rows: np.ndarray) -> "LabelledCells":
+        batches = None if self.batches is None else self.batches[rows]
+        return LabelledCells(self.features[rows], self.labels[rows], batches)
+
+    @property
+    def importance(self) -> np.ndarray:
+        """Weight of every cell, of mean 1: batches count alike, but no cell more than five times the others."""
+        if self.batches is None:
+            return np.ones(len(self.labels))
+        _, batch, sizes = np.unique(self.batches, return_inverse=True, return_counts=True)
+        weight = np.minimum(len(batch) / (len(sizes) * sizes), _MOST)[batch]
+        return weight / weight.mean()
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """Scores ``features @ weights + bias``.
+
+    Parameters
+    ----------
+    weights
+        Shape (f, c); 0 for a type that the fit has not seen.
+    bias
+        Shape (c,); ``UNSEEN`` for a type that the fit has not seen.
+    """
+
+    weights: Float32[np.ndarray, "f c"]
+    bias: Float32[np.ndarray, "c"]
+
+    def __call__(self, features: sparse.csr_array | np.ndarray) -> Float32[np.ndarray, "n c"]:
+        return features @ self.weights + self.bias
+
+
+# Coefficients (k, f) and intercepts (k,) of the k types that occur among the cells, at least two of them.
+Solver = Callable[[LabelledCells, int], tuple[np.ndarray, np.ndarray]]
+
+
+def fit_linear(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 0) -> LinearFit:
+    """Fit the types that occur; the others are never preferred.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+    n_labels
+        Number of types c.
+    solver
+        Called with the cells and the seed where two types or more occur.
+    seed
+        Passed on.
+    """
+    weights = np.zeros((cells.features.shape[1], n_labels), dtype=np.float32)
+    bias = np.full(n_labels, UNSEEN, dtype=np.float32)
+    present = np.unique(cells.labels)
+    if len(present) < 2:
+        bias[present] = 0.0
+        return LinearFit(weights, bias)
+    coefficients, intercepts = solver(cells, seed)
+    weights[:, present], bias[present] = coefficients.T, intercepts
+    return LinearFit(weights, bias)
+
+
+def held_out_scores(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 0) -> Float32[np.ndarray, "n c"]:
+    """Scores of every cell by a fit that did not see it; 0 where the cells are too few to hold any out.
+
+    Parameters
+    ----------
+    cells, n_labels, solver, seed
+        As in :func:`fit_linear`. With three batches or more whole batches are held out.
+    """
+    scores = np.zeros((len(cells.labels), n_labels), dtype=np.float32)
+    for seen, unseen in folds(cells.labels, cells.batches, seed):
+        scores[unseen] = fit_linear(cells[seen], n_labels, solver, seed)(cells.features[unseen])
+    return scores
+
+
+def folds(
+    labels: np.ndarray, batches: np.ndarray | None, seed: int
+) -> Iterator[tuple[Integer[np.ndarray, "m"], Integer[np.ndarray, "k"]]]:
+    """Pairs of cells to fit on and cells to score.
+
+    Parameters
+    ----------
+    labels, batches
+        Codes, shape (n,).
+    seed
+        Of the folds that are not batches.
+    """
+    n_batches = 0 if batches is None else len(np.unique(batches))
+    if n_batches >= 3:
+        yield from GroupKFold(min(_FOLDS, n_batches)).split(labels, groups=batches)
+        return
+    n_folds = min(_FOLDS, int(np.bincount(labels).max(initial=0)))
+    if n_folds < 2:
+        return
+    with warnings.catch_warnings():
+        # A type with fewer cells than folds is unseen in some of them; fit_linear handles that.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
+
+
+def multinomial(cells: LabelledCells, strength: float, max_iter: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fit all types together, with an L2 penalty: coefficients (k, f) and intercepts (k,).
+
+    Parameters
+    ----------
+    cells
+        Of two types or more.
+    strength
+        Inverse strength of the penalty, ``C`` of scikit-learn.
+    max_iter
+        Most steps of the solver.
+    """
+    model = LogisticRegression(C=strength, max_iter=max_iter, tol=1e-3)
+    model.fit(cells.features, cells.labels, sample_weight=cells.importance)
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    return coefficients, intercepts
