@@ -44,7 +44,7 @@ def new_cells(types: np.ndarray, seed: int = 0) -> Cells:
 def fit(cells: Cells, labels: np.ndarray, table: np.ndarray = TABLE) -> CellTypeFit:
     # It reads a TokenDataset by two names only; the type check of the test run would want the whole of it.
     function = getattr(fit_cell_types, "__wrapped__", fit_cell_types)
-    return function(cells, np.arange(len(labels)), labels, 3, table)
+    return function(cells, np.arange(len(labels)), labels, 3, [table])
 
 
 def labelled(labels: list[int]) -> LabelledCells:

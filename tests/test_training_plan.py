@@ -4,6 +4,7 @@ import math
 import signal
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
@@ -16,6 +17,7 @@ from genemamba_sc._training_plan import (
     PlanConfig,
     WarmupCosine,
     default_max_epochs,
+    default_train_size,
     interruptible,
     parameter_groups,
 )
@@ -311,6 +313,21 @@ def test_the_table_learns_only_where_it_has_a_rate(table_lr, tmp_path):
     moved = (table - before).abs().max().item()
     assert moved > 1e-3 if table_lr else moved < 1e-6
     assert table.requires_grad is (table_lr > 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_labels", "expected"),
+    [
+        (None, 0, 0.9),
+        ([0] * 5 + [1] * 5, 2, 0.9),
+        ([0] * 50 + [1] * 4, 2, 1.0),
+        ([0] * 5 + [1] * 5 + [2] * 3, 2, 0.9),
+        ([0] * 50, 2, 0.9),
+    ],
+    ids=["no labels", "five of each", "four of one", "unlabelled cells", "none of one"],
+)
+def test_a_type_with_few_cells_spares_none_for_validation(labels, n_labels, expected):
+    assert default_train_size(None if labels is None else np.array(labels), n_labels) == expected
 
 
 def test_markers_and_programs_do_not_learn(tmp_path):

@@ -5,9 +5,10 @@
     python benchmarks/pretraining/evaluate.py --table benchmarks/results/pretraining.jsonl
 
 Beside a checkpoint: what it started from (`start_denoised`: the same encoder with the denoised spectral table, before
-any step), the plain spectral table (`start`, and `start_bag` without its layer), an encoder as drawn at random, 50
-components of 2,000 variable genes fitted on all cells of the target itself (`hvg_pca`), and logistic regression on log
-values of all genes (`lr`, labels only).
+any step), the plain spectral table (`start`, and `start_bag` without its layer), an encoder as drawn at random, and
+what all cells of the target itself tell without labels: 50 or 20 components of 2,000 variable genes, scaled as scanpy's
+tutorials do (`hvg_pca`) or not, and the 16 leading components of the target's own spectral table (`own_spectral`).
+Logistic regression on log values of all genes (`lr`) sees labelled cells only.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 1.0)
 START_CELLS = 20_000
+OWN_COMPONENTS = 16
 
 
 def spectral_encoder(config: EncoderConfig, corpus: TokenCorpus, seed: int, denoised: bool = False) -> BiMambaEncoder:
@@ -67,8 +69,16 @@ def embeddings(folder: Path, target: str, seed: int) -> dict[str, np.ndarray]:
     sc.pp.log1p(adata)
     n_genes = min(2000, adata.n_vars)
     sc.pp.highly_variable_genes(adata, n_top_genes=n_genes)
-    scaled = sc.pp.scale(adata[:, adata.var["highly_variable"]].copy(), max_value=10, copy=True)
-    found["hvg_pca"] = sc.pp.pca(scaled, n_comps=50, copy=True, random_state=seed).obsm["X_pca"]
+    variable = adata[:, adata.var["highly_variable"]].copy()
+    scaled = sc.pp.scale(variable, max_value=10, copy=True)
+    for name, values in (("hvg_pca", scaled), ("hvg_pca_unscaled", variable)):
+        components = sc.pp.pca(values, n_comps=50, copy=True, random_state=seed).obsm["X_pca"]
+        found |= {name: components, f"{name}_20": components[:, :20]}
+    own = spectral_gene_table(tokens, config.vocab_size, OWN_COMPONENTS, seed=seed)
+    bag = BiMambaEncoder(replace(config, n_layer=0, d_model=OWN_COMPONENTS, headdim=OWN_COMPONENTS))
+    with torch.no_grad():
+        bag.embeddings.weight.copy_(torch.from_numpy(own))
+    found["own_spectral"] = embed(bag, tokens)
     return found
 
 

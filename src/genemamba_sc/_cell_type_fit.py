@@ -6,6 +6,7 @@ first, and while the encoder trains, each cell is scored by a fit that has not s
 doi:10.1016/S0893-6080(05)80023-1). What the encoder learns is what these scores leave open on new cells.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,7 @@ def fit_cell_types(
     indices: Integer[np.ndarray, "n"],
     labels: Integer[np.ndarray, "n"],
     n_labels: int,
-    table: Float32[np.ndarray, "v d"],
+    tables: Sequence[Float32[np.ndarray, "v _"]],
     batches: Integer[np.ndarray, "n"] | None = None,
     seed: int = 0,
 ) -> CellTypeFit:
@@ -76,8 +77,8 @@ def fit_cell_types(
         Their codes, shape (n,); a cell whose code is not in ``[0, n_labels)`` has no label.
     n_labels
         Number of cell types ``c``.
-    table
-        The gene table, shape (v, d).
+    tables
+        Gene tables whose pools are read by the programs, each of shape (v, d_i).
     batches
         Their batch codes, shape (n,). Each batch then counts as much as any other, up to five times its size; and with
         three batches or more, whole batches are held out, so that the encoder learns what helps on a new batch.
@@ -90,7 +91,7 @@ def fit_cell_types(
         fitted = np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
     tokens, of_batch = dataset.tokens(indices[fitted]), None if batches is None else batches[fitted]
     genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels[fitted], of_batch)
-    pool = ProgramPool(tokens, table)
+    pool = ProgramPool(tokens, tables)
     pools = LabelledCells(pool.features, labels[fitted], of_batch)
     by_gene = held_out_scores(genes, n_labels, solve_markers, seed)
     by_pool = held_out_scores(pools, n_labels, solve_programs, seed)

@@ -20,7 +20,7 @@ from genemamba_sc._persistence import load_model, save_model
 from genemamba_sc._queries import QueryMixin
 from genemamba_sc._setup import build_fields, check_encoder_config, check_registered, training_codes
 from genemamba_sc._start import start_cell_types, start_genes
-from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, interruptible
+from genemamba_sc._training_plan import GeneMambaPlan, PlanConfig, default_max_epochs, default_train_size, interruptible
 from genemamba_sc.data import GeneAliases, GeneVocabulary, TokenDataset, TokenDataSplitter
 from genemamba_sc.nn import EncoderConfig
 
@@ -178,7 +178,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         accelerator, devices
             As in Lightning; ``"auto"`` takes a GPU where there is one.
         train_size, validation_size, shuffle_set_split
-            The split, as in :class:`scvi.dataloaders.DataSplitter`; ``train_size`` defaults to 0.9.
+            The split, as in :class:`scvi.dataloaders.DataSplitter`. ``train_size`` defaults to 0.9, or to 1, without
+            validation, where a type has fewer than five labelled cells and can spare none.
         batch_size
             Cells per step.
         early_stopping
@@ -203,6 +204,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         codes = training_codes(self)
         dataset = TokenDataset(self._source(self.adata), codes)
         split = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
+        if train_size is None and validation_size is None and split.get("external_indexing") is None:
+            train_size = default_train_size(codes.get("labels"), self.module.n_labels)
         splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
         if needs_start(self):
             start_genes(self.module, dataset, splitter.train_idx, table_start(self, self.gene_init_))

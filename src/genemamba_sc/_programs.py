@@ -1,10 +1,11 @@
-"""Gene programs of cell types: linear scores from the pool of the gene table, few numbers per type.
+"""Gene programs of cell types: linear scores from the pools of gene tables, few numbers per type.
 
 A table that was made from many cells, labelled or not, knows which genes go together. A handful of labelled cells
 then tells a type by the direction of its pool, where they are too few to weigh each gene on its own.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -29,33 +30,35 @@ def level_shares(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
 
 
 class ProgramPool:
-    """Pools of the gene table, centred, at unit mean square over the cells that it was made from.
+    """Pools of gene tables, centred; those of each table at unit mean square over the cells that they were made from.
 
-    Scaled together, not each for itself: a component that carries noise stays small, and few labels do not find it.
+    Components of a table are scaled together, not each for itself: one that carries noise stays small, and few labels
+    do not find it.
 
     Parameters
     ----------
     tokens
         Tokens of the cells.
-    table
-        The gene table, shape (v, d).
+    tables
+        The gene tables, each of shape (v, d_i); d is the sum of the d_i.
     """
 
-    def __init__(self, tokens: Tokens, table: Float32[np.ndarray, "v d"]) -> None:
-        raw = np.concatenate(
-            [level_shares(_rows(tokens, start), len(table)) @ table for start in range(0, len(tokens.lengths), _BLOCK)]
-            or [np.zeros((0, table.shape[1]), dtype=np.float32)]
-        )
-        self._table = table
-        self._centre = raw.mean(axis=0) if len(raw) else np.zeros(table.shape[1], dtype=np.float32)
-        spread = float(np.sqrt(((raw - self._centre) ** 2).mean())) if len(raw) else 0.0
-        self._scale = np.float32(1.0 / spread if spread > 0 else 0.0)
-        self.features: Float32[np.ndarray, "n d"] = (raw - self._centre) * self._scale
+    def __init__(self, tokens: Tokens, tables: Sequence[Float32[np.ndarray, "v _"]]) -> None:
+        self._table = np.concatenate(tables, axis=1)
+        pools = np.zeros((len(tokens.lengths), self._table.shape[1]), dtype=np.float32)
+        for start in range(0, len(pools), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            part = Tokens(tokens.ids[rows], tokens.values[rows], tokens.lengths[rows])
+            pools[rows] = level_shares(part, len(self._table)) @ self._table
+        self._centre = pools.mean(axis=0)
+        pools -= self._centre
+        self._scale = np.concatenate([_inverse_spread(block) for block in _blocks(pools, tables)])
+        self.features: Float32[np.ndarray, "n d"] = pools * self._scale
 
     def to_genes(self, fit: LinearFit) -> LinearFit:
         """Write scores of pools as scores of :func:`level_shares`, one weight per gene and type, shape (v, c)."""
-        weights = fit.weights * self._scale
-        return LinearFit((self._table @ weights).astype(np.float32), fit.bias - self._centre @ weights)
+        weights = fit.weights * self._scale[:, None]
+        return LinearFit(self._table @ weights, fit.bias - self._centre @ weights)
 
 
 def solve_programs(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +81,10 @@ def solve_programs(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndar
         return multinomial(cells, _C, max_iter=300)
 
 
-def _rows(tokens: Tokens, start: int) -> Tokens:
-    part = slice(start, start + _BLOCK)
-    return Tokens(tokens.ids[part], tokens.values[part], tokens.lengths[part])
+def _blocks(pools: np.ndarray, tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return np.split(pools, np.cumsum([table.shape[1] for table in tables])[:-1], axis=1)
+
+
+def _inverse_spread(block: np.ndarray) -> Float32[np.ndarray, "d"]:
+    spread = float(np.sqrt((block**2).mean()))
+    return np.full(block.shape[1], 1.0 / spread if spread > 0 else 0.0, dtype=np.float32)

@@ -11,6 +11,8 @@ from genemamba_sc.data import TokenDataset, denoised_gene_table, spectral_gene_t
 
 # Cells the gene table is initialised from: enough for 64 components, few enough to take seconds.
 _TABLE_CELLS = 20_000
+# Of the cells themselves, for the programs: few labels do not find their way among more.
+_OWN_COMPONENTS = 16
 _BLOCK = 4096
 
 
@@ -36,10 +38,7 @@ def start_genes(
     seed
         Of the subset and of the solver.
     """
-    rows = indices
-    if len(rows) > _TABLE_CELLS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, _TABLE_CELLS, replace=False))
-    tokens = dataset.tokens(rows)
+    tokens = dataset.tokens(_sample(indices, seed))
     config = module.encoder_config
     table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
     if gene_init != "random":
@@ -63,7 +62,8 @@ def start_cell_types(
     Parameters
     ----------
     module
-        Whose head is set; the programs are made from its gene table.
+        Whose head is set. Its programs read the pools of its gene table, and of the 16 leading spectral components of
+        the training cells: these tell most where the cells are many, a pretrained table where they are few.
     dataset
         All cells, with their labels, and their batches where these are registered.
     train, validation
@@ -89,8 +89,8 @@ def start_cell_types(
         )
     batches = dataset.columns.get("batch")
     of_train = None if batches is None else batches[train]
-    table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
-    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, table, of_train, seed)
+    tables = [module.encoder.embeddings.weight.detach().float().cpu().numpy(), _own_programs(dataset, train, seed)]
+    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, of_train, seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)
     module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
@@ -99,3 +99,15 @@ def start_cell_types(
         rows = validation[start : start + _BLOCK]
         scores[rows] = fit.scores(dataset.tokens(rows), dataset.vocabulary)
     return scores
+
+
+def _own_programs(dataset: TokenDataset, train: np.ndarray, seed: int) -> Float32[np.ndarray, "v k"]:
+    tokens = dataset.tokens(_sample(train, seed))
+    return spectral_gene_table(tokens, dataset.vocabulary.size, _OWN_COMPONENTS, seed=seed)
+
+
+def _sample(indices: np.ndarray, seed: int) -> np.ndarray:
+    """All cells, or a fixed random subset of many."""
+    if len(indices) <= _TABLE_CELLS:
+        return indices
+    return np.sort(np.random.default_rng(seed).choice(indices, _TABLE_CELLS, replace=False))

@@ -9,13 +9,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from jaxtyping import Integer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from genemamba_sc._arguments import whole_number
 from genemamba_sc._module import GeneMambaModule
+
+# Labelled cells of a type that is too small to be validated on.
+_FEW_CELLS = 5
 
 
 @dataclass(frozen=True)
@@ -249,6 +254,24 @@ def default_max_epochs(n_train: int) -> int:
         Training cells.
     """
     return min(20, max(4, math.ceil(10_000 / max(1, n_train))))
+
+
+def default_train_size(labels: Integer[np.ndarray, "n"] | None, n_labels: int) -> float:
+    """Choose the share of the cells that trains: 0.9, or all where a type has fewer than five labelled cells.
+
+    Such a type cannot spare any for validation.
+
+    Parameters
+    ----------
+    labels
+        Codes of all cells; those not in ``[0, n_labels)`` have no label. ``None`` without labels.
+    n_labels
+        Number of types.
+    """
+    if labels is None or n_labels == 0:
+        return 0.9
+    cells = np.bincount(labels[(labels >= 0) & (labels < n_labels)], minlength=n_labels)
+    return 1.0 if ((cells > 0) & (cells < _FEW_CELLS)).any() else 0.9
 
 
 @contextmanager
