@@ -15,7 +15,9 @@ from mini import sets_without
 
 from genemamba_sc import read_pretrained, write_pretrained
 
-METHODS = ("mini", "start_denoised", "start", "start_bag", "random", "hvg_pca", "lr")
+METHODS = (
+    "mini", "start_denoised", "start", "start_bag", "random", "hvg_pca", "hvg_pca_unscaled_20", "own_spectral", "lr",
+)  # fmt: skip
 INTENDED = [
     "Embeddings of human blood and immune cells without training, and a start for training with few labels.",
     "A first run of this package, and tests of an installation.",
@@ -25,6 +27,8 @@ LIMITS = [
     "The table below is of encoders trained in the same way without the set they were asked about. This one has seen "
     "all of these sets: genemamba_sc.check_contamination tells whether it has seen yours.",
     "It does not remove batch effects, and knows human genes only.",
+    "Where a study has thousands of cells, labelled or not, components of these cells tell types as well (own_spectral, "
+    "hvg_pca in the table): it is of use where cells are few.",
 ]
 
 
