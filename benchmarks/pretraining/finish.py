@@ -27,8 +27,8 @@ LIMITS = [
     "The table below is of encoders trained in the same way without the set they were asked about. This one has seen "
     "all of these sets: genemamba_sc.check_contamination tells whether it has seen yours.",
     "It does not remove batch effects, and knows human genes only.",
-    "Where a study has thousands of cells, labelled or not, components of these cells tell types as well (own_spectral, "
-    "hvg_pca in the table): it is of use where cells are few.",
+    "Where a study has thousands of cells, labelled or not, components of these cells tell types as well "
+    "(own_spectral, hvg_pca in the table): it is of use where cells are few.",
 ]
 
 
