@@ -50,7 +50,7 @@ def probe_of(z: np.ndarray, cells: Sequence[int] | np.ndarray | slice = slice(No
 def probe(z: np.ndarray, labels: np.ndarray, share: float, draws: int = 5) -> tuple[float, float]:
     """Accuracy and macro-F1 of a logistic regression on ``z`` with few labels; mean over the draws.
 
-    On log values of genes (sparse ``z``) as they are, with the penalty that was the best of four with few labels.
+    On log values of genes (sparse ``z``) as they are, with a weak penalty, which suits few labels.
     """
     scores = []
     for seed in range(draws):
