@@ -34,7 +34,8 @@ from run import versions
 from splits import BATCH, LABEL, SETS, column, load_set
 
 NEIGHBOURS = 15
-METHODS = ("genemamba", "random_encoder", "pca", "harmony")
+METHODS = ("genemamba", "genemamba_denoised", "random_encoder", "pca", "harmony")
+STARTS = {"genemamba": "spectral", "genemamba_denoised": "denoised", "random_encoder": "random"}
 
 
 def graph_connectivity(graph: sp.spmatrix, labels: np.ndarray) -> float:
@@ -64,12 +65,12 @@ def harmony(adata: ad.AnnData, seed: int) -> np.ndarray:
     return found if found.shape == components.shape else found.T  # harmonypy turned it round in 0.1
 
 
-def genemamba(adata: ad.AnnData, seed: int, trained: bool = True) -> np.ndarray:
+def genemamba(adata: ad.AnnData, seed: int, gene_init: str) -> np.ndarray:
     """Trained without labels on all cells, as the other methods see no labels; or as drawn at random."""
     scvi.settings.seed = seed
     gm.GeneMambaModel.setup_anndata(adata, batch_key=BATCH)
-    model = gm.GeneMambaModel(adata, gene_init="denoised" if trained else "random")
-    model.train(max_epochs=None if trained else 0, enable_progress_bar=False)
+    model = gm.GeneMambaModel(adata, gene_init=gene_init)
+    model.train(max_epochs=0 if gene_init == "random" else None, enable_progress_bar=False)
     return model.get_latent_representation()
 
 
@@ -77,8 +78,8 @@ def embedding(method: str, adata: ad.AnnData, seed: int) -> np.ndarray:
     """Cells × dimensions; every method gets its own copy without labels."""
     cells = adata.copy()
     del cells.obs[LABEL]
-    if method in ("genemamba", "random_encoder"):
-        return genemamba(cells, seed, trained=method == "genemamba")
+    if method in STARTS:
+        return genemamba(cells, seed, STARTS[method])
     return {"pca": pca, "harmony": harmony}[method](cells, seed)
 
 

@@ -197,6 +197,30 @@ def test_training_cells_without_a_label_have_no_score():
     assert scores[6:57].any(axis=1).all()
 
 
+@pytest.mark.parametrize("gene_init", ["spectral", "denoised", "random"])
+def test_programs_read_a_spectral_table_denoised_and_others_as_they_are(monkeypatch, gene_init):
+    monkeypatch.setattr(_spectral, "_LEAST_GENES", 2)  # these cells have nine genes at most
+    given = []
+    fit = _start.fit_cell_types
+    monkeypatch.setattr(_start, "fit_cell_types", lambda *parts: given.extend(parts[4]) or fit(*parts))
+    dataset = new_dataset()
+    module = new_module(dataset)
+    start_genes(module, dataset, TRAIN, gene_init, seed=3)
+
+    start_cell_types(module, dataset, TRAIN, VALIDATION, gene_init, seed=3)
+
+    table, own = given
+    tokens, size = dataset.tokens(TRAIN), dataset.vocabulary.size
+    spectral = spectral_gene_table(tokens, size, 4, seed=3)
+    if gene_init == "spectral":
+        np.testing.assert_allclose(table, denoised_gene_table(tokens, spectral, seed=3), rtol=1e-5, atol=1e-6)
+        assert not table[10].any()  # in no training cell
+        np.testing.assert_array_equal(table_of(module)[2:10], spectral[2:10])
+    else:
+        np.testing.assert_array_equal(table, table_of(module))
+    np.testing.assert_array_equal(own, spectral_gene_table(tokens, size, 16, seed=3))
+
+
 def test_blocks_of_validation_cells_change_nothing(monkeypatch):
     dataset = new_dataset()
     whole = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)

@@ -32,7 +32,6 @@ def annotate(adata: ad.AnnData, share: float, seed: int, method: str, weights: P
     """Accuracy and macro-F1 on the test cells of one draw; from ``weights`` where ``method`` is of mini."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     labelled_only, max_epochs = "_labelled" in method, 0 if "_start" in method else None
-    gene_init = "denoised" if "_denoised" in method else "spectral"
     labelled, test = few(labels, share, seed)
     train, _ = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=seed)
     known = np.full(len(labels), UNKNOWN, dtype=object)
@@ -45,7 +44,7 @@ def annotate(adata: ad.AnnData, share: float, seed: int, method: str, weights: P
     if method.startswith("mini"):
         model = GeneMambaModel.from_pretrained(weights, adata=reference)
     else:
-        model = GeneMambaModel(reference, gene_init=gene_init)
+        model = GeneMambaModel(reference)
     model.train(max_epochs, **QUIET)
     seconds = time.perf_counter() - started
     found = np.asarray(model.predict_celltype(adata[test].copy())).astype(str)
@@ -79,7 +78,7 @@ def main() -> None:
     parser.add_argument(
         "--methods",
         default="mini,scratch",
-        help="mini, scratch, scratch_denoised; with _start: no step of training; with _labelled: no unlabelled cells",
+        help="mini, scratch; with _start: no step of training; with _labelled: no unlabelled cells",
     )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the table of a file, and nothing else")

@@ -74,7 +74,7 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         max_len: int = 2048,
         context_len: int = 128,
         token_dropout: float = 0.3,
-        gene_init: GeneInit = "denoised",
+        gene_init: GeneInit = "spectral",
         encoder_config: EncoderConfig | None = None,
     ) -> None:
         check_registered(adata, registry)
@@ -207,10 +207,11 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         if train_size is None and validation_size is None and split.get("external_indexing") is None:
             train_size = default_train_size(codes.get("labels"), self.module.n_labels)
         splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
+        gene_init = table_start(self, self.gene_init_)
         if needs_start(self):
-            start_genes(self.module, dataset, splitter.train_idx, table_start(self, self.gene_init_))
+            start_genes(self.module, dataset, splitter.train_idx, gene_init)
         if "labels" in dataset.columns and config.classification_weight > 0:
-            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx)
+            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx, gene_init)
             dataset.columns["gene_scores"] = scores
         if max_epochs is None:
             max_epochs = default_max_epochs(splitter.n_train)

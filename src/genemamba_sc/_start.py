@@ -55,6 +55,7 @@ def start_cell_types(
     dataset: TokenDataset,
     train: Integer[np.ndarray, "n"],
     validation: Integer[np.ndarray, "m"],
+    gene_init: GeneInit = "random",
     seed: int = 0,
 ) -> Float32[np.ndarray, "n_obs c"]:
     """Fit the scores of markers and programs of the cell-type head on the training cells.
@@ -62,14 +63,17 @@ def start_cell_types(
     Parameters
     ----------
     module
-        Whose head is set. Its programs read the pools of its gene table, and of the 16 leading spectral components of
-        the training cells: these tell most where the cells are many, a pretrained table where they are few.
+        Whose head is set. Its programs read pools of two tables: its gene table, and the 16 leading spectral components
+        of the training cells. These tell most where the cells are many, a pretrained table where they are few.
     dataset
         All cells, with their labels, and their batches where these are registered.
     train, validation
         The cells of each kind.
+    gene_init
+        How the gene table started. A ``"spectral"`` one is denoised for the programs: with few labels these want no
+        directions of noise, while an embedding without labels is better with all of them.
     seed
-        Of the folds.
+        Of the folds, and of what the tables draw.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def start_cell_types(
         )
     batches = dataset.columns.get("batch")
     of_train = None if batches is None else batches[train]
-    tables = [module.encoder.embeddings.weight.detach().float().cpu().numpy(), _own_programs(dataset, train, seed)]
+    tables = _program_tables(module, dataset, train, gene_init, seed)
     fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, of_train, seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)
     module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
@@ -101,9 +105,19 @@ def start_cell_types(
     return scores
 
 
-def _own_programs(dataset: TokenDataset, train: np.ndarray, seed: int) -> Float32[np.ndarray, "v k"]:
-    tokens = dataset.tokens(_sample(train, seed))
-    return spectral_gene_table(tokens, dataset.vocabulary.size, _OWN_COMPONENTS, seed=seed)
+def _program_tables(
+    module: GeneMambaModule, dataset: TokenDataset, train: np.ndarray, gene_init: GeneInit, seed: int
+) -> list[Float32[np.ndarray, "v k"]]:
+    """Of the model, and of the training cells themselves."""
+    tokens, size = dataset.tokens(_sample(train, seed)), dataset.vocabulary.size
+    own = spectral_gene_table(tokens, size, _OWN_COMPONENTS, seed=seed)
+    table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
+    if gene_init == "spectral":
+        # Genes that no training cell has kept a random row.
+        real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
+        known = np.bincount(tokens.ids[real], minlength=size) > 0
+        table = denoised_gene_table(tokens, np.where(known[:, None], table, 0.0), seed=seed)
+    return [table, own]
 
 
 def _sample(indices: np.ndarray, seed: int) -> np.ndarray:
