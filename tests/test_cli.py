@@ -140,6 +140,47 @@ def test_annotate_takes_a_saved_model_and_the_layer_of_this_query(
     assert list(written.obs["genemamba_celltype"]) == list(trained.predict_celltype(make_cells()))
 
 
+def test_embed_takes_pretrained_weights_and_trains_nothing(
+    out: str, make_cells: Cells, trained: GeneMambaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    trained.save_pretrained(tmp_path / "weights")
+    query = make_cells()
+    query.layers["counts"] = query.X
+    query.X = sparse.csr_matrix(np.full((60, 40), -1.0))
+    query.write_h5ad(tmp_path / "query.h5ad")
+    options = ["--pretrained", str(tmp_path / "weights"), "--layer", "counts"]
+    assert main(["embed", str(tmp_path / "query.h5ad"), out, *options]) == 0
+    expected = trained.get_latent_representation(make_cells(), key_added=None)
+    np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_genemamba"], expected)
+
+
+def test_annotate_starts_from_pretrained_weights(
+    cells: str, out: str, trained: GeneMambaModel, make_cells: Cells, tmp_path: Path
+):
+    trained.save_pretrained(tmp_path / "weights")
+    options = ["--reference", cells, "--labels-key", "cell_type", "--pretrained", str(tmp_path / "weights")]
+    assert main(["annotate", cells, out, *options, *SHORT]) == 0
+    written = anndata.read_h5ad(out)
+    # No step was trained: the embedding is that of the weights, the types are of the reference.
+    expected = trained.get_latent_representation(make_cells(), key_added=None)
+    np.testing.assert_allclose(written.obsm["X_genemamba"], expected, rtol=1e-5, atol=1e-6)
+    assert np.mean(written.obs["genemamba_celltype"].astype(str) == written.obs["cell_type"].astype(str)) > 0.9
+
+
+def test_annotate_refuses_a_query_without_the_gene_ids_before_it_trains(
+    cells: str, out: str, monkeypatch: pytest.MonkeyPatch, make_cells: Cells, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    reference = make_cells()
+    reference.var["id"] = reference.var_names
+    reference.write_h5ad(tmp_path / "reference.h5ad")
+    options = ["--reference", str(tmp_path / "reference.h5ad"), "--labels-key", "cell_type", "--gene-id-key", "id"]
+    told = refused(capsys, ["annotate", cells, out, *options])
+    assert "--gene-id-key id is not a column of the query's var" in told
+
+
 def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.CaptureFixture[str]):
     assert main(["info", model]) == 0
     told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
@@ -198,7 +239,10 @@ def test_the_demo_trains_draws_and_compares(
         (["embed", "Q", "O", "--model", "M", "--save-model", "N"], "is not trained again, so --save-model would have"),
         (["embed", "Q", "O", "--model", "M", "--labels-key", "x", "--max-epochs", "3"], "--labels-key, --max-epochs"),
         (["demo", "--model", "M", "--max-epochs", "3"], "--model is not trained again, so --max-epochs would have no"),
-        (["embed", "Q", "O", "--gene-table", "T"], "--gene-table needs --model: a model trained on IN takes its genes"),
+        (["embed", "Q", "O", "--gene-table", "T"], "--gene-table needs --model or --pretrained: a model trained on IN"),
+        (["embed", "Q", "O", "--pretrained", "mini", "--max-epochs", "3"], "--pretrained embeds without training"),
+        (["embed", "Q", "O", "--pretrained", "mini", "--model", "M"], "--model is a model that you saved"),
+        (["embed", "Q", "O", "--revision", "abc"], "--revision is of weights on the Hugging Face Hub: name them with"),
         (["embed", "Q", "O", "--max-epochs", "-1"], "a whole number of at least 0 is needed, got '-1'"),
         (["embed", "Q", "O", "--max-epochs", "many"], "a whole number of at least 0 is needed, got 'many'"),
         (["embed", "Q", "O", "--seed", "-1"], "a whole number of at least 0 is needed, got '-1'"),
@@ -207,7 +251,8 @@ def test_the_demo_trains_draws_and_compares(
         ([], "the following arguments are required: COMMAND"),
     ],
     ids=["neither reference nor model", "reference and model", "reference without labels", "model to save again",
-         "model with training options", "demo model with epochs", "gene table without model", "negative epochs",
+         "model with training options", "demo model with epochs", "gene table without model",
+         "pretrained with training options", "pretrained and model", "revision of nothing", "negative epochs",
          "epochs in words", "negative seed", "no output", "unknown command", "no command"],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused_as_wrong_usage(
@@ -248,14 +293,20 @@ def test_an_output_without_the_right_to_write_is_refused(
         (["--gene-id-key", "id"], "genemamba embed: gene_id_key must name a column of adata.var; got 'id'"),
         (["--model", "nowhere"], "genemamba embed: nowhere is not a folder. Give the folder that save() wrote."),
         (["--model", "M", "--gene-id-key", "id"], "--gene-id-key id is not a column of the query's var, which has"),
+        (
+            ["--pretrained", "nowhere"],
+            "genemamba embed: A checkpoint is a folder, one that ships with the package (mini)",
+        ),
         (["--model", "M", "--gene-table", "T"], "T is not a file. Give the path of a table with HGNC's columns."),
     ],
-    ids=["labels", "layer", "gene ids", "model", "gene ids of a query", "gene table"],
+    ids=["labels", "layer", "gene ids", "model", "gene ids of a query", "weights", "gene table"],
 )
 def test_the_message_of_an_error_is_all_that_is_shown(
     cells: str, out: str, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ):
-    told = refused(capsys, ["embed", cells, out, *options, *([] if "--model" in options else SHORT)])
+    told = refused(
+        capsys, ["embed", cells, out, *options, *([] if {"--model", "--pretrained"} & set(options) else SHORT)]
+    )
     assert message in told and "Traceback" not in told
     assert not Path(out).exists()
 

@@ -80,14 +80,29 @@ def _misused(arguments: argparse.Namespace) -> str:
             return "exactly one of --reference (with --labels-key) and --model is needed"
         if "reference" in given and "labels_key" not in given:
             return "--reference needs --labels-key: the column of its obs with the cell types"
-    trains = ("labels_key", "unlabeled_category", "batch_key", "save_model", "max_epochs")
-    useless = [f"--{name.replace('_', '-')}" for name in trains if name in given]
-    if arguments.command in ("demo", "embed", "annotate") and "model" in given and useless:
-        return f"--model is not trained again, so {', '.join(useless)} would have no effect: leave out one or the other"
-    if arguments.command == "embed" and "gene_table" in given and "model" not in given:
-        return "--gene-table needs --model: a model trained on IN takes its genes as they are named there"
+    if {"model", "pretrained"} <= given:
+        return "--model is a model that you saved, --pretrained weights to start from: give one of them"
+    if "revision" in given and "pretrained" not in given:
+        return "--revision is of weights on the Hugging Face Hub: name them with --pretrained"
+    if problem := _untrained(arguments, given):
+        return problem
+    if arguments.command == "embed" and "gene_table" in given and not given & {"model", "pretrained"}:
+        return "--gene-table needs --model or --pretrained: a model trained on IN takes its genes as named there"
     if getattr(arguments, "embedding_only", False) and _same_file(arguments.input, arguments.output):
         return "--embedding-only leaves out the matrix, so OUT must not be IN: name another file to write"
+    return ""
+
+
+def _untrained(arguments: argparse.Namespace, given: set[str]) -> str:
+    """Say which options of training are given where nothing is trained; "" where none is."""
+    trains = ("labels_key", "unlabeled_category", "batch_key", "save_model", "max_epochs")
+    useless = ", ".join(f"--{name.replace('_', '-')}" for name in trains if name in given)
+    if not useless:
+        return ""
+    if arguments.command in ("demo", "embed", "annotate") and "model" in given:
+        return f"--model is not trained again, so {useless} would have no effect: leave out one or the other"
+    if arguments.command == "embed" and "pretrained" in given:
+        return f"--pretrained embeds without training, so {useless} would have no effect: leave out one or the other"
     return ""
 
 
@@ -129,6 +144,9 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     embed.add_argument("input", metavar="IN", help="h5ad to read")
     embed.add_argument("output", metavar="OUT", help="h5ad to write")
     embed.add_argument("--model", help="folder of a saved model; without it one is trained on IN")
+    _add_pretrained(
+        embed, "embed with pretrained weights, without training: mini, which ships, a folder, or owner/name"
+    )
     embed.add_argument("--save-model", help="folder to save the trained model to")
     embed.add_argument("--labels-key", help="column of obs with cell types that shape the embedding in training")
     embed.add_argument(
@@ -146,9 +164,15 @@ def _add_annotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     annotate.add_argument("--labels-key", help="column of the reference's obs with the cell types")
     annotate.add_argument("--unlabeled-category", help="value in that column that means «no label»")
     annotate.add_argument("--model", help="folder of a saved model with cell types, in place of a reference")
+    _add_pretrained(annotate, "weights to start from: mini, which ships, a folder, or owner/name on the hub")
     annotate.add_argument("--save-model", help="folder to save the trained model to")
     _add_data(annotate)
     _add_training(annotate)
+
+
+def _add_pretrained(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("--pretrained", metavar="NAME", help=help)
+    command.add_argument("--revision", help="full commit hash of weights on the Hugging Face Hub")
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:

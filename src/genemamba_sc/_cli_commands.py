@@ -117,9 +117,9 @@ def _describe(folder: str) -> list[str]:
 
 
 def _model_for(arguments: argparse.Namespace, adata: AnnData | None) -> GeneMambaModel:
-    """Load the saved model that is named, or train one on ``adata``."""
-    if arguments.model is not None:
-        model = GeneMambaModel.load(arguments.model, adata=False, accelerator=arguments.accelerator)
+    """Load what is named and not to be trained, or train a model on ``adata``."""
+    if arguments.model is not None or (arguments.command == "embed" and arguments.pretrained is not None):
+        model = _load(arguments)
         for name in ("layer", "gene_id_key"):  # where this query holds what the model reads
             if getattr(arguments, name) is not None:
                 model.registry_["setup_args"][name] = getattr(arguments, name)
@@ -128,6 +128,14 @@ def _model_for(arguments: argparse.Namespace, adata: AnnData | None) -> GeneMamb
     if arguments.gene_table is not None:
         model.gene_aliases = GeneAliases.from_tsv(arguments.gene_table)
     return model
+
+
+def _load(arguments: argparse.Namespace) -> GeneMambaModel:
+    if arguments.model is not None:
+        return GeneMambaModel.load(arguments.model, adata=False, accelerator=arguments.accelerator)
+    return GeneMambaModel.from_pretrained(
+        arguments.pretrained, revision=arguments.revision, accelerator=arguments.accelerator
+    )
 
 
 def _train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
@@ -140,7 +148,12 @@ def _train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
         unlabeled_category=getattr(arguments, "unlabeled_category", None),
         gene_id_key=arguments.gene_id_key,
     )
-    model = GeneMambaModel(adata)
+    if arguments.pretrained is None:
+        model = GeneMambaModel(adata)
+    else:
+        model = GeneMambaModel.from_pretrained(
+            arguments.pretrained, adata=adata, revision=arguments.revision, accelerator=arguments.accelerator
+        )
     model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator)
     if arguments.save_model is not None:
         model.save(arguments.save_model, overwrite=True)
@@ -159,9 +172,10 @@ def _check_early(arguments: argparse.Namespace) -> None:
 
 
 def _check_gene_ids(arguments: argparse.Namespace, query: AnnData) -> None:
-    """Refuse a column of gene ids that a saved model is told to read in a query that lacks it."""
+    """Refuse a column of gene ids that a model is told to read in a query that lacks it."""
     key = arguments.gene_id_key
-    if arguments.model is not None and key is not None and key not in query.var:
+    is_reference = arguments.command == "embed" and arguments.model is None and arguments.pretrained is None
+    if not is_reference and key is not None and key not in query.var:
         raise ValueError(
             f"--gene-id-key {key} is not a column of the query's var, which has {list(query.var.columns)}. "
             "Name one of these, or leave the option out to read var_names."
