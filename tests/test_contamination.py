@@ -162,6 +162,19 @@ def test_a_report_reads_well():
     assert "misses nearly every cell where half of the others are gone" in text
 
 
+def test_a_report_says_how_many_genes_it_had_to_go_by():
+    assert "genes of these weights" not in str(make_report())
+    many, few = (str(make_report(n_genes=2000, n_genes_known=n)) for n in (1000, 999))
+    assert "The query has 1,000 of the 2,000 genes of these weights." in many
+    warning = "These are few: a cell that was in the corpus with more genes would hardly be found."
+    assert warning in few and warning not in many
+
+
+def test_a_large_number_by_chance_is_written_out():
+    empty = np.zeros(4, bool)
+    assert "(by chance: at most about 1,200)" in str(make_report(chance=300.0, empty=empty))
+
+
 def test_names_must_be_those_of_the_cells():
     with pytest.raises(ValueError, match=r"report is of 4 cells\. Got 2 names\. Pass the obs_names of the AnnData"):
         make_report().to_frame(anndata.AnnData(np.zeros((2, 1))).obs_names)
@@ -178,5 +191,9 @@ def test_the_same_cells_in_a_file_with_other_genes(real_data: Path):
     report = check_contamination(other, weights)
     same = (other.obs["batch"] == "pbmc3k").to_numpy()
     assert report.exact.sum() == 0
+    assert (report.n_genes, report.n_genes_known) == (
+        vocabulary.n_genes,
+        int(other.var_names.isin(vocabulary.symbols).sum()),
+    )
     assert 0.5 < report.near[same].mean() < 0.8
     assert report.near[~same].sum() == 0

@@ -357,6 +357,21 @@ def test_early_stopping_stops_when_the_validation_loss_no_longer_falls(make_cell
     assert len(fit(make_cells(), setup={}, early_stopping=False, **still).history["validation_loss"]) == 5
 
 
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(make_cells: Cells, fit: Fit, early_stopping):
+    harmful = {"plan_kwargs": {"lr": 0.5, "warmup": 0.0, "ema_decay": 0.0}, "max_epochs": 4}
+    model = fit(make_cells(), early_stopping=early_stopping, **harmful)
+    losses = model.history["validation_loss"].iloc[:, 0].astype(float)
+    assert losses.iloc[-1] > losses.min() + 0.01
+
+    (found,) = model.trainer.validate(
+        model.trainer.lightning_module, datamodule=model.trainer.datamodule, verbose=False
+    )
+
+    expected = losses.min() if early_stopping else losses.iloc[-1]
+    assert found["validation_loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_second_training_continues(make_cells: Cells, fit: Fit):
     model = fit(make_cells(), setup={}, model={"gene_init": "random"}, plan_kwargs={"lr": 1e-9, "ema_decay": 0.0})
     after_first = model.get_gene_embeddings()

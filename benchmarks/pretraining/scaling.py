@@ -5,10 +5,10 @@
     python benchmarks/pretraining/scaling.py --table scaling.jsonl
 
 A run is `mini` (mini.py, without the target) but for what it names: `steps`, `share` of the cells of each set, `lr`,
-fields of `encoder` and `objective`, `seed`. Each row has the start of that very run (its table, in the same encoder,
-before any step) and the encoder after it, on cells of the target, which neither saw: `loss`, the cosine distance that
-denoising minimises, comparable within one width; accuracy of 15 neighbours; probes with a share of the labels; and
-probes in studies of few cells (few_cells.py).
+`table_lr`, fields of `encoder` and `objective`, `seed`. Each row has the start of that very run (its table, in the same
+encoder, before any step) and the encoder after it, on cells of the target, which neither saw: `loss`, the cosine
+distance that denoising minimises, comparable within one width; accuracy of 15 neighbours; probes with a share of the
+labels; and probes in studies of few cells (few_cells.py).
 """
 
 import argparse
@@ -42,7 +42,7 @@ from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, Pret
 SHARES = (0.01, 0.1, 1.0)
 STUDIES = ((200, 0.25), (500, 0.1))
 DRAWS = 10
-DEFAULTS = {"steps": 800, "share": 1.0, "encoder": {}, "objective": {}, "seed": 0, "lr": 1e-3}
+DEFAULTS = {"steps": 800, "share": 1.0, "encoder": {}, "objective": {}, "seed": 0, "lr": 1e-3, "table_lr": None}
 DENOISE_ONLY = {**OBJECTIVES, "denoise_weight": 1.0, "decode_weight": 0.0}
 
 
@@ -102,7 +102,7 @@ def row_of(target: str, given: dict, work: Path) -> dict[str, object]:
             out,
             config,
             ObjectiveConfig(**{**OBJECTIVES, **run["objective"]}),
-            PretrainingConfig(n_steps=run["steps"], lr=run["lr"], seed=run["seed"]),
+            PretrainingConfig(n_steps=run["steps"], lr=run["lr"], table_lr=run["table_lr"], seed=run["seed"]),
             RunConfig(token_budget=65_536, accelerator="cpu", log_every=50),
         )
     seconds = round(time.perf_counter() - started)

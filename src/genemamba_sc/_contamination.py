@@ -10,12 +10,15 @@ from anndata import AnnData
 from jaxtyping import Bool, Integer, UInt64
 
 from genemamba_sc._cell_hashes import CellHashes, near_hashes, token_hashes
+from genemamba_sc._constants import UNK_ID
 from genemamba_sc._model import GeneMambaModel
 from genemamba_sc._pretrained import Pretrained, read_pretrained
 from genemamba_sc._setup import query_source
 from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary
 
 _BLOCK_CELLS = 4096
+# With every second gene gone, hardly a cell of the corpus is found again (benchmarks/pretraining/contamination.py).
+_FEW_GENES = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class ContaminationReport:
         Names of the sets or files of the corpus; empty where they are not known.
     trained_further
         Whether the model was trained on other cells since, of which nothing is said here.
+    n_genes, n_genes_known
+        Genes of the weights, and how many of them the query has; 0 where that is not known.
     """
 
     origin: str
@@ -56,6 +61,8 @@ class ContaminationReport:
     source: Integer[np.ndarray, "n_cells"]
     sources: tuple[str, ...] = ()
     trained_further: bool = False
+    n_genes: int = 0
+    n_genes_known: int = 0
 
     @property
     def n_cells(self) -> int:
@@ -110,7 +117,7 @@ class ContaminationReport:
             f"{self.n_cells:,} cells against the {self.n_corpus:,} on which {self.origin} was pretrained",
             f"  the same tokens      {int(self.exact.sum()):>9,}  {self.exact_share:7.2%}",
             f"  the same near hash   {int(self.near.sum()):>9,}  {self.near_share:7.2%}  "
-            f"(by chance: at most about {self.expected_near:.2g})",
+            f"(by chance: at most about {_about(self.expected_near)})",
         ]
         lines += [f"    in {name}: {count:,}" for name, count in self.sets.items()]
         if self.empty.any():
@@ -120,6 +127,10 @@ class ContaminationReport:
             "its tokens. The near hash forgives missing genes that few cells express, and misses nearly every cell "
             "where half of the others are gone. Check cells with all their genes, before any selection."
         )
+        if self.n_genes:
+            lines.append(f"The query has {self.n_genes_known:,} of the {self.n_genes:,} genes of these weights.")
+        if self.n_genes_known < self.n_genes * _FEW_GENES:
+            lines.append("These are few: a cell that was in the corpus with more genes would hardly be found.")
         if self.trained_further:
             lines.append("The model was trained on other cells since; those are not looked for.")
         return "\n".join(lines)
@@ -189,6 +200,8 @@ def check_contamination(
         source=_first_sources(cells, exact, near, in_exact, in_near),
         sources=cells.sources,
         trained_further=subject.trained_further,
+        n_genes=subject.vocabulary.n_genes,
+        n_genes_known=len(np.unique(source.columns[source.columns != UNK_ID])),
     )
 
 
@@ -281,6 +294,11 @@ def _first_sources(
         place = np.searchsorted(known[order], own[hits])
         found[hits] = cells.source[order][place]
     return found
+
+
+def _about(count: float) -> str:
+    """Two digits of a small number, a large one to the next whole."""
+    return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
 
 
 def _share(mask: np.ndarray) -> float:

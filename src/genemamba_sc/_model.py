@@ -13,6 +13,7 @@ from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
 from genemamba_sc._arguments import GeneInit, whole_number
+from genemamba_sc._best_weights import KeepBestWeights
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._from_pretrained import PretrainedMixin, first_history, needs_start, table_start
 from genemamba_sc._module import GeneMambaModule
@@ -183,7 +184,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         batch_size
             Cells per step.
         early_stopping
-            Whether to stop when ``validation_loss`` no longer falls; off where no cell validates.
+            Whether to stop when ``validation_loss`` no longer falls, and to go back to the weights of the epoch where
+            it was lowest; off where no cell validates.
         early_stopping_patience
             Epochs without improvement before that.
         datasplitter_kwargs
@@ -215,19 +217,20 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
             dataset.columns["gene_scores"] = scores
         if max_epochs is None:
             max_epochs = default_max_epochs(splitter.n_train)
-        validates = splitter.n_val > 0
+        stops_early = early_stopping and splitter.n_val > 0
+        trainer_kwargs = {"early_stopping_monitor": "validation_loss", "early_stopping_mode": "min", **trainer_kwargs}
+        monitored = (trainer_kwargs["early_stopping_monitor"], trainer_kwargs["early_stopping_mode"])
         runner = TrainRunner(
             self,
-            training_plan=GeneMambaPlan(self.module, config),
+            training_plan=GeneMambaPlan(self.module, config, KeepBestWeights(*monitored) if stops_early else None),
             data_splitter=splitter,
             max_epochs=max_epochs,
             accelerator=accelerator,
             devices=devices,
             **{
-                "early_stopping": early_stopping and validates,
-                "early_stopping_monitor": "validation_loss",
+                "early_stopping": stops_early,
                 "early_stopping_patience": early_stopping_patience,
-                "check_val_every_n_epoch": 1 if validates else None,
+                "check_val_every_n_epoch": 1 if splitter.n_val > 0 else None,
                 **trainer_kwargs,
             },
         )

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from genemamba_sc._arguments import whole_number
+from genemamba_sc._best_weights import KeepBestWeights
 from genemamba_sc._module import GeneMambaModule
 
 # Labelled cells of a type that is too small to be validated on.
@@ -127,10 +128,13 @@ class GeneMambaPlan(pl.LightningModule):
         What is trained.
     config
         How.
+    keep_best
+        Puts the weights of the best epoch back; ``None`` leaves those of the last one.
     """
 
-    def __init__(self, module: GeneMambaModule, config: PlanConfig) -> None:
+    def __init__(self, module: GeneMambaModule, config: PlanConfig, keep_best: KeepBestWeights | None = None) -> None:
         super().__init__()
+        self._keep_best = keep_best
         # Lightning keeps the mode it finds, and a model that was queried or loaded is in evaluation mode.
         self.module = module.train()
         self.config = config
@@ -190,13 +194,15 @@ class GeneMambaPlan(pl.LightningModule):
         self.clip_gradients(optimizer, gradient_clip_val=self.config.gradient_clip, gradient_clip_algorithm="norm")
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Average the weights, where that is on."""
+        """Average the weights and keep the best of them, where that is on."""
+        keeping: list[pl.Callback] = [] if self._keep_best is None else [self._keep_best]
         if self.config.ema_decay == 0:
-            return []
+            return keeping
         # Lightning makes the average before it moves the weights: left to itself it would stay behind on the CPU.
         device = None if self._trainer is None else self._trainer.strategy.root_device
         # Buffers (the markers) do not learn: an average of equal numbers would only round them.
-        return [EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)]
+        averaging = EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)
+        return [*keeping, averaging]  # in this order: weights are kept before the average makes room for the others
 
 
 @dataclass(frozen=True)

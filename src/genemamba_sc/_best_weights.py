@@ -1,0 +1,59 @@
+"""Early stopping keeps the weights it stopped for: those of the epoch with the best validation."""
+
+import logging
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+class KeepBestWeights(pl.Callback):
+    """Remember the trained weights where a metric of the validation was best, and put them back when training is over.
+
+    A few hundred cells are learned by heart within some passes; the weights of the last one, which early stopping
+    waited for in vain, are then worse than those it had. Weights that are averaged are remembered as they were
+    validated: this callback must stand before the one that averages.
+
+    Parameters
+    ----------
+    monitor
+        Name of the metric.
+    mode
+        ``"min"`` or ``"max"``: which is best.
+    """
+
+    def __init__(self, monitor: str, mode: str = "min") -> None:
+        self.monitor = monitor
+        self._sign = -1.0 if mode == "max" else 1.0
+        self._best = float("inf")
+        self._epoch = -1
+        self._validated: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the weights while those that were validated are still in place."""
+        self._validated = {
+            name: weight.detach().clone() for name, weight in pl_module.named_parameters() if weight.requires_grad
+        }
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the copy if the metric, which is known now, is better than before."""
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is not None and self._sign * float(value) < self._best:
+            self._best, self._epoch = self._sign * float(value), trainer.current_epoch
+            self._kept = self._validated
+        self._validated = {}
+
+    @torch.no_grad()
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the best weights back."""
+        weights: dict[str, Any] = dict(pl_module.named_parameters())
+        for name, kept in self._kept.items():
+            weights[name].copy_(kept)
+        if self._kept and self._epoch + 1 < trainer.current_epoch:
+            best = self._sign * self._best
+            logger.info("Kept the weights of epoch %d, where %s was best: %.4f.", self._epoch + 1, self.monitor, best)
+        self._kept = {}
