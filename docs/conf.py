@@ -1,7 +1,13 @@
 """Sphinx configuration."""
 
+import filecmp
 import os
+import shutil
 import typing
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
 
 import genemamba_sc
 
@@ -61,3 +67,20 @@ html_title = "genemamba_sc"
 html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def copy_tutorials(app: Sphinx, config: Config) -> None:
+    """Bring the notebooks of the repository among the sources; a copy that is the same is left alone."""
+    notebooks = {path.name: path for path in (Path(app.confdir).parent / "tutorials").glob("*.ipynb")}
+    folder = Path(app.srcdir, "tutorials")
+    for copy in folder.glob("*.ipynb"):
+        if copy.name not in notebooks:
+            copy.unlink()
+    for name, path in notebooks.items():
+        copy = folder / name
+        if not copy.exists() or not filecmp.cmp(path, copy, shallow=False):
+            shutil.copyfile(path, copy)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("config-inited", copy_tutorials)
