@@ -135,9 +135,7 @@ def table(path: Path) -> str:
     ]
     for key, row in mean.iterrows():
         cells = [f"{row[f'trained.{n}']:.3f} ({row[f'trained.{n}'] - row[f'start.{n}']:+.3f})" for n in names]
-        lines.append(
-            "| " + " | ".join([key[0], key[1].strip("{}") or "mini", f"{key[2]:,}", str(seeds[key]), *cells]) + " |"
-        )
+        lines.append("| " + " | ".join([key[0], key[1][1:-1] or "mini", f"{key[2]:,}", str(seeds[key]), *cells]) + " |")
     return "\n".join(lines)
 
 
