@@ -5,7 +5,7 @@ interpreter's lock. Pads are not read. Where there are fewer cells than threads,
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from genemamba_sc._types import Mask
 from genemamba_sc.ops._chunked import ssd_chunked
 from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read, n_readings
+from genemamba_sc.ops._fused_arrays import Batch, Gradients, Mixer
 
 # Relative error of the self-test; float32 rounding gives 1e-7.
 _MOST_ERROR = 1e-5
@@ -41,7 +42,8 @@ def read_compiled(projected: Projected, mask: Mask, weights: MixerWeights, direc
         projected = projected.masked_fill(~mask[..., None], 0)
     tensors = [t.float().contiguous() for t in (projected, *weights.tensors)]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    out = _FusedRead.apply(*tensors, mask, weights.n_groups, weights.d_state, weights.eps, directions, keep)
+    options = _Options(weights.n_groups, weights.d_state, weights.eps, directions, keep)
+    out = _FusedRead.apply(mask, options, *tensors)
     return out.to(projected.dtype)
 
 
@@ -83,88 +85,86 @@ def _self_test() -> float:
     return float((values - truth).norm() / truth.norm())
 
 
+class _Options(NamedTuple):
+    """What a reading needs beside its tensors."""
+
+    n_groups: int
+    d_state: int
+    eps: float
+    directions: Directions
+    keep: bool
+
+
 class _FusedRead(torch.autograd.Function):
     """Keeps its inputs, the steps and the scan's output; states are computed again."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        projected: Tensor,
-        taps: Tensor,
-        conv_bias: Tensor,
-        dt_bias: Tensor,
-        A: Tensor,
-        D: Tensor,
-        norm: Tensor,
-        mask: Tensor,
-        n_groups: int,
-        d_state: int,
-        eps: float,
-        directions: Directions,
-        keep: bool,
-    ) -> Tensor:
+    def forward(ctx: Any, mask: Tensor, options: _Options, projected: Tensor, *weights: Tensor) -> Tensor:
         from genemamba_sc.ops._fused_forward import read_cells
 
         b, l, _ = projected.shape
-        n = n_readings(directions)
-        dt = F.softplus(projected[..., -len(A) :] + dt_bias).masked_fill_(~mask[..., None], 0)
-        spans, jobs = _spans(mask), _jobs(mask, n, len(norm))
-        split = n == 2 and (directions == "pair" or len(jobs[0].directions) == 1)
-        out = projected.new_empty((2 if split else 1, b, l, len(norm)))
-        kept = projected.new_empty((n, b, l if keep else 0, len(norm)))
-        weights = (taps.T.contiguous().numpy(), *(t.numpy() for t in (conv_bias, A, D, norm)))
-        given = (projected.numpy(), dt.numpy(), spans, *weights, n_groups, d_state, eps)
-        out_array, kept_array = out.numpy(), kept.numpy()
+        mixer, dt_bias = _mixer(weights, options), weights[2]
+        n, d_inner = n_readings(options.directions), mixer.norm.size
+        dt = F.softplus(projected[..., -len(dt_bias) :] + dt_bias).masked_fill_(~mask[..., None], 0)
+        jobs = _jobs(mask, n, d_inner)
+        apart = n == 2 and (options.directions == "pair" or len(jobs[0].directions) == 1)
+        out = projected.new_empty((2 if apart else 1, b, l, d_inner))
+        kept = projected.new_empty((n, b, l if options.keep else 0, d_inner))
+        cells, out_array, kept_array = (projected.numpy(), dt.numpy(), _spans(mask)), out.numpy(), kept.numpy()
 
         def run(job: _Job) -> None:
             for way in job.directions:
-                target = out_array[way if split else 0]
-                read_cells(*given, job.first, job.last, way == 1, way == 1 and not split, target, kept_array[way])
+                batch = Batch(*cells, job.first, job.last, way == 1)
+                read_cells(batch, mixer, way == 1 and not apart, out_array[way if apart else 0], kept_array[way])
 
         _run(run, jobs)
-        ctx.save_for_backward(projected, taps, conv_bias, dt_bias, A, D, norm, mask, dt, kept)
-        ctx.options = (n_groups, d_state, eps, directions)
-        if directions == "pair":
+        ctx.save_for_backward(mask, projected, dt, kept, *weights)
+        ctx.options = options
+        if options.directions == "pair":
             return out
-        return out[0].add_(out[1]) if split else out[0]
+        return out[0].add_(out[1]) if apart else out[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
         from genemamba_sc.ops._fused_backward import cell_gradients
 
-        projected, taps, conv_bias, dt_bias, A, D, norm, mask, dt, kept = ctx.saved_tensors
-        n_groups, d_state, eps, directions = ctx.options
-        spans, jobs = _spans(mask), _jobs(mask, n_readings(directions), len(norm))
-        split = n_readings(directions) == 2 and len(jobs[0].directions) == 1
+        mask, projected, dt, kept, *weights = ctx.saved_tensors
+        mixer, dt_bias = _mixer(weights, ctx.options), weights[2]
+        n = n_readings(ctx.options.directions)
+        jobs = _jobs(mask, n, mixer.norm.size)
+        apart = n == 2 and len(jobs[0].directions) == 1
         dout = dout.float().contiguous()
-        douts = (dout[0].numpy(), dout[1].numpy()) if directions == "pair" else (dout.numpy(), dout.numpy())
-        dprojected = projected.new_empty((2 if split else 1, *projected.shape))
-        ddt = dt.new_empty((2 if split else 1, *dt.shape))
-        weights = (taps.T.contiguous().numpy(), *(t.numpy() for t in (conv_bias, A, D, norm)))
-        given = (projected.numpy(), dt.numpy(), spans, *weights, n_groups, d_state, eps)
-        sums = [_sums(taps, A, norm) for _ in jobs]
+        douts = [d.numpy() for d in (dout if ctx.options.directions == "pair" else (dout, dout))]
+        dprojected = projected.new_empty((2 if apart else 1, *projected.shape))
+        ddt = dt.new_empty((2 if apart else 1, *dt.shape))
+        cells, sums = (projected.numpy(), dt.numpy(), _spans(mask)), [_sums(mixer) for _ in jobs]
         kept_array, dprojected_array, ddt_array = kept.numpy(), dprojected.numpy(), ddt.numpy()
 
         def run(job: _Job) -> None:
-            own = sums[jobs.index(job)]
             for way in job.directions:
-                where = way if split else 0
-                results = (dprojected_array[where], ddt_array[where], *own)
-                ordered = (way == 1, kept_array[way], douts[way], way == 1 and not split)
-                cell_gradients(*given, job.first, job.last, *ordered, *results)
+                batch, where = Batch(*cells, job.first, job.last, way == 1), way if apart else 0
+                targets = (dprojected_array[where], ddt_array[where], way == 1 and not apart)
+                gradients = Gradients(*targets, *sums[jobs.index(job)])
+                cell_gradients(batch, mixer, kept_array[way], douts[way], gradients)
 
         _run(run, jobs)
-        if split:
+        if apart:
             dprojected[0] += dprojected[1]
             ddt[0] += ddt[1]
         dprojected, ddt = dprojected[0], ddt[0]
-        steps = projected[..., -len(A) :]
+        steps = projected[..., -len(dt_bias) :]
         draw = torch.mul(ddt, torch.sigmoid(steps + dt_bias)).masked_fill_(~mask[..., None], 0)
-        dprojected[..., -len(A) :] = draw
+        dprojected[..., -len(dt_bias) :] = draw
         dtaps, dconv_bias, dA, dD, dnorm = (torch.from_numpy(sum(parts)).float() for parts in zip(*sums))
-        gradients = (dprojected, dtaps.T, dconv_bias, draw.sum((0, 1)), dA, dD, dnorm)
-        return (*gradients, None, None, None, None, None, None)
+        return None, None, dprojected, dtaps.T, dconv_bias, draw.sum((0, 1)), dA, dD, dnorm
+
+
+def _mixer(weights: Sequence[Tensor], options: _Options) -> Mixer:
+    """Bundle the weights, in the order of :attr:`MixerWeights.tensors`, for the kernels; dt has its bias by then."""
+    taps, conv_bias, _, A, D, norm = weights
+    arrays = (taps.T.contiguous().numpy(), conv_bias.numpy(), A.numpy(), D.numpy(), norm.numpy())
+    return Mixer(*arrays, options.n_groups, options.d_state, options.eps)
 
 
 def _spans(mask: Tensor) -> np.ndarray:
@@ -196,8 +196,7 @@ def _run(run: Callable[[_Job], None], jobs: list[_Job]) -> None:
             other.result()
 
 
-def _sums(taps: Tensor, A: Tensor, norm: Tensor) -> tuple[np.ndarray, ...]:
-    """Zeros for the gradients of taps (k, x), bias, A, D and the norm's weight."""
-    x, k = taps.shape
-    single = (np.zeros(shape, dtype=np.float32) for shape in ((k, x), x))
-    return (*single, np.zeros(len(A)), np.zeros(len(A)), np.zeros(len(norm), dtype=np.float32))
+def _sums(mixer: Mixer) -> tuple[np.ndarray, ...]:
+    """Zeros for the gradients of taps, bias, A, D and the norm's weight; those of A and D in double precision."""
+    taps, bias, norm = (np.zeros(weight.shape, dtype=np.float32) for weight in (mixer.taps, mixer.bias, mixer.norm))
+    return taps, bias, np.zeros(len(mixer.A)), np.zeros(len(mixer.D)), norm

@@ -1,0 +1,174 @@
+"""Compiled gradients, of one token each, of the loops that the fused mixer is made of."""
+
+import numpy as np
+
+from genemamba_sc.ops._fused_arrays import Way
+from genemamba_sc.ops._numba import compiled, sigmoid
+
+_ONE = np.float32(1)
+
+
+@compiled
+def gate_gradient(
+    y: np.ndarray,
+    z: np.ndarray,
+    weight: np.ndarray,
+    groups: int,
+    eps: float,
+    dout: np.ndarray,
+    add: bool,
+    dy: np.ndarray,
+    dz: np.ndarray,
+    dweight: np.ndarray,
+    opened: np.ndarray,
+) -> None:
+    """Gradient of :func:`gate` for one token: ``dy`` is written, ``dz`` written or added to, ``dweight`` added to."""
+    width = y.size // groups
+    for g in range(groups):
+        lo, hi = g * width, (g + 1) * width
+        yg, zg, wg, og, sg = y[lo:hi], z[lo:hi], weight[lo:hi], dout[lo:hi], opened[lo:hi]
+        dyg, dzg, dwg = dy[lo:hi], dz[lo:hi], dweight[lo:hi]
+        for c in range(width):
+            sg[c] = sigmoid(zg[c])
+        squares, along = np.float32(0), np.float32(0)
+        for c in range(width):
+            gated = yg[c] * zg[c] * sg[c]
+            squares += gated * gated
+            along += og[c] * wg[c] * gated
+        scale = np.float32(1 / np.sqrt(squares / width + eps))
+        along *= scale * scale / np.float32(width)
+        # One result to a loop: with more, the compiler gives up proving that they do not overlap.
+        for c in range(width):
+            dwg[c] += og[c] * yg[c] * zg[c] * sg[c] * scale
+        for c in range(width):
+            dyg[c] = (og[c] * wg[c] - yg[c] * zg[c] * sg[c] * along) * scale  # of y silu(z)
+        if add:
+            for c in range(width):
+                dzg[c] += dyg[c] * yg[c] * (sg[c] * (_ONE + zg[c] * (_ONE - sg[c])))
+        else:
+            for c in range(width):
+                dzg[c] = dyg[c] * yg[c] * (sg[c] * (_ONE + zg[c] * (_ONE - sg[c])))
+        for c in range(width):
+            dyg[c] *= zg[c] * sg[c]
+
+
+@compiled
+def silu_gradient(before: np.ndarray, dv: np.ndarray) -> None:
+    """Turn ``dv``, the gradient of ``silu(before)``, into that of ``before``."""
+    for c in range(before.size):
+        x = before[c]
+        s = sigmoid(x)
+        dv[c] = dv[c] * (s * (_ONE + x * (_ONE - s)))
+
+
+@compiled
+def add_product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """``out += x y``."""
+    for c in range(out.size):
+        out[c] += x[c] * y[c]
+
+
+@compiled
+def taps_gradient(
+    rows: np.ndarray, t: int, way: Way, lo: int, g: np.ndarray, dtaps: np.ndarray, dbias: np.ndarray
+) -> None:
+    """Add the gradient of taps and bias for one token, ``g`` being that of the convolution's output there."""
+    k = dtaps.shape[0]
+    first, last, back = way
+    for c in range(dbias.size):
+        dbias[c] += g[c]
+    for j in range(k):
+        if first <= t - j * back < last:
+            add_product(g, rows[t - j * back][lo : lo + g.size], dtaps[k - 1 - j])
+
+
+@compiled
+def convolve_back(g: np.ndarray, m: int, taps: np.ndarray, add: bool, out: np.ndarray) -> None:
+    """Gradient of the convolution's input at the ``m``-th token read, from ``g`` at that token and those read later."""
+    k = taps.shape[0]
+    row, tap = g[m], taps[k - 1]
+    if add:
+        for c in range(out.size):
+            out[c] += row[c] * tap[c]
+    else:
+        for c in range(out.size):
+            out[c] = row[c] * tap[c]
+    for j in range(1, min(k, g.shape[0] - m)):
+        row, tap = g[m + j], taps[k - 1 - j]
+        for c in range(out.size):
+            out[c] += row[c] * tap[c]
+
+
+@compiled
+def head_products(
+    y: np.ndarray, x: np.ndarray, dy: np.ndarray, D: np.ndarray, products: np.ndarray, dD: np.ndarray
+) -> None:
+    """``(y - D x) . dy`` of each head of one token; ``x . dy`` is added to ``dD``."""
+    p = y.size // D.size
+    for h in range(D.size):
+        yh, xh, gh = y[h * p : (h + 1) * p], x[h * p : (h + 1) * p], dy[h * p : (h + 1) * p]
+        with_y, with_x = np.float32(0), np.float32(0)
+        for c in range(p):
+            with_y += yh[c] * gh[c]
+            with_x += xh[c] * gh[c]
+        products[h] = with_y - D[h] * with_x
+        dD[h] += with_x
+
+
+@compiled
+def step_gradient(
+    du: np.ndarray,
+    x: np.ndarray,
+    dt: np.ndarray,
+    A: np.ndarray,
+    products: np.ndarray,
+    anchored: bool,
+    dlog: np.ndarray,
+    add: bool,
+    ddt: np.ndarray,
+    dA: np.ndarray,
+) -> None:
+    """Gradients of dt and A at one token; ``dlog`` goes one token on, unless it is anchored there."""
+    p = du.size // A.size
+    for h in range(A.size):
+        uh, xh = du[h * p : (h + 1) * p], x[h * p : (h + 1) * p]
+        along = np.float32(0)
+        for c in range(p):
+            along += uh[c] * xh[c]
+        if not anchored:
+            dlog[h] += np.float64(products[h]) - np.float64(dt[h]) * along
+        dA[h] += dlog[h] * dt[h]
+        gradient = np.float32(A[h] * dlog[h]) + along
+        ddt[h] = ddt[h] + gradient if add else gradient
+
+
+@compiled
+def input_gradient(du: np.ndarray, dt: np.ndarray, D: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
+    """``dx = dt du + D dy`` of one token."""
+    p = du.size // D.size
+    for h in range(D.size):
+        uh, gh, xh = du[h * p : (h + 1) * p], dy[h * p : (h + 1) * p], dx[h * p : (h + 1) * p]
+        step, direct = dt[h], D[h]
+        for c in range(p):
+            xh[c] = step * uh[c] + direct * gh[c]
+
+
+@compiled
+def anchor(dstate: np.ndarray, state: np.ndarray, n: int, p: int, dlog: np.ndarray) -> None:
+    """Set ``dlog`` of each head to what it is by definition, the product of the state that enters and its gradient.
+
+    The running sum would carry its rounding errors through the whole cell. Both (blocks x n, width).
+    """
+    dlog[:] = 0
+    width = state.shape[1]
+    for row in range(state.shape[0]):
+        lo, done = row // n * width, 0
+        while done < width:
+            h = (lo + done) // p
+            upto = min(width, (h + 1) * p - lo)
+            left, right = dstate[row][done:upto], state[row][done:upto]
+            product = np.float32(0)
+            for c in range(left.size):
+                product += left[c] * right[c]
+            dlog[h] += product
+            done = upto
