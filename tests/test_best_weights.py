@@ -33,12 +33,12 @@ class Counter(pl.LightningModule):
         return self.callbacks
 
 
-def fit(metrics: list[float], callbacks: list[pl.Callback]) -> Counter:
+def fit(metrics: list[float], callbacks: list[pl.Callback], **options: object) -> Counter:
     module = Counter(metrics, callbacks)
     cells = DataLoader(torch.zeros(1, 1), batch_size=1)
     trainer = pl.Trainer(
         max_epochs=len(metrics), accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        enable_progress_bar=False, enable_model_summary=False, **{"num_sanity_val_steps": 0, **options},
     )  # fmt: skip
     trainer.fit(module, cells, cells)
     return module
@@ -63,8 +63,10 @@ def test_the_weights_of_the_best_epoch_are_kept(metrics: list[float], mode: str,
     assert module.validated == list(range(1, len(metrics) + 1))
 
 
-def test_averaged_weights_are_kept_as_they_were_validated():
-    module = fit([3.0, 1.0, 2.0], [KeepBestWeights("judged"), EMAWeightAveraging(decay=0.5)])
+@pytest.mark.parametrize("first", [True, False], ids=["before the average", "after it"])
+def test_averaged_weights_are_kept_as_they_were_validated(first: bool):
+    callbacks = [KeepBestWeights("judged"), EMAWeightAveraging(decay=0.5)]
+    module = fit([3.0, 1.0, 2.0], callbacks if first else callbacks[::-1])
 
     assert module.validated[1] not in (1.0, 2.0, 3.0)  # an average
     assert module.weight.item() == module.validated[1]
@@ -72,3 +74,10 @@ def test_averaged_weights_are_kept_as_they_were_validated():
 
 def test_an_unknown_metric_leaves_the_last_weights():
     assert fit([3.0, 1.0, 2.0], [KeepBestWeights("another")]).weight.item() == 3.0
+
+
+def test_the_check_before_the_first_epoch_does_not_count():
+    module = fit([1.0, 2.0, 3.0], [KeepBestWeights("judged")], num_sanity_val_steps=1)
+
+    assert module.validated[0] == 0.0
+    assert module.weight.item() == 1.0

@@ -168,17 +168,24 @@ def test_annotate_starts_from_pretrained_weights(
     assert np.mean(written.obs["genemamba_celltype"].astype(str) == written.obs["cell_type"].astype(str)) > 0.9
 
 
-def test_annotate_refuses_a_query_without_the_gene_ids_before_it_trains(
-    cells: str, out: str, monkeypatch: pytest.MonkeyPatch, make_cells: Cells, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-):  # fmt: skip
-    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+def test_older_names_of_the_reference_are_resolved_before_pretrained_weights_read_it(
+    cells: str, out: str, trained: GeneMambaModel, make_cells: Cells, tmp_path: Path
+):
+    trained.save_pretrained(tmp_path / "weights")
     reference = make_cells()
-    reference.var["id"] = reference.var_names
+    names = reference.var_names.to_numpy(dtype=object)
+    rows = [f"GENE{i}\t{names[i]}\tOLD{i}\t" for i in range(15)]  # all genes that tell the types apart
+    (tmp_path / "hgnc.tsv").write_text(
+        "\n".join(["symbol\tensembl_gene_id\talias_symbol\tprev_symbol", *rows]), encoding="utf-8"
+    )
+    names[:15] = [f"OLD{i}" for i in range(15)]
+    reference.var_names = names
     reference.write_h5ad(tmp_path / "reference.h5ad")
-    options = ["--reference", str(tmp_path / "reference.h5ad"), "--labels-key", "cell_type", "--gene-id-key", "id"]
-    told = refused(capsys, ["annotate", cells, out, *options])
-    assert "--gene-id-key id is not a column of the query's var" in told
+    options = ["--reference", str(tmp_path / "reference.h5ad"), "--labels-key", "cell_type"]
+    options += ["--pretrained", str(tmp_path / "weights"), "--gene-table", str(tmp_path / "hgnc.tsv")]
+    assert main(["annotate", cells, out, *options, *SHORT]) == 0
+    written = anndata.read_h5ad(out).obs
+    assert np.mean(written["genemamba_celltype"].astype(str) == written["cell_type"].astype(str)) > 0.9
 
 
 def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.CaptureFixture[str]):

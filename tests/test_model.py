@@ -16,7 +16,7 @@ from anndata import AnnData
 from scipy import sparse
 
 import genemamba_sc as gm
-from genemamba_sc import GeneMambaModel, GeneMambaPlan
+from genemamba_sc import GeneMambaModel, GeneMambaPlan, _model
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -370,6 +370,29 @@ def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(make_c
 
     expected = losses.min() if early_stopping else losses.iloc[-1]
     assert found["validation_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gene_init", "told"), [("spectral", "spectral"), ("denoised", "denoised"), (None, "random")],
+    ids=["spectral", "denoised", "pretrained"],
+)  # fmt: skip
+def test_the_programs_are_told_how_the_table_started(
+    make_cells: Cells, trained: GeneMambaModel, tmp_path, monkeypatch: pytest.MonkeyPatch, gene_init, told
+):
+    heard = []
+    start = _model.start_cell_types
+    monkeypatch.setattr(_model, "start_cell_types", lambda *parts: heard.append(parts[4]) or start(*parts))
+    adata = make_cells()
+    GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
+    if gene_init is None:
+        trained.save_pretrained(tmp_path / "weights")
+        model = GeneMambaModel.from_pretrained(tmp_path / "weights", adata=adata)
+    else:
+        model = GeneMambaModel(adata, gene_init=gene_init)
+
+    model.train(max_epochs=0, accelerator="cpu")
+
+    assert heard == [told]
 
 
 def test_a_second_training_continues(make_cells: Cells, fit: Fit):

@@ -146,7 +146,7 @@ def test_scores_find_the_types_and_validation_cells_are_scored_by_the_fit():
     dataset = new_dataset()
     module = new_module(dataset)
 
-    scores = start_cell_types(module, dataset, TRAIN, VALIDATION)
+    scores = start_cell_types(module, dataset, TRAIN, VALIDATION, "random")
 
     assert (scores.shape, scores.dtype) == ((N_CELLS, 3), np.float32)
     batch = dataset[VALIDATION.tolist()]
@@ -166,8 +166,8 @@ def test_a_training_cell_is_scored_by_a_fit_that_did_not_see_its_batch(monkeypat
     shuffled[of_batch] = (shuffled[of_batch] + 1) % 3
     others = new_dataset(n_batches=3, labels=shuffled)
 
-    before = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
-    after = start_cell_types(new_module(others), others, TRAIN, VALIDATION)
+    before = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION, "random")
+    after = start_cell_types(new_module(others), others, TRAIN, VALIDATION, "random")
 
     same = TRAIN[of_batch[TRAIN]]
     np.testing.assert_array_equal(after[same], before[same])
@@ -181,7 +181,7 @@ def test_the_labels_of_validation_cells_are_not_read():
     shuffled[45:] = 2 - shuffled[45:]
     others = new_dataset(labels=shuffled)
 
-    before, after = (start_cell_types(new_module(d), d, TRAIN, VALIDATION) for d in (dataset, others))
+    before, after = (start_cell_types(new_module(d), d, TRAIN, VALIDATION, "random") for d in (dataset, others))
 
     np.testing.assert_array_equal(after, before)
 
@@ -191,7 +191,7 @@ def test_training_cells_without_a_label_have_no_score():
     labels[:6] = 3
     dataset = new_dataset(labels=labels)
 
-    scores = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
+    scores = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION, "random")
 
     assert not scores[:6].any()
     assert scores[6:57].any(axis=1).all()
@@ -223,10 +223,10 @@ def test_programs_read_a_spectral_table_denoised_and_others_as_they_are(monkeypa
 
 def test_blocks_of_validation_cells_change_nothing(monkeypatch):
     dataset = new_dataset()
-    whole = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
+    whole = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION, "random")
     monkeypatch.setattr(_start, "_BLOCK", 5)
 
-    parts = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION)
+    parts = start_cell_types(new_module(dataset), dataset, TRAIN, VALIDATION, "random")
     np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)  # threads of BLAS may sum blocks in another order
 
 
@@ -234,6 +234,6 @@ def test_blocks_of_validation_cells_change_nothing(monkeypatch):
 def test_few_validation_cells(validation):
     dataset = new_dataset()
 
-    scores = start_cell_types(new_module(dataset), dataset, TRAIN, np.array(validation, dtype=np.int64))
+    scores = start_cell_types(new_module(dataset), dataset, TRAIN, np.array(validation, dtype=np.int64), "random")
 
     assert np.flatnonzero(scores[45:].any(axis=1)).tolist() == [row - 45 for row in validation]

@@ -150,6 +150,8 @@ def main() -> None:
     if options.table:
         print(table(options.table))
         return
+    if options.out is None or options.work is None:
+        parser.error("--work and --out are needed, or --table")
     logging.basicConfig(level=logging.WARNING)
     for given in json.loads(options.runs):
         row = row_of(options.target, given, options.work)

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -14,13 +15,13 @@ class KeepBestWeights(pl.Callback):
     """Remember the trained weights where a metric of the validation was best, and put them back when training is over.
 
     A few hundred cells are learned by heart within some passes; the weights of the last one, which early stopping
-    waited for in vain, are then worse than those it had. Weights that are averaged are remembered as they were
-    validated: this callback must stand before the one that averages.
+    waited for in vain, are then worse than those it had. Weights that are averaged are kept as they were validated.
+    What another callback puts in place when training is over is overwritten.
 
     Parameters
     ----------
     monitor
-        Name of the metric.
+        Name of the metric, one of the validation.
     mode
         ``"min"`` or ``"max"``: which is best.
     """
@@ -33,16 +34,17 @@ class KeepBestWeights(pl.Callback):
         self._validated: dict[str, Tensor] = {}
         self._kept: dict[str, Tensor] = {}
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Copy the weights while those that were validated are still in place."""
-        self._validated = {
-            name: weight.detach().clone() for name, weight in pl_module.named_parameters() if weight.requires_grad
-        }
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Copy the weights while those that are validated are in place: averages are swapped in around the batches."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not self._validated:
+            self._validated = {
+                name: weight.detach().clone() for name, weight in pl_module.named_parameters() if weight.requires_grad
+            }
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the copy if the metric, which is known now, is better than before."""
         value = trainer.callback_metrics.get(self.monitor)
-        if value is not None and self._sign * float(value) < self._best:
+        if self._validated and value is not None and self._sign * float(value) < self._best:
             self._best, self._epoch = self._sign * float(value), trainer.current_epoch
             self._kept = self._validated
         self._validated = {}

@@ -125,9 +125,13 @@ def _model_for(arguments: argparse.Namespace, adata: AnnData | None) -> GeneMamb
                 model.registry_["setup_args"][name] = getattr(arguments, name)
     else:
         model = _train(arguments, adata)
+    _resolve_aliases(model, arguments)
+    return model
+
+
+def _resolve_aliases(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
     if arguments.gene_table is not None:
         model.gene_aliases = GeneAliases.from_tsv(arguments.gene_table)
-    return model
 
 
 def _load(arguments: argparse.Namespace) -> GeneMambaModel:
@@ -154,6 +158,8 @@ def _train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
         model = GeneMambaModel.from_pretrained(
             arguments.pretrained, adata=adata, revision=arguments.revision, accelerator=arguments.accelerator
         )
+        # The genes are those of the weights, so the reference may have other names for them, too.
+        _resolve_aliases(model, arguments)
     model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator)
     if arguments.save_model is not None:
         model.save(arguments.save_model, overwrite=True)
@@ -174,8 +180,8 @@ def _check_early(arguments: argparse.Namespace) -> None:
 def _check_gene_ids(arguments: argparse.Namespace, query: AnnData) -> None:
     """Refuse a column of gene ids that a model is told to read in a query that lacks it."""
     key = arguments.gene_id_key
-    is_reference = arguments.command == "embed" and arguments.model is None and arguments.pretrained is None
-    if not is_reference and key is not None and key not in query.var:
+    trains = arguments.model is None and (arguments.command == "annotate" or arguments.pretrained is None)
+    if not trains and key is not None and key not in query.var:
         raise ValueError(
             f"--gene-id-key {key} is not a column of the query's var, which has {list(query.var.columns)}. "
             "Name one of these, or leave the option out to read var_names."

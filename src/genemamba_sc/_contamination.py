@@ -297,7 +297,7 @@ def _first_sources(
 
 
 def _about(count: float) -> str:
-    """Two digits of a small number, a large one to the next whole."""
+    """Two digits of a small number, a large one rounded."""
     return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
 
 

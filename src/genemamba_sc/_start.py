@@ -55,7 +55,7 @@ def start_cell_types(
     dataset: TokenDataset,
     train: Integer[np.ndarray, "n"],
     validation: Integer[np.ndarray, "m"],
-    gene_init: GeneInit = "random",
+    gene_init: GeneInit,
     seed: int = 0,
 ) -> Float32[np.ndarray, "n_obs c"]:
     """Fit the scores of markers and programs of the cell-type head on the training cells.
@@ -113,7 +113,7 @@ def _program_tables(
     own = spectral_gene_table(tokens, size, _OWN_COMPONENTS, seed=seed)
     table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
     if gene_init == "spectral":
-        # Genes that no training cell has kept a random row.
+        # Genes that no training cell has kept a random row, which no map of the others would suit.
         real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
         known = np.bincount(tokens.ids[real], minlength=size) > 0
         table = denoised_gene_table(tokens, np.where(known[:, None], table, 0.0), seed=seed)

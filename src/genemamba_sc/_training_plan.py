@@ -202,7 +202,7 @@ class GeneMambaPlan(pl.LightningModule):
         device = None if self._trainer is None else self._trainer.strategy.root_device
         # Buffers (the markers) do not learn: an average of equal numbers would only round them.
         averaging = EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)
-        return [*keeping, averaging]  # in this order: weights are kept before the average makes room for the others
+        return [*keeping, averaging]
 
 
 @dataclass(frozen=True)
