@@ -83,11 +83,11 @@ def table(path: Path) -> str:
     """Means over the splits, accuracy / macro-F1 in %."""
     frame = pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
     mean = 100 * frame.groupby(["set", "method"], sort=False)[["accuracy", "macro_f1"]].mean()
-    methods, n_splits = list(frame["method"].unique()), frame["seed"].nunique()
+    methods, n_splits = list(frame["method"].unique()), frame.groupby("set")["seed"].nunique()
     lines = ["| " + " | ".join(["set", "splits", *methods]) + " |", "|" + " --- |" * (2 + len(methods))]
     for name in frame["set"].unique():
         both = [f"{a:.1f} / {f:.1f}" for a, f in (mean.loc[(name, method)] for method in methods)]
-        lines.append("| " + " | ".join([name, str(n_splits), *both]) + " |")
+        lines.append("| " + " | ".join([name, str(n_splits[name]), *both]) + " |")
     return "\n".join(lines)
 
 
