@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 MOST_BYTES = 400_000
-OF_A_MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|work|Users|mnt)\b|\b[A-Z]:\\")
+OF_A_MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|Users|mnt)\b|(?<![\w.<:/)])/\w+/\w|\b[A-Z]:\\")
 # What a notebook needs comes with the package or with scanpy.
 WITHOUT_NETWORK = """
 import socket
@@ -67,7 +67,7 @@ def test_a_notebook_names_no_path_of_the_machine_it_was_run_on(path: Path):
     assert [text for text in texts(path) if OF_A_MACHINE.search(text)] == []
 
 
-@pytest.mark.parametrize("text", ["/home/me/cells.h5ad", "in /tmp/x", r"C:\Users", '"/work/main"'])
+@pytest.mark.parametrize("text", ["/home/me/cells.h5ad", "in /tmp/x", r"C:\Users", '"/any/where"'])
 def test_a_path_of_a_machine_is_recognised(text: str):
     assert OF_A_MACHINE.search(text)
 
