@@ -23,6 +23,7 @@ import torch
 from corpus import read_set
 from objectives import embed
 from probes import knn_accuracy, probe
+from results import parse
 from sklearn.metrics import silhouette_score
 
 from genemamba_sc import read_pretrained
@@ -121,12 +122,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", help="folder of each checkpoint, with {target} in it")
     parser.add_argument("--targets", default="zheng_sorted,pbmc3k,kang_ctrl")
     parser.add_argument("--seed", type=int, default=0, help="of the start; the probes have their own")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of a file, and nothing else")
-    options = parser.parse_args()
-    if options.table:
-        print(table(options.table))
-        return
+    options = parse(parser, table, ("checkpoints",))
     for target in options.targets.split(","):
         for row in rows_of(Path(options.checkpoints.format(target=target)), target, options.seed):
             with options.out.open("a", encoding="utf-8") as file:

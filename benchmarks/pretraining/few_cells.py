@@ -22,6 +22,7 @@ import scvi
 from corpus import read_set
 from finetune import QUIET, UNKNOWN
 from probes import probe_of
+from results import parse
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -111,12 +112,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", help="folder of each checkpoint, with {target} in it")
     parser.add_argument("--targets", default="zheng_sorted,pbmc3k,kang_ctrl")
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of a file, and nothing else")
-    options = parser.parse_args()
-    if options.table:
-        print(table(options.table))
-        return
+    options = parse(parser, table, ("checkpoints",))
     scvi.settings.progress_bar_style = None
     for target in options.targets.split(","):
         rows = rows_of(target, Path(options.checkpoints.format(target=target)), options.draws)

@@ -18,6 +18,7 @@ import pandas as pd
 import scvi
 from corpus import read_set
 from probes import few
+from results import parse
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
@@ -80,12 +81,7 @@ def main() -> None:
         default="mini,scratch",
         help="mini, scratch; with _start: no step of training; with _labelled: no unlabelled cells",
     )
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of a file, and nothing else")
-    options = parser.parse_args()
-    if options.table:
-        print(table(options.table))
-        return
+    options = parse(parser, table, ("checkpoints",))
     scvi.settings.progress_bar_style = None
     for target in options.targets.split(","):
         adata = read_set(target)

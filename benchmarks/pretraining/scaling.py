@@ -27,6 +27,7 @@ from few_cells import draw
 from mini import LEAST_GENES, OBJECTIVES, corpus_of, sets_without
 from objectives import embed
 from probes import knn_accuracy, probe, probe_of
+from results import parse
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
@@ -144,14 +145,7 @@ def main() -> None:
     parser.add_argument("--target", choices=SETS, default="zheng_sorted")
     parser.add_argument("--work", type=Path, help="folder of corpora and runs, taken up there if interrupted")
     parser.add_argument("--runs", default="[{}]", help="JSON: list of what each run changes")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of a file, and nothing else")
-    options = parser.parse_args()
-    if options.table:
-        print(table(options.table))
-        return
-    if options.out is None or options.work is None:
-        parser.error("--work and --out are needed, or --table")
+    options = parse(parser, table, ("work",))
     logging.basicConfig(level=logging.WARNING)
     for given in json.loads(options.runs):
         row = row_of(options.target, given, options.work)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from corpus import read_set
 from evaluate import embeddings
+from results import parse
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from integration import pca, score
@@ -36,12 +37,7 @@ def main() -> None:
     parser.add_argument("--target", default="kang_ctrl")
     parser.add_argument("--cells", type=int, default=4000, help="most cells that are scored")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of a file, and nothing else")
-    options = parser.parse_args()
-    if options.table:
-        print(table(options.table))
-        return
+    options = parse(parser, table, ("checkpoint",))
     adata = read_set(options.target)
     n = min(options.cells, adata.n_obs)
     cells = np.sort(np.random.default_rng(options.seed).choice(adata.n_obs, n, replace=False))
