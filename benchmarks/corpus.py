@@ -193,8 +193,8 @@ def open_numpy(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
 def open_h5ad(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
     """Counts from disk, tokenised anew for each batch."""
     from genemamba_sc import CellSource, GeneVocabulary, RankTokenizer
-    from genemamba_sc.corpus._cell_files import open_cells
     from genemamba_sc.data import detect_expression, match_genes
+    from genemamba_sc.data._cell_files import open_cells
 
     name = "gzip.h5ad" if store.endswith("gzip") else "plain.h5ad"
     cells = stack.enter_context(open_cells(folder / name, None))

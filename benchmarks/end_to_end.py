@@ -31,8 +31,8 @@ from _timing import markdown
 from anndata.io import write_elem
 
 import genemamba_sc as gm
-from genemamba_sc import _inference
 from genemamba_sc.data import length_batches, open_h5ad, take_tokens, to_batch
+from genemamba_sc.model import _inference as _inference
 
 PART = 20_000
 KEY = "X_genemamba"
@@ -82,13 +82,14 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).grou
 """
 COMMAND = """
 import sys
-from genemamba_sc._cli import main
+from genemamba_sc.cli._main import main
 if status := main(sys.argv[1:]):
     sys.exit(status)
 """
 START = """
 import sys
-from genemamba_sc import GeneMambaModel, _cli_commands
+from genemamba_sc import GeneMambaModel
+from genemamba_sc.cli import _commands as _cli_commands
 from genemamba_sc.data import open_h5ad
 adata = open_h5ad(sys.argv[1])
 model = GeneMambaModel.load(sys.argv[2], adata=False, accelerator="cpu")

@@ -20,10 +20,17 @@ import torch
 from scipy import sparse
 
 import genemamba_sc as gm
-from genemamba_sc._leak import Reading, read_hidden
-from genemamba_sc._module import gene_log_frequency
-from genemamba_sc.data import match_genes, spectral_gene_table, take_tokens, to_batch
-from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives, next_token_loss
+from genemamba_sc.checks._leak import Reading, read_hidden
+from genemamba_sc.data import match_genes, take_tokens, to_batch
+from genemamba_sc.nn import (
+    BiMambaEncoder,
+    EncoderConfig,
+    ObjectiveConfig,
+    PretrainingObjectives,
+    gene_log_frequency,
+    next_token_loss,
+)
+from genemamba_sc.training._gene_table import spectral_gene_table
 
 sys.path.insert(0, str(Path(__file__).parent / "annotation"))
 from splits import SETS, load_set

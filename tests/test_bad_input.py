@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba_sc import EncoderConfig, GeneMambaModel
-from genemamba_sc._cli import main
+from genemamba_sc.cli._main import main
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]

@@ -26,7 +26,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from splits import LABEL, column, load_set
 
 from genemamba_sc import GeneMambaModel
-from genemamba_sc._demo import demo_cells
+from genemamba_sc.benchmark._demo import demo_cells
 
 SIZE, MOST_TEST = 490, 1500
 TRAINING = {

@@ -27,10 +27,10 @@ from results import parse
 from sklearn.metrics import silhouette_score
 
 from genemamba_sc import read_pretrained
-from genemamba_sc._setup import query_source
 from genemamba_sc.corpus import TokenCorpus
-from genemamba_sc.data import denoised_gene_table, spectral_gene_table
+from genemamba_sc.model._setup import query_source
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
+from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 1.0)
 START_CELLS = 20_000

@@ -18,8 +18,7 @@ from probes import knn_accuracy, probe
 from sklearn.metrics import roc_auc_score
 
 from genemamba_sc import GeneAliases, PathwaySet, read_regulon_pairs
-from genemamba_sc._module import gene_log_frequency
-from genemamba_sc.nn import EncoderConfig, ObjectiveConfig, PretrainingObjectives
+from genemamba_sc.nn import EncoderConfig, ObjectiveConfig, PretrainingObjectives, gene_log_frequency
 
 PAIRS = 20_000
 REGULONS = {"trrust": "trrust_human.tsv", "collectri": "collectri_human.csv.gz"}

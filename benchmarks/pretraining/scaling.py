@@ -32,13 +32,13 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 from genemamba_sc import read_pretrained
-from genemamba_sc._pretraining import PretrainingConfig
-from genemamba_sc._pretraining_run import pretrain
-from genemamba_sc._run_config import SIZES, RunConfig
-from genemamba_sc._setup import query_source
 from genemamba_sc.corpus import TokenCorpus, build_corpus
 from genemamba_sc.data import Tokens, length_batches, take_tokens, to_batch
+from genemamba_sc.model._setup import query_source
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives
+from genemamba_sc.pretraining._config import SIZES, RunConfig
+from genemamba_sc.pretraining._plan import PretrainingConfig
+from genemamba_sc.pretraining._run import pretrain
 
 SHARES = (0.01, 0.1, 1.0)
 STUDIES = ((200, 0.25), (500, 0.1))

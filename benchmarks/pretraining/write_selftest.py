@@ -14,9 +14,9 @@ import scanpy as sc
 from scipy import sparse
 
 from genemamba_sc import read_pretrained
-from genemamba_sc._selftest_cells import write_reference_cells
-from genemamba_sc._setup import query_source
+from genemamba_sc.checks._selftest_cells import write_reference_cells
 from genemamba_sc.data import to_linear
+from genemamba_sc.model._setup import query_source
 
 
 def main() -> None:

@@ -2,6 +2,6 @@
 
 import sys
 
-from genemamba_sc._cli import main
+from genemamba_sc.cli import main
 
 sys.exit(main())

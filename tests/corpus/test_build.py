@@ -16,9 +16,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba_sc import GeneVocabulary, RankTokenizer
-from genemamba_sc.corpus import TokenCorpus, _build, _pieces, build_corpus, token_hashes
+from genemamba_sc.corpus import TokenCorpus, _build, _pieces, build_corpus
 from genemamba_sc.corpus._assembly import first_of_each
 from genemamba_sc.data import match_genes
+from genemamba_sc.data._cell_hashes import token_hashes
 
 Cells = Callable[..., AnnData]
 

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genemamba_sc import Tokens
-from genemamba_sc.corpus import common_rank_tokens
-from genemamba_sc.corpus._codes import NO_VALUE, from_bins, to_bins
+from genemamba_sc.corpus._codes import NO_VALUE, common_rank_tokens, from_bins, to_bins
 from genemamba_sc.nn._encoder import ExpressionWeight
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from genemamba_sc import GeneVocabulary
-from genemamba_sc.corpus import TokenCorpus, build_corpus, token_hashes
+from genemamba_sc.corpus import TokenCorpus, build_corpus
+from genemamba_sc.data._cell_hashes import token_hashes
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
 # As Genecorpus-30M: token ids in the order of rank, and their number.

@@ -1,8 +1,6 @@
 """Corpora past memory: cells on disk -> token shards -> batches for Lightning, on any number of machines."""
 
-from genemamba_sc._cell_hashes import near_hashes, token_hashes
 from genemamba_sc.corpus._build import build_corpus
-from genemamba_sc.corpus._codes import common_rank_tokens
 from genemamba_sc.corpus._corpus import TokenCorpus
 from genemamba_sc.corpus._loading import CorpusDataModule
 from genemamba_sc.corpus._sampler import BatchPlan
@@ -12,7 +10,4 @@ __all__ = [
     "CorpusDataModule",
     "TokenCorpus",
     "build_corpus",
-    "common_rank_tokens",
-    "near_hashes",
-    "token_hashes",
 ]

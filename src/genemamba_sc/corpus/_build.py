@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from genemamba_sc._arguments import whole_number
+from genemamba_sc._checks import whole_number
 from genemamba_sc._files import replacing_file
 from genemamba_sc.corpus._assembly import assemble
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest

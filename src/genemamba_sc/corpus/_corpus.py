@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Integer, UInt64
 
-from genemamba_sc._cell_hashes import CellHashes, near_hashes, token_hashes
 from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID
 from genemamba_sc.corpus._build import WORK_FOLDER
 from genemamba_sc.corpus._codes import NO_VALUE, from_bins
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block
 from genemamba_sc.data import GeneVocabulary, Tokens
+from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, token_hashes
 
 _STATE_FILE = "state.json"
 _BLOCK_CELLS = 4096

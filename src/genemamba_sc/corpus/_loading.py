@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from genemamba_sc._arguments import whole_number
+from genemamba_sc._checks import whole_number
 from genemamba_sc.corpus._corpus import TokenCorpus
 from genemamba_sc.corpus._sampler import BatchPlan, Place, fixed_batches
 from genemamba_sc.data import TokenBatch, to_batch

@@ -11,10 +11,10 @@ from scipy import sparse
 
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc._files import replacing_file
-from genemamba_sc.corpus._cell_files import open_cells, size_and_sha256
 from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
+from genemamba_sc.data._cell_files import open_cells, size_and_sha256
 
 # Cells in memory at once: 2,048 tokens each are some 30 MB.
 _BLOCK = 2048

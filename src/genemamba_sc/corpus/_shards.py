@@ -8,9 +8,9 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Int8, Int32, Int64, UInt64
 
-from genemamba_sc._cell_hashes import near_hashes, token_hashes
 from genemamba_sc.corpus._codes import to_bins
 from genemamba_sc.data import Tokens
+from genemamba_sc.data._cell_hashes import near_hashes, token_hashes
 
 try:
     import pyarrow as pa

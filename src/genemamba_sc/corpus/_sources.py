@@ -11,7 +11,6 @@ import pandas as pd
 from anndata import AnnData
 from jaxtyping import Int32
 
-from genemamba_sc.corpus._cell_files import open_cells
 from genemamba_sc.data import (
     Expression,
     GeneVocabulary,
@@ -20,6 +19,7 @@ from genemamba_sc.data import (
     require_match,
     to_linear,
 )
+from genemamba_sc.data._cell_files import open_cells
 
 # Medians from so many cells are as good as from all, and their values fit into memory.
 _VOCABULARY_CELLS = 50_000

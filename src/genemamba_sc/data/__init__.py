@@ -10,7 +10,6 @@ from genemamba_sc.data._batches import (
 )
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, detect_expression, to_linear
-from genemamba_sc.data._fields import GenesField
 from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
@@ -19,8 +18,6 @@ from genemamba_sc.data._h5ad import open_h5ad
 from genemamba_sc.data._medians import reader_of, where_is
 from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 from genemamba_sc.data._source import CellSource
-from genemamba_sc.data._spectral import denoised_gene_table, spectral_gene_table
-from genemamba_sc.data._splitter import TokenDataSplitter
 from genemamba_sc.data._tokenizer import RankTokenizer, Tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
@@ -32,18 +29,15 @@ __all__ = [
     "GeneMatch",
     "GeneVocabulary",
     "GeneReport",
-    "GenesField",
     "LengthBucketSampler",
     "PathwayReport",
     "PathwaySet",
     "PathwaySplit",
     "RankTokenizer",
     "TokenBatch",
-    "TokenDataSplitter",
     "TokenDataset",
     "Tokens",
     "check_genes",
-    "denoised_gene_table",
     "detect_expression",
     "length_batches",
     "match_genes",
@@ -51,7 +45,6 @@ __all__ = [
     "read_regulon_pairs",
     "reader_of",
     "require_match",
-    "spectral_gene_table",
     "take_tokens",
     "to_batch",
     "to_linear",

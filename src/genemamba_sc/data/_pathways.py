@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int32, Int64
 from scipy import sparse
 
-from genemamba_sc._arguments import whole_number
+from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc.data._gene_aliases import GeneAliases

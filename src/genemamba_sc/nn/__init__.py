@@ -3,7 +3,7 @@
 from genemamba_sc.nn._config import EncoderConfig
 from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
 from genemamba_sc.nn._encoder import BiMambaEncoder, EncoderOutput
-from genemamba_sc.nn._heads import CellTypeHead, GeneHead
+from genemamba_sc.nn._heads import CellTypeHead, GeneHead, gene_log_frequency
 from genemamba_sc.nn._linear_cross_entropy import linear_cross_entropy
 from genemamba_sc.nn._losses import classification_loss, gene_loss, sample_positions
 from genemamba_sc.nn._mamba2 import Mamba2Mixer
@@ -25,6 +25,7 @@ __all__ = [
     "PretrainingObjectives",
     "classification_loss",
     "disjoint_views",
+    "gene_log_frequency",
     "gene_loss",
     "linear_cross_entropy",
     "mask_tokens",

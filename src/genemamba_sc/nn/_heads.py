@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 
 
@@ -98,3 +99,10 @@ class GeneHead(nn.Module):
     def query(self, hidden: Float[Tensor, "m d"], context: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
         """Make what is compared with the rows of the gene table, (m, d)."""
         return self.scale * F.rms_norm(self.from_hidden(hidden) + self.from_context(context), (hidden.shape[-1],))
+
+
+def gene_log_frequency(counts: Float[Tensor, "v"]) -> Float[Tensor, "v"]:
+    """Log frequency of tokens from their counts, one pseudo-count per gene; specials get the lowest value."""
+    smoothed = counts.double() + 1.0
+    smoothed[:FIRST_GENE_ID] = 1.0
+    return (smoothed / smoothed.sum()).log().float()

@@ -5,7 +5,7 @@ import numbers
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from genemamba_sc._arguments import whole_number
+from genemamba_sc._checks import whole_number
 
 PathwayTokens = Literal["visible", "hidden"]
 

@@ -1,0 +1,1 @@
+"""Comparisons with baselines on cells that no method has seen."""

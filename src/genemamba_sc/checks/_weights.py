@@ -1,0 +1,239 @@
+"""What can be known of a checkpoint before anything is built on it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+from torch import Tensor
+
+from genemamba_sc._checks import whole_number
+from genemamba_sc.checks._init import (
+    FamilyVerdict,
+    LayersVerdict,
+    check_layers,
+    is_constant,
+    layers_verdict,
+    table_deviates,
+)
+from genemamba_sc.checks._leak import LeakReport, measure_leak
+from genemamba_sc.data import GeneVocabulary, Tokens, take_tokens
+from genemamba_sc.model._setup import query_source
+from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
+from genemamba_sc.nn._config import Combine
+from genemamba_sc.weights._folder import CONFIG_FILE, read_json
+from genemamba_sc.weights._own import is_own, read_own
+from genemamba_sc.weights._published import read_published_weights
+from genemamba_sc.weights._read import find_checkpoint, read_pretrained
+
+_MEANING: dict[LayersVerdict | None, str] = {
+    "trained": "gradients reached every layer, so the code that trained them used their output",
+    "partly trained": "gradients reached some layers and not others",
+    "untouched": "no gradient reached them",
+    "another start": (
+        "D and the norms are still exactly 1, the rest is not as mamba-ssm starts it: another initialisation without "
+        "training, or training that spared these"
+    ),
+    None: "there are none",
+}
+_BUG = (
+    "The rest was trained. That is what training with the identity bug of the public code gives, whose layers return "
+    "their input"
+)
+_OPEN = (
+    "Not to be told from weights: whether the code published beside them returns the layers' output (none of it is "
+    "run here), and changes too small for the tests."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckpointReport:
+    """What a checkpoint is, and whether its parts were trained.
+
+    Parameters
+    ----------
+    origin
+        Where it was read from.
+    layout
+        ``"genemamba_sc"``, ``"original"`` (the authors' code) or ``"huggingface"`` (their release).
+    n_parameters
+        Numbers stored.
+    encoder_config
+        What the shapes tell; rows of the table as stored.
+    has_combiner
+        Whether a learned combiner joins the directions (gate or concat).
+    combine
+        How they are joined; ``None`` where a combiner is there and nothing says how it is used.
+    families
+        Each kind of tensor of the layers against its initialisation.
+    layers
+        Their sum; ``None`` without layers.
+    rest_trained
+        Whether the final norm, or the table of a published checkpoint, is other than its initialisation: the control.
+    leak
+        Accuracy with and without the target in sight; ``None`` where no cells were given or no head is stored.
+    """
+
+    origin: str
+    layout: str
+    n_parameters: int
+    encoder_config: EncoderConfig
+    has_combiner: bool
+    combine: Combine | None
+    families: tuple[FamilyVerdict, ...]
+    layers: LayersVerdict | None
+    rest_trained: bool
+    leak: LeakReport | None
+
+    @property
+    def looks_like_identity_bug(self) -> bool:
+        """Whether layers are untouched while the rest was trained."""
+        return self.layers == "untouched" and self.rest_trained
+
+    def __str__(self) -> str:
+        config = self.encoder_config
+        combine = self.combine or "gate or concat; config.json does not say"
+        lines = [
+            f"{self.origin}: {self.layout} layout, {self.n_parameters:,} parameters",
+            f"{config.n_layer} layers, width {config.d_model}, {config.vocab_size:,} rows in the gene table",
+            f"directions combined by {combine} ({'a' if self.has_combiner else 'no'} combiner is stored)",
+            f"layers: {self.layers or 'none'}; {_MEANING[self.layers]}.",
+        ]
+        if self.layers == "untouched":
+            lines.append(f"{_BUG}." if self.rest_trained else "Neither was the rest: these weights were never trained.")
+        lines += [f"  {family}" for family in self.families]
+        if self.leak is None:
+            lines.append("leak: not measured; pass cells, and weights that have a head.")
+        else:
+            lines += ["leak:", *(f"  {line}" for line in str(self.leak).splitlines()), *self._reading()]
+        return "\n".join([*lines, _OPEN])
+
+    def _reading(self) -> list[str]:
+        """Say in words what the scores mean."""
+        assert self.leak is not None  # asked only where it was measured
+        lines, following, same = [], self.leak.next_token, self.leak.same_token
+        if following:
+            both, alone, hidden = (following[name] for name in ("both", "left to right", "target hidden"))
+            lines.append(
+                f"  of the next-token accuracy, {both.accuracy - hidden.accuracy:+.1%} points go when the target is "
+                f"hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was not "
+                "trained that way, so this is an upper bound)."
+            )
+            bare = following["none"].loss
+            if bare < both.loss:
+                lines.append(
+                    f"  without layers the loss is lower ({bare:.3f}, with them {both.loss:.3f}): the head was trained "
+                    "on the embeddings alone."
+                )
+        gone = same["visible"].accuracy - same["hidden"].accuracy
+        return [*lines, f"  of the same-token accuracy, {gone:+.1%} points go when it is hidden."]
+
+
+def checkpoint_report(
+    name_or_path: str | os.PathLike[str],
+    cells: AnnData | Tokens | None = None,
+    *,
+    revision: str | None = None,
+    subfolder: str | None = None,
+    combine: Combine | None = None,
+    medians: str | os.PathLike[str] | None = None,
+    n_cells: int = 16,
+    max_len: int = 512,
+    seed: int = 0,
+) -> CheckpointReport:
+    """Answer what weights alone can tell, and with cells, how much of their accuracy is leakage.
+
+    Parameters
+    ----------
+    name_or_path, revision, subfolder, combine, medians
+        As in :func:`read_pretrained`. A vocabulary is needed only with ``cells``.
+    cells
+        Cells with genes of the checkpoint, or their tokens. ``None`` asks the weights alone.
+    n_cells
+        Most cells that are read, a random subset.
+    max_len
+        Most tokens per cell.
+    seed
+        Of cells and positions.
+
+    Returns
+    -------
+    The report; printed, it says what was found and what cannot be known.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ImportError, OSError
+        As in :func:`read_pretrained`; and ``ValueError`` where the cells share no gene with the checkpoint.
+    """
+    n_cells, max_len = whole_number("n_cells", n_cells, 1), whole_number("max_len", max_len, 2)
+    folder, _, origin = find_checkpoint(name_or_path, revision, subfolder)
+    leak = None
+    if cells is not None:
+        pretrained = read_pretrained(
+            name_or_path, revision=revision, subfolder=subfolder, combine=combine, medians=medians
+        )
+        encoder = BiMambaEncoder(pretrained.encoder_config)
+        encoder.load_state_dict(pretrained.encoder)
+        tokens = _tokens(cells, pretrained.vocabulary, n_cells, max_len, seed)
+        leak = measure_leak(encoder.eval(), pretrained.gene_head, tokens, seed)
+    if is_own(read_json(folder / CONFIG_FILE)):
+        return _report_own(folder, origin, leak)
+    return _report_published(folder, origin, combine, leak)
+
+
+def _report_own(folder: Path, origin: str, leak: LeakReport | None) -> CheckpointReport:
+    own = read_own(folder, origin)
+    config = own.encoder_config
+    families = check_layers(own.encoder, config)
+    return CheckpointReport(
+        origin=origin,
+        layout="genemamba_sc",
+        n_parameters=sum(tensor.numel() for part in (own.encoder, own.gene_head) for tensor in part.values()),
+        encoder_config=config,
+        has_combiner=any(name.startswith("combiner") for name in own.encoder),
+        combine=config.combine,
+        families=families,
+        layers=layers_verdict(families),
+        rest_trained=not is_constant(own.encoder["norm_f.weight"]),
+        leak=leak,
+    )
+
+
+def _report_published(folder: Path, origin: str, combine: Combine | None, leak: LeakReport | None) -> CheckpointReport:
+    weights = read_published_weights(folder)
+    config = weights.with_combine(combine) if combine or weights.combine else weights.config
+    families = check_layers(weights.encoder, config)
+    return CheckpointReport(
+        origin=origin,
+        layout=weights.layout,
+        n_parameters=weights.n_parameters,
+        encoder_config=config,
+        has_combiner=weights.has_combiner,
+        combine=combine or weights.combine,
+        families=families,
+        layers=layers_verdict(families),
+        rest_trained=_rest_trained(weights.encoder),
+        leak=leak,
+    )
+
+
+def _rest_trained(encoder: dict[str, Tensor]) -> bool:
+    return not is_constant(encoder["norm_f.weight"]) or table_deviates(encoder["embeddings.weight"])
+
+
+def _tokens(cells: AnnData | Tokens, vocabulary: GeneVocabulary, n_cells: int, max_len: int, seed: int) -> Tokens:
+    """Tokens of a random subset of the cells."""
+    source = query_source(cells, vocabulary, max_len, {}) if isinstance(cells, AnnData) else None
+    n_obs = len(cells.lengths) if isinstance(cells, Tokens) else cells.n_obs
+    rows = np.sort(np.random.default_rng(seed).permutation(n_obs)[:n_cells])
+    if source is not None:
+        return source.tokens(rows)
+    assert isinstance(cells, Tokens)  # the other kind that is allowed
+    given = take_tokens(cells, rows)
+    if given.ids.size and int(given.ids.max()) >= vocabulary.size:
+        raise ValueError(
+            f"Token ids must be those of the checkpoint's vocabulary, below {vocabulary.size}. Got "
+            f"{int(given.ids.max())}. Make the tokens with its vocabulary, read_pretrained(...).vocabulary."
+        )
+    return Tokens(given.ids[:, :max_len], given.values[:, :max_len], np.minimum(given.lengths, max_len))

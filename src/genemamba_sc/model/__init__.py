@@ -1,0 +1,7 @@
+"""The scvi-tools plugin: the model users hold, its module, its training plan."""
+
+from genemamba_sc.model._model import GeneMambaModel
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig
+
+__all__ = ["GeneMambaModel", "GeneMambaModule", "GeneMambaPlan", "PlanConfig"]

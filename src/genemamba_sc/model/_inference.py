@@ -1,0 +1,140 @@
+"""From cells to arrays: the encoder over a source, block by block, memory flat beyond the result."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Integer
+from scvi import settings
+from scvi.utils import track
+from torch import Tensor
+
+from genemamba_sc._checks import whole_number
+from genemamba_sc.data import CellSource, Tokens, length_batches, take_tokens, to_batch
+from genemamba_sc.model._module import GeneMambaModule
+
+# Cells that are read and tokenised together, and among which cells of similar length find each other.
+_BLOCK_CELLS = 4096
+# Padded tokens of one pass through the encoder: large enough to keep two cores busy, small enough for caches.
+_TOKEN_BUDGET = 16_384
+# Share of pads in a pass, at most: short cells are many to a pass, and then differ in length.
+_MOST_PADDING = 0.03
+
+
+def embed(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: Integer[np.ndarray, "n"],
+    *,
+    batch_size: int | None = None,
+) -> Float32[np.ndarray, "n d"]:
+    """Cell embeddings of the cells ``indices``, in that order.
+
+    Parameters
+    ----------
+    module
+        The trained module.
+    source
+        Where the cells come from.
+    indices
+        Row numbers, shape (n,); any order.
+    batch_size
+        Cells per pass; ``None`` packs cells of similar length into a budget of tokens. The result does not
+        depend on it.
+
+    Notes
+    -----
+    More than 4,096 cells draw a progress bar with the cells per second and the time left, unless
+    ``scvi.settings.progress_bar_style`` is ``None``. Where torch may use more than one thread, one thread reads and
+    tokenises the next 4,096 cells meanwhile.
+    """
+    return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size)
+
+
+def cell_type_probabilities(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: Integer[np.ndarray, "n"],
+    *,
+    batch_size: int | None = None,
+) -> Float32[np.ndarray, "n c"]:
+    """Probabilities of the cell types, rows summing to one; parameters as in :func:`embed`."""
+    return _run(module, source, indices, _probabilities, module.n_labels, batch_size)
+
+
+def _encode(module: GeneMambaModule, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return module.inference(batch["token_ids"], batch["token_values"], batch["lengths"])
+
+
+def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+    return _encode(module, batch)["cell"]
+
+
+def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+    context = _encode(module, batch)["context"]
+    scores = module.generative(context, batch["token_ids"], batch["token_values"])
+    return scores["cell_type_logits"].softmax(dim=1)
+
+
+@torch.inference_mode()
+def _run(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: np.ndarray,
+    function: Callable[[GeneMambaModule, dict[str, Tensor]], Tensor],
+    width: int,
+    batch_size: int | None,
+) -> np.ndarray:
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, 1)
+    was_training = module.training
+    module.eval()
+    result = np.empty((len(indices), width), dtype=np.float32)
+    n_empty = 0
+    try:
+        with closing(_blocks(source, indices)) as blocks, closing(_progress(len(indices))) as progress:
+            for start, tokens in blocks:
+                n_empty += int((tokens.lengths == 0).sum())
+                for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size, _MOST_PADDING):
+                    batch = to_batch(take_tokens(tokens, rows))
+                    batch = {name: value.to(module.device) for name, value in batch.items()}
+                    result[start + rows] = function(module, batch).float().cpu().numpy()
+                    deque(islice(progress, len(rows)), maxlen=0)
+            next(progress, None)  # the end, which completes the bar
+    finally:
+        module.train(was_training)
+    if n_empty:
+        warnings.warn(
+            f"{n_empty} of {len(indices)} cells express no gene that the model knows: their embedding is zero, and "
+            "their cell type a guess by frequency. Remove them, e.g. with sc.pp.filter_cells(adata, min_counts=1).",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
+        )
+    return result
+
+
+def _blocks(source: CellSource, indices: np.ndarray) -> Generator[tuple[int, Tokens], None, None]:
+    """Tokens of the cells, block by block; the next block is prepared while the caller works on one."""
+    parts = {start: indices[start : start + _BLOCK_CELLS] for start in range(0, len(indices), _BLOCK_CELLS)}
+    if len(parts) < 2 or torch.get_num_threads() < 2:
+        yield from ((start, source.tokens(part)) for start, part in parts.items())
+        return
+    ahead = source.on_one_thread()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(ahead.tokens, parts[0])
+        for start in parts:
+            tokens = coming.result()
+            if start + _BLOCK_CELLS in parts:
+                coming = pool.submit(ahead.tokens, parts[start + _BLOCK_CELLS])
+            yield start, tokens
+
+
+def _progress(n: int) -> Generator[int, None, None]:
+    """One step per cell, drawn as a bar where there is more than one block."""
+    show = n > _BLOCK_CELLS and settings.progress_bar_style is not None
+    yield from track(range(n), description="Embedding", style="tqdm", disable=not show, unit=" cells")

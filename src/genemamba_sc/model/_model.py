@@ -1,0 +1,290 @@
+"""The model users hold."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+# scvi-tools prints a registry with rich.pretty and leaves it to others to import it.
+import rich.pretty  # noqa: F401
+from anndata import AnnData
+from scvi import REGISTRY_KEYS
+from scvi.data import AnnDataManager
+from scvi.model.base import BaseModelClass
+from scvi.train import TrainRunner
+
+from genemamba_sc._checks import GeneInit, whole_number
+from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc.data import GeneAliases, GeneVocabulary, TokenDataset
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model._persistence import load_model, save_model
+from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs, default_train_size, interruptible
+from genemamba_sc.model._pretrained import PretrainedMixin, first_history, needs_start, table_start
+from genemamba_sc.model._queries import QueryMixin
+from genemamba_sc.model._setup import build_fields, check_encoder_config, check_registered, training_codes
+from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.model._start import start_cell_types, start_genes
+from genemamba_sc.nn import EncoderConfig
+from genemamba_sc.training._callbacks import KeepBestWeights
+
+
+class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
+    """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
+
+    Parameters
+    ----------
+    adata
+        AnnData registered by :meth:`setup_anndata`.
+    registry
+        Registry of a saved model, when there is no AnnData.
+    d_model
+        Width of the gene table and of the cell embedding.
+    n_layer
+        Bidirectional Mamba-2 layers; 0 leaves the bag of tokens.
+    max_len
+        Most genes read per cell: the highest-ranked ones. All of them are pooled.
+    context_len
+        How many of these the layers read.
+    token_dropout
+        Share of the genes left out at random in training.
+    gene_init
+        ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"denoised"`` shrinks that to
+        what one half of a cell's genes tells about the other, ``"random"`` is noise.
+    encoder_config
+        Every choice of the encoder at once; then ``d_model``, ``n_layer``, ``context_len`` and
+        ``token_dropout`` are not read.
+
+    Examples
+    --------
+    >>> gm.GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
+    >>> model = gm.GeneMambaModel(adata)
+    >>> model.train()
+    >>> model.get_latent_representation()  # also in adata.obsm["X_genemamba"]
+    >>> adata.obs["predicted"] = model.predict_celltype()
+
+    Notes
+    -----
+    Queries are read by their gene names alone: they may have fewer, more, shuffled or unknown genes, no labels
+    and new batches, and need no setup.
+    """
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        registry: dict[str, Any] | None = None,
+        d_model: int = 64,
+        n_layer: int = 1,
+        max_len: int = 2048,
+        context_len: int = 128,
+        token_dropout: float = 0.3,
+        gene_init: GeneInit = "spectral",
+        encoder_config: EncoderConfig | None = None,
+    ) -> None:
+        check_registered(adata, registry)
+        super().__init__(adata, registry)
+        if gene_init not in get_args(GeneInit):
+            raise ValueError(f"gene_init must be one of {get_args(GeneInit)}. Got {gene_init!r}. Choose one of them.")
+        state = self.registry_["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+        self._vocabulary = GeneVocabulary.from_dict(state[VOCABULARY_KEY])
+        if encoder_config is None:
+            encoder_config = EncoderConfig(
+                vocab_size=self._vocabulary.size,
+                d_model=d_model,
+                n_layer=n_layer,
+                headdim=math.gcd(d_model, 64) if isinstance(d_model, int) else 64,
+                context_len=context_len,
+                token_dropout=token_dropout,
+            )
+        check_encoder_config(encoder_config, self._vocabulary.size)
+        self.max_len_ = whole_number("max_len", max_len, 1)
+        self.gene_init_ = gene_init
+        self.gene_aliases: GeneAliases | None = None
+        self.module = GeneMambaModule(encoder_config, n_labels=len(self.cell_types))
+        self._model_summary_string = (
+            f"GeneMambaModel: {self._vocabulary.n_genes} genes, {encoder_config.n_layer} layer(s), d_model "
+            f"{encoder_config.d_model}, max_len {self.max_len_}, {len(self.cell_types)} cell types"
+        )
+        self.init_params_ = self._get_init_params(locals())
+
+    # ------------------------------------------------------------------ setup
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        layer: str | None = None,
+        batch_key: str | None = None,
+        labels_key: str | None = None,
+        unlabeled_category: str | None = None,
+        gene_id_key: str | None = None,
+        vocabulary: GeneVocabulary | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Register the AnnData to train on.
+
+        Parameters
+        ----------
+        adata
+            Cells × genes; in memory or backed, sparse or dense. Counts, size-factor-normalised or log1p values.
+        layer
+            Layer with the expression; ``None`` reads ``adata.X``.
+        batch_key
+            Column of ``adata.obs`` with the batch of each cell.
+        labels_key
+            Column of ``adata.obs`` with the cell types; ``None`` trains without labels.
+        unlabeled_category
+            The value in that column that means «no label».
+        gene_id_key
+            Column of ``adata.var`` with the gene ids; ``None`` reads ``adata.var_names``.
+        vocabulary
+            The genes and their medians; ``None`` builds them from ``adata``.
+        **kwargs
+            Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
+
+        Raises
+        ------
+        ValueError
+            If values cannot be ranked (scaled, negative, NaN, all zero), a layer or column is missing, labels are
+            missing or of one class, or no gene matches the vocabulary.
+        """
+        setup_method_args = cls._get_setup_method_args(**locals())
+        setup_method_args["setup_args"].pop("vocabulary")  # it stands in the registry of the genes
+        fields = build_fields(adata, layer, batch_key, labels_key, unlabeled_category, gene_id_key, vocabulary, kwargs)
+        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
+        manager.register_fields(adata, **kwargs)
+        cls.register_manager(manager)
+
+    # --------------------------------------------------------------- training
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        train_size: float | None = None,
+        validation_size: float | None = None,
+        shuffle_set_split: bool = True,
+        batch_size: int = 32,
+        early_stopping: bool = True,
+        early_stopping_patience: int = 10,
+        datasplitter_kwargs: dict[str, Any] | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Train on the registered AnnData: masked gene modelling, and classification where labels are registered.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes over the training cells; ``None`` chooses by their number. 0 only initialises the gene table and,
+            where labels are registered, fits marker genes and gene programs.
+        accelerator, devices
+            As in Lightning; ``"auto"`` takes a GPU where there is one.
+        train_size, validation_size, shuffle_set_split
+            The split, as in :class:`scvi.dataloaders.DataSplitter`. ``train_size`` defaults to 0.9, or to 1, without
+            validation, where a type has fewer than five labelled cells and can spare none.
+        batch_size
+            Cells per step.
+        early_stopping
+            Whether to stop when ``validation_loss`` no longer falls, and to go back to the weights of the epoch where
+            it was lowest; off where no cell validates.
+        early_stopping_patience
+            Epochs without improvement before that.
+        datasplitter_kwargs
+            ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
+        plan_kwargs
+            Fields of :class:`genemamba_sc.model._plan.PlanConfig`.
+        **trainer_kwargs
+            Passed to :class:`scvi.train.Trainer`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no AnnData, or an argument is out of range.
+        """
+        config = PlanConfig.of(plan_kwargs, table_lr=None if self.gene_init_ == "random" else 0.0)
+        if max_epochs is not None:
+            max_epochs = whole_number("max_epochs", max_epochs, 0)
+        codes = training_codes(self)
+        dataset = TokenDataset(self._source(self.adata), codes)
+        split = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
+        if train_size is None and validation_size is None and split.get("external_indexing") is None:
+            train_size = default_train_size(codes.get("labels"), self.module.n_labels)
+        splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
+        gene_init = table_start(self, self.gene_init_)
+        if needs_start(self):
+            start_genes(self.module, dataset, splitter.train_idx, gene_init)
+        if "labels" in dataset.columns and config.classification_weight > 0:
+            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx, gene_init)
+            dataset.columns["gene_scores"] = scores
+        if max_epochs is None:
+            max_epochs = default_max_epochs(splitter.n_train)
+        stops_early = early_stopping and splitter.n_val > 0
+        trainer_kwargs = {"early_stopping_monitor": "validation_loss", "early_stopping_mode": "min", **trainer_kwargs}
+        monitored = (trainer_kwargs["early_stopping_monitor"], trainer_kwargs["early_stopping_mode"])
+        runner = TrainRunner(
+            self,
+            training_plan=GeneMambaPlan(self.module, config, KeepBestWeights(*monitored) if stops_early else None),
+            data_splitter=splitter,
+            max_epochs=max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            **{
+                "early_stopping": stops_early,
+                "early_stopping_patience": early_stopping_patience,
+                "check_val_every_n_epoch": 1 if splitter.n_val > 0 else None,
+                **trainer_kwargs,
+            },
+        )
+        with interruptible(), first_history(self):
+            runner()
+
+    # ------------------------------------------------------------ persistence
+
+    def save(self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False) -> None:
+        """Write the model to a folder: safetensors, JSON and TSV, whole or not at all.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        overwrite
+            Whether an existing model is replaced.
+        save_anndata
+            Whether the registered AnnData is kept beside it.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder exists and ``overwrite`` is off.
+        OSError
+            If it cannot be written; what stood there stays.
+        """
+        save_model(self, dir_path, overwrite, save_anndata)
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | Path,
+        adata: AnnData | Literal[False] | None = None,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> "GeneMambaModel":
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            AnnData to attach; ``None`` attaches the one saved with the model, if any; ``False`` attaches none.
+        accelerator, device
+            Where the weights go, as in scvi-tools.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or a file of it is missing.
+        ValueError
+            If a file is damaged or belongs to another model.
+        """
+        return load_model(cls, dir_path, adata, accelerator, device)

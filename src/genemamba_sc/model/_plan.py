@@ -1,0 +1,283 @@
+"""The training: optimiser, schedule, averaging, what is logged."""
+
+import math
+import numbers
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Integer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from genemamba_sc._checks import whole_number
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.training._callbacks import KeepBestWeights
+from genemamba_sc.training._optimiser import WarmupCosine
+
+# Labelled cells of a type that is too small to be validated on.
+_FEW_CELLS = 5
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Choices of the training.
+
+    Parameters
+    ----------
+    lr
+        Peak learning rate of AdamW.
+    layer_lr
+        Peak learning rate of the Mamba layers.
+    table_lr
+        Peak learning rate of the gene table; ``None`` takes 0 after a spectral start and ``lr`` after a random one. The
+        table holds nearly all parameters and memorises a few thousand cells within two passes.
+    weight_decay
+        Decoupled weight decay of the matrices of table, layers and heads; norms, biases and the parameters of the scan
+        are not decayed.
+    warmup
+        Share of the steps with a rising learning rate; a cosine to zero follows.
+    ema_decay
+        Decay of the exponential moving average of the weights, per step; 0 switches it off. The averaged
+        weights are the ones that are validated and kept.
+    gradient_clip
+        Largest norm of the gradient.
+    mask_rate
+        Share of the genes hidden in training, of those that the layers read.
+    mgm_weight, classification_weight
+        Weights of the objectives.
+    label_smoothing
+        Of the cell-type cross-entropy.
+    max_masked
+        Most hidden genes of a batch that enter the softmax over the vocabulary.
+    """
+
+    lr: float = 3e-3
+    layer_lr: float = 1e-3
+    table_lr: float | None = None
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    ema_decay: float = 0.98
+    gradient_clip: float = 1.0
+    mask_rate: float = 0.15
+    mgm_weight: float = 0.1
+    classification_weight: float = 1.0
+    label_smoothing: float = 0.0
+    max_masked: int = 128
+
+    @classmethod
+    def of(cls, plan_kwargs: Mapping[str, Any] | None, **defaults: Any) -> "PlanConfig":
+        """Take the choices a user made, over defaults that depend on the model.
+
+        Parameters
+        ----------
+        plan_kwargs
+            Fields by name.
+        **defaults
+            Fields that count where ``plan_kwargs`` does not name them.
+
+        Raises
+        ------
+        TypeError
+            If ``plan_kwargs`` is no mapping.
+        ValueError
+            If a name is no field, or a value is out of range.
+        """
+        if plan_kwargs is not None and not isinstance(plan_kwargs, Mapping):
+            raise TypeError(f"plan_kwargs must be a dict. Got {plan_kwargs!r}. Pass e.g. plan_kwargs={{'lr': 1e-3}}.")
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(plan_kwargs or {}) - set(known))
+        if unknown:
+            raise ValueError(f"plan_kwargs must name choices of the training. Got {unknown}. Choose among {known}.")
+        # None stands for the default of the model, whoever says it.
+        given = {
+            name: value for name, value in (plan_kwargs or {}).items() if value is not None or name not in defaults
+        }
+        return cls(**{**defaults, **given})
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, numbers.Real) and not (field.name == "table_lr" and value is None):
+                raise TypeError(f"{field.name} must be a number. Got {value!r}. Its default is {field.default!r}.")
+        whole_number("max_masked", self.max_masked, 1)
+        for name in ("lr", "layer_lr", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}.")
+        for name in ("table_lr", "weight_decay", "mgm_weight", "classification_weight"):
+            if getattr(self, name) is not None and not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative. Got {getattr(self, name)!r}.")
+        for name in ("warmup", "ema_decay", "mask_rate", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1). Got {getattr(self, name)!r}.")
+        if self.mgm_weight == 0 and self.classification_weight == 0:
+            raise ValueError("mgm_weight and classification_weight are both 0: nothing would be learned.")
+
+
+class GeneMambaPlan(pl.LightningModule):
+    """Lightning module: AdamW, warm-up and cosine, parts of the loss in ``history``.
+
+    Parameters
+    ----------
+    module
+        What is trained.
+    config
+        How.
+    keep_best
+        Puts the weights of the best epoch back; ``None`` leaves those of the last one.
+    """
+
+    def __init__(self, module: GeneMambaModule, config: PlanConfig, keep_best: KeepBestWeights | None = None) -> None:
+        super().__init__()
+        self._keep_best = keep_best
+        # Lightning keeps the mode it finds, and a model that was queried or loaded is in evaluation mode.
+        self.module = module.train()
+        self.config = config
+
+    def forward(self, batch: dict[str, Tensor]) -> Any:
+        """Loss of a minibatch, with ``mask_rate`` of its genes hidden."""
+        config = self.config
+        _, _, loss = self.module(
+            batch,
+            inference_kwargs={"mask_rate": config.mask_rate if config.mgm_weight > 0 else 0.0},
+            loss_kwargs={
+                "mgm_weight": config.mgm_weight,
+                "classification_weight": config.classification_weight,
+                "label_smoothing": config.label_smoothing,
+                "max_masked": config.max_masked,
+            },
+        )
+        return loss
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Loss to minimise."""
+        output = self(batch)
+        self._log(output, "train")
+        return output.loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Log the same loss on the cells held out, the same genes hidden in every epoch."""
+        # Validation draws from its own fixed stream, so that epochs are comparable and training's random
+        # numbers do not depend on whether somebody validates.
+        with torch.random.fork_rng(devices=_cuda_devices(self.device)):
+            torch.manual_seed(batch_idx)
+            output = self(batch)
+        self._log(output, "validation")
+
+    def _log(self, output: Any, stage: str) -> None:
+        options = {
+            "on_step": False,
+            "on_epoch": True,
+            "batch_size": output.n_obs_minibatch,
+            "sync_dist": self.trainer.world_size > 1,
+        }
+        self.log(f"{stage}_loss", output.loss, prog_bar=True, **options)
+        for name, value in output.extra_metrics.items():
+            if not torch.isnan(value):
+                self.log(f"{stage}_{name}", value, **options)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW over three groups of parameters; the learning rate follows warm-up and cosine."""
+        self.module.encoder.embeddings.requires_grad_(self.config.table_lr != 0)
+        optimizer = torch.optim.AdamW(parameter_groups(self.module, self.config), lr=self.config.lr, betas=(0.9, 0.98))
+        n_steps = max(1, int(self.trainer.estimated_stepping_batches))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(n_steps, self.config.warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Clip the norm of the gradient."""
+        self.clip_gradients(optimizer, gradient_clip_val=self.config.gradient_clip, gradient_clip_algorithm="norm")
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Average the weights and keep the best of them, where that is on."""
+        keeping: list[pl.Callback] = [] if self._keep_best is None else [self._keep_best]
+        if self.config.ema_decay == 0:
+            return keeping
+        # Lightning makes the average before it moves the weights: left to itself it would stay behind on the CPU.
+        device = None if self._trainer is None else self._trainer.strategy.root_device
+        # Buffers (the markers) do not learn: an average of equal numbers would only round them.
+        averaging = EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)
+        return [*keeping, averaging]
+
+
+def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[str, Any]]:
+    """Parameters by learning rate and decay: matrices decay, the rest does not; what has no rate is left out.
+
+    Parameters
+    ----------
+    module
+        Whose parameters are grouped; each stands in one group at most.
+    config
+        The learning rates and decays.
+    """
+    table = module.encoder.embeddings.weight
+    kinds: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        is_matrix = parameter.ndim == 2 and name.endswith("weight")
+        lr = config.layer_lr if name.startswith("encoder.layers.") else config.lr
+        if parameter is table:
+            lr = config.lr if config.table_lr is None else config.table_lr
+        kinds.setdefault((lr, config.weight_decay if is_matrix else 0.0), []).append(parameter)
+    return [
+        {"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in kinds.items() if lr > 0
+    ]
+
+
+def default_max_epochs(n_train: int) -> int:
+    """Choose the passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
+
+    Parameters
+    ----------
+    n_train
+        Training cells.
+    """
+    return min(20, max(4, math.ceil(10_000 / max(1, n_train))))
+
+
+def default_train_size(labels: Integer[np.ndarray, "n"] | None, n_labels: int) -> float:
+    """Choose the share of the cells that trains: 0.9, or all where a type has fewer than five labelled cells.
+
+    Such a type cannot spare any for validation.
+
+    Parameters
+    ----------
+    labels
+        Codes of all cells; those not in ``[0, n_labels)`` have no label. ``None`` without labels.
+    n_labels
+        Number of types.
+    """
+    if labels is None or n_labels == 0:
+        return 0.9
+    cells = np.bincount(labels[(labels >= 0) & (labels < n_labels)], minlength=n_labels)
+    return 1.0 if ((cells > 0) & (cells < _FEW_CELLS)).any() else 0.9
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let an interrupt end a training as it ends anything else.
+
+    Lightning turns ``KeyboardInterrupt`` into ``SystemExit`` and makes the process deaf to further interrupts.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the training was interrupted.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
+        raise KeyboardInterrupt("The training was interrupted.") from None
+
+
+def _cuda_devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []

@@ -1,0 +1,297 @@
+"""Models from pretrained weights, and pretrained weights from models."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scvi
+from anndata import AnnData
+from scvi import REGISTRY_KEYS
+from scvi.model._utils import parse_device_args
+from scvi.model.base import BaseModelClass
+
+import genemamba_sc
+from genemamba_sc._checks import GeneInit
+from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.data._cell_hashes import CellHashes
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.nn._config import Combine
+from genemamba_sc.weights._hub import upload
+from genemamba_sc.weights._read import Pretrained, read_pretrained, write_pretrained
+
+if TYPE_CHECKING:  # the type checks under pytest do not know Self
+    from typing import Self
+
+_SETUP = {"layer": None, "batch_key": None, "labels_key": None, "unlabeled_category": None, "gene_id_key": None}
+
+
+class PretrainedMixin(BaseModelClass):
+    """What a :class:`genemamba_sc.GeneMambaModel` does with pretrained weights.
+
+    ``pretrained_`` holds ``origin``, ``manifest`` and ``evaluation`` of the weights a model started from, and
+    ``pretrained_cells_`` the hashes of their cells; ``None`` where it started from nothing or there are none.
+    """
+
+    module: GeneMambaModule
+    max_len_: int
+    pretrained_: dict[str, Any] | None = None
+    pretrained_cells_: CellHashes | None = None
+    _vocabulary: GeneVocabulary
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        adata: AnnData | None = None,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        combine: Combine | None = None,
+        medians: str | os.PathLike[str] | None = None,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> "Self":
+        """Start from pretrained weights; the model embeds cells at once.
+
+        Parameters
+        ----------
+        name_or_path
+            A folder; the name of a checkpoint that ships with the package; or ``owner/name`` on the Hugging Face Hub.
+            Weights of this package and those that the authors of GeneMamba published, both of their layouts.
+        adata
+            Registered AnnData to fine-tune on with :meth:`train`; its genes are registered anew by the vocabulary of
+            the checkpoint. ``None`` gives a model that embeds any cells and cannot be trained.
+        revision
+            For the hub, and required there: the full commit hash.
+        subfolder
+            Folder inside it that holds the weights.
+        combine
+            For published weights with a combiner whose ``config.json`` does not say how it is used.
+        medians
+            For published weights: table of the genes' non-zero medians (columns ``ensembl_id``, ``nonzero_median``).
+        accelerator, device
+            Where the weights go, as in scvi-tools.
+
+        Returns
+        -------
+        The model, in evaluation mode.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such checkpoint, or a file of it is missing.
+        ValueError
+            If a file is damaged or pickled, weights do not fit, ``adata`` is not registered or shares no gene with
+            the vocabulary, or ``revision`` is missing.
+        ImportError
+            If the hub is asked without huggingface_hub.
+        OSError
+            If the hub cannot be reached.
+
+        Notes
+        -----
+        :meth:`train` starts new heads and leaves the gene table as it is, unless ``plan_kwargs={"table_lr": ...}``.
+        """
+        if not (adata is None or isinstance(adata, AnnData)):
+            raise TypeError(f"adata must be an AnnData or None. Got {type(adata).__name__}. Read it with read_h5ad.")
+        _, _, target = parse_device_args(
+            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
+        )
+        found = read_pretrained(name_or_path, revision=revision, subfolder=subfolder, combine=combine, medians=medians)
+        choices = {"encoder_config": found.encoder_config, "max_len": found.max_len}
+        if adata is None:
+            model = cls(registry=_registry_of(cls, found.vocabulary), **choices)
+        else:
+            _use_vocabulary(cls, adata, found.vocabulary)
+            model = cls(adata, **choices)
+        load_weights(model.module, found)
+        model.pretrained_ = {"origin": found.origin, "manifest": found.manifest, "evaluation": found.evaluation}
+        model.is_trained_, model.history_, model.pretrained_cells_ = True, {}, found.cells
+        model.to_device(target)
+        model.module.eval()
+        return model
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        manifest: Mapping[str, Any] | None = None,
+        evaluation: Sequence[Mapping[str, Any]] = (),
+        overwrite: bool = False,
+    ) -> None:
+        """Write encoder, genes and a model card, for others to start from; :meth:`save` keeps the whole model.
+
+        The cell-type head, the history and the registry are not part of it.
+
+        Parameters
+        ----------
+        folder
+            Where to write; see :func:`genemamba_sc.write_pretrained` for its files.
+        manifest
+            What the card is to say: ``title``, ``license``, ``training_data``, ``intended_use``, ``limits``, and
+            anything else that JSON holds.
+        evaluation
+            Rows of the table of results.
+        overwrite
+            Whether such a folder is replaced.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        FileExistsError
+            If the folder exists and ``overwrite`` is off, or it is something else.
+        """
+        write_pretrained(Path(folder), as_pretrained(self, manifest or {}, evaluation), overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        manifest: Mapping[str, Any] | None = None,
+        evaluation: Sequence[Mapping[str, Any]] = (),
+        private: bool = True,
+        message: str = "Weights of genemamba-sc",
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes to the Hugging Face Hub, as one commit.
+
+        Parameters
+        ----------
+        repo_id
+            ``owner/name``; made if it does not exist. Log in with ``hf auth login`` first.
+        manifest, evaluation
+            As in :meth:`save_pretrained`.
+        private
+            Whether a new repository is private.
+        message
+            Of the commit.
+
+        Returns
+        -------
+        The commit hash, the ``revision`` for :meth:`from_pretrained`.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ImportError
+            If huggingface_hub is not installed.
+        OSError
+            If the upload fails.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "checkpoint"
+            self.save_pretrained(folder, manifest=manifest, evaluation=evaluation)
+            return upload(folder, repo_id, private=private, message=message)
+
+
+def as_pretrained(
+    model: PretrainedMixin, manifest: Mapping[str, Any], evaluation: Sequence[Mapping[str, Any]]
+) -> Pretrained:
+    """Take encoder, gene head and genes out of a model.
+
+    Parameters
+    ----------
+    model
+        A trained one; another is refused with a RuntimeError.
+    manifest
+        Entries that count before those known from the model.
+    evaluation
+        Rows of the table of results.
+    """
+    if not model.is_trained_:
+        raise RuntimeError("Weights are worth keeping once they are trained; this model is not. Call train() first.")
+    base = model.pretrained_
+    known: dict[str, Any] = {"versions": {"genemamba_sc": genemamba_sc.__version__, "scvi-tools": scvi.__version__}}
+    rows = [dict(row) for row in evaluation]
+    if base is not None and not model.history_:
+        # As it was read: what was said about it still holds.
+        known |= base["manifest"]
+        rows = rows or base["evaluation"]
+    else:
+        known["n_training_cells"] = len(model.train_indices_) if model.train_indices_ is not None else 0
+        known |= {} if base is None else {"fine_tuned_from": base["origin"], "base_manifest": base["manifest"]}
+    return Pretrained(
+        encoder_config=model.module.encoder_config,
+        encoder=dict(model.module.encoder.state_dict()),
+        gene_head=dict(model.module.gene_head.state_dict()),
+        vocabulary=model._vocabulary,
+        max_len=model.max_len_,
+        manifest={**known, **manifest},
+        evaluation=rows,
+        origin=type(model).__name__,
+        cells=None if model.history_ else model.pretrained_cells_,  # not all of them, once it was trained on others
+    )
+
+
+def load_weights(module: GeneMambaModule, pretrained: Pretrained) -> None:
+    """Put pretrained weights into a module: the encoder always, the gene head where it is of the same kind."""
+    module.encoder.load_state_dict(pretrained.encoder)
+    head, stored = module.gene_head.state_dict(), pretrained.gene_head
+    # An output layer of its own, as the published models have, is another kind of head: train() starts a new one.
+    if {name: tensor.shape for name, tensor in head.items()} == {name: tensor.shape for name, tensor in stored.items()}:
+        module.gene_head.load_state_dict(stored)
+
+
+def needs_start(model: PretrainedMixin) -> bool:
+    """Tell whether training has to set what is known before the first step: always, once."""
+    # A gene head that has seen cells has the log frequency of each gene as its bias.
+    return not model.is_trained_ or not bool(model.module.gene_head.bias.any())
+
+
+def table_start(model: PretrainedMixin, gene_init: GeneInit) -> GeneInit:
+    """Tell how the gene table starts; ``"random"`` leaves it as it is, as a pretrained one must be left."""
+    return gene_init if model.pretrained_ is None else "random"
+
+
+@contextmanager
+def first_history(model: PretrainedMixin) -> Iterator[None]:
+    """Let the first fine-tuning leave a history.
+
+    scvi-tools joins the history of a trained model to the older one, curve by curve: without older curves nothing
+    would be kept. To its eyes a model is untrained until it is fine-tuned.
+    """
+    fresh = model.pretrained_ is not None and not model.history_
+    model.is_trained_ = model.is_trained_ and not fresh
+    try:
+        yield
+    finally:
+        # Also after an interrupt: what was read is still there to embed cells.
+        model.is_trained_ = model.is_trained_ or fresh
+
+
+def _use_vocabulary(cls: type[BaseModelClass], adata: AnnData, vocabulary: GeneVocabulary) -> None:
+    """Register the genes of ``adata`` by the vocabulary of a checkpoint; layer, batches and labels stay."""
+    manager = cls._get_most_recent_anndata_manager(adata, required=False)
+    if manager is None:
+        raise ValueError(
+            f"adata is not registered, so there is nothing to say what to train on. Call {cls.__name__}."
+            "setup_anndata(adata, labels_key=...) first, or leave adata out and pass it to get_latent_representation."
+        )
+    registry = manager.registry
+    state = registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+    if state[VOCABULARY_KEY]["fingerprint"] != vocabulary.fingerprint:
+        cls.setup_anndata(adata, **registry["setup_args"], vocabulary=vocabulary)
+
+
+def _registry_of(cls: type[BaseModelClass], vocabulary: GeneVocabulary) -> dict[str, Any]:
+    """Registry of a model that was set up with these genes and no cells."""
+    n_genes, names = vocabulary.n_genes, np.array(vocabulary.gene_ids)
+    state = {"n_obs": 0, "n_vars": n_genes, "column_names": names, VOCABULARY_KEY: vocabulary.to_dict()}
+    genes = {
+        "data_registry": {"attr_name": "X", "attr_key": None},
+        "state_registry": state,
+        "summary_stats": {"n_vars": n_genes, "n_cells": 0},
+    }
+    return {
+        "scvi_version": scvi.__version__,
+        "model_name": cls.__name__,
+        "setup_args": dict(_SETUP),
+        "field_registries": {REGISTRY_KEYS.X_KEY: genes},
+        "setup_method_name": "setup_anndata",
+    }

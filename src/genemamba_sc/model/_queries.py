@@ -1,0 +1,159 @@
+"""What a model knows and answers: genes, cell types, embeddings."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from jaxtyping import Float32
+from scvi import REGISTRY_KEYS
+
+from genemamba_sc._checks import CellIndices, row_numbers
+from genemamba_sc._constants import FIRST_GENE_ID, OBSM_KEY
+from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary
+from genemamba_sc.model._inference import cell_type_probabilities, embed
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model._setup import query_source
+
+
+class QueryMixin:
+    """What a :class:`genemamba_sc.GeneMambaModel` knows and answers; nothing here changes it."""
+
+    module: GeneMambaModule
+    adata: AnnData | None
+    registry_: dict[str, Any]
+    is_trained_: bool
+    max_len_: int
+    gene_aliases: GeneAliases | None
+    _vocabulary: GeneVocabulary
+
+    @property
+    def vocabulary(self) -> GeneVocabulary:
+        """The genes that have tokens, with their medians."""
+        return self._vocabulary
+
+    @property
+    def cell_types(self) -> list[Any]:
+        """The cell types as they stand in ``adata.obs``, in the order of the registry; empty without labels.
+
+        The unlabelled category is none of them.
+        """
+        fields = self.registry_["field_registries"]
+        if REGISTRY_KEYS.LABELS_KEY not in fields:
+            return []
+        state = fields[REGISTRY_KEYS.LABELS_KEY]["state_registry"]
+        unlabeled = state.get("unlabeled_category")
+        names = np.asarray(state["categorical_mapping"]).tolist()
+        return [name for name in names if unlabeled is None or name != unlabeled]
+
+    def get_latent_representation(
+        self,
+        adata: AnnData | None = None,
+        indices: CellIndices | None = None,
+        batch_size: int | None = None,
+        key_added: str | None = OBSM_KEY,
+    ) -> Float32[np.ndarray, "n d"]:
+        """Cell embeddings; also written to ``adata.obsm`` when they are of all cells.
+
+        Parameters
+        ----------
+        adata
+            Any AnnData with genes of the vocabulary; ``None`` takes the registered one.
+        indices
+            Cells to embed, in the order asked; ``None`` embeds all.
+        batch_size
+            Cells per pass; ``None`` packs cells of similar length. The result does not depend on it.
+        key_added
+            Key in ``adata.obsm``; ``None`` writes nothing. With ``indices`` nothing is written.
+
+        Returns
+        -------
+        Array of shape (n_obs, d_model), float32.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If no gene of ``adata`` is known, or its values cannot be ranked.
+        """
+        adata = self._query(adata)
+        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
+        latent = embed(self.module, source, rows, batch_size=batch_size)
+        if indices is None and key_added is not None:
+            adata.obsm[key_added] = latent
+        return latent
+
+    def predict_celltype(
+        self,
+        adata: AnnData | None = None,
+        indices: CellIndices | None = None,
+        soft: bool = False,
+        batch_size: int | None = None,
+    ) -> np.ndarray | pd.DataFrame:
+        """Cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
+
+        Parameters
+        ----------
+        adata, indices
+            As in :meth:`get_latent_representation`; no labels are needed.
+        soft
+            Whether to return the probability of every type.
+        batch_size
+            As in :meth:`get_latent_representation`.
+
+        Returns
+        -------
+        Labels as they stand in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to
+        one. The unlabelled category is never predicted.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If it was set up or trained without labels, or ``adata`` cannot be read.
+        """
+        if not self.cell_types:
+            raise ValueError(
+                "This model was set up without labels and knows no cell types. "
+                "Pass labels_key= to setup_anndata and train again."
+            )
+        adata = self._query(adata)
+        head = self.module.cell_type_head
+        if head is None or not head.is_fitted:
+            raise ValueError(
+                "This model was trained without its labels (classification_weight=0), or not since from_pretrained, "
+                "and tells no cell types apart. Train again with a positive classification_weight."
+            )
+        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
+        types = pd.Index(self.cell_types)
+        probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)
+        if soft:
+            return pd.DataFrame(probabilities, index=adata.obs_names[rows], columns=types)
+        return types.to_numpy()[probabilities.argmax(axis=1)]
+
+    predict = predict_celltype
+
+    @torch.inference_mode()
+    def get_gene_embeddings(self) -> pd.DataFrame:
+        """Return the gene table: one row per gene of the vocabulary, named by its id, ``d_model`` columns, float32."""
+        weight = self.module.encoder.embeddings.weight
+        # A copy: on the CPU the array would be the weights themselves.
+        rows = weight[FIRST_GENE_ID : self._vocabulary.cls_id].cpu().numpy().copy()
+        return pd.DataFrame(rows, index=pd.Index(self._vocabulary.gene_ids, name="gene_id"))
+
+    def _query(self, adata: AnnData | None) -> AnnData:
+        if not self.is_trained_:
+            raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before querying it.")
+        if adata is None:
+            adata = self.adata
+        if adata is None:
+            raise ValueError("This model was loaded without an AnnData. Pass the cells to read with adata=.")
+        return adata
+
+    def _source(self, adata: AnnData) -> CellSource:
+        return query_source(
+            adata, self._vocabulary, self.max_len_, self.registry_["setup_args"], aliases=self.gene_aliases
+        )

@@ -1,0 +1,225 @@
+"""From AnnData to what the model reads: registered fields, codes of labels, and the source of a query."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from anndata import AnnData
+from scvi import REGISTRY_KEYS, settings
+from scvi.data import AnnDataManager
+from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
+from scvi.model.base import BaseModelClass
+
+from genemamba_sc.data import (
+    CellSource,
+    GeneAliases,
+    GeneVocabulary,
+    RankTokenizer,
+    detect_expression,
+    match_genes,
+    reader_of,
+    require_match,
+    warn_if_few_counts,
+    warn_if_few_genes,
+    where_is,
+)
+from genemamba_sc.model._fields import GenesField
+from genemamba_sc.nn import EncoderConfig
+
+
+def build_fields(
+    adata: AnnData,
+    layer: str | None,
+    batch_key: str | None,
+    labels_key: str | None,
+    unlabeled_category: str | None,
+    gene_id_key: str | None,
+    vocabulary: GeneVocabulary | None,
+    transfer: dict[str, Any],
+) -> list[BaseAnnDataField]:
+    """Build the fields of ``setup_anndata``; parameters as there.
+
+    ``transfer`` holds what goes to ``register_fields``: with a ``source_registry`` the cell types are known, and the
+    cells may be of one of them.
+
+    Raises
+    ------
+    ValueError
+        If a column does not exist, labels are missing, or there is only one cell type.
+    """
+    if not isinstance(adata, AnnData):
+        raise TypeError(
+            f"setup_anndata needs an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
+        )
+    if vocabulary is not None and not isinstance(vocabulary, GeneVocabulary):
+        raise TypeError(
+            f"vocabulary must be a GeneVocabulary. Got {type(vocabulary).__name__}. "
+            "Read one with GeneVocabulary.from_tsv, or leave vocabulary=None to build it from adata."
+        )
+    fields: list[BaseAnnDataField] = [GenesField(layer, gene_id_key, vocabulary)]
+    if batch_key is not None:
+        check_obs_column(adata, batch_key, "batch_key")
+        fields.append(CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key))
+    if labels_key is not None:
+        check_obs_column(adata, labels_key, "labels_key")
+        if "source_registry" not in transfer:
+            _check_labels(adata, labels_key, unlabeled_category)
+        fields.append(labels_field(labels_key, unlabeled_category))
+    elif unlabeled_category is not None:
+        raise ValueError(
+            f"unlabeled_category={unlabeled_category!r} was given without labels_key. "
+            "Name the column of adata.obs that holds the labels with labels_key=."
+        )
+    return fields
+
+
+def check_registered(adata: AnnData | None, registry: dict[str, Any] | None) -> None:
+    """Refuse to build a model on nothing, or on what is no AnnData."""
+    if adata is None and registry is None:
+        raise ValueError(
+            "GeneMambaModel needs the AnnData it is for. Got none. Register one with "
+            "GeneMambaModel.setup_anndata(adata) and pass it, or load a saved model with GeneMambaModel.load(folder)."
+        )
+    if adata is not None and not isinstance(adata, AnnData):
+        raise TypeError(
+            f"GeneMambaModel needs an AnnData. Got {type(adata).__name__}. "
+            "Read an h5ad file with anndata.read_h5ad, or build anndata.AnnData(counts, obs, var)."
+        )
+
+
+def check_encoder_config(config: EncoderConfig, vocab_size: int) -> None:
+    """Refuse a configuration for another vocabulary."""
+    if not isinstance(config, EncoderConfig):
+        raise TypeError(
+            f"encoder_config must be an EncoderConfig. Got {type(config).__name__}. "
+            "Build one with EncoderConfig(...), or from a dict with EncoderConfig.from_dict."
+        )
+    if config.vocab_size != vocab_size:
+        raise ValueError(
+            f"encoder_config.vocab_size is {config.vocab_size}, but the registered genes make a vocabulary "
+            f"of {vocab_size}. Use vocab_size={vocab_size}."
+        )
+
+
+def labels_field(labels_key: str, unlabeled_category: str | None) -> BaseAnnDataField:
+    """Build the field of the labels, with or without cells that have none."""
+    if unlabeled_category is None:
+        return CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key)
+    return LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category)
+
+
+def check_obs_column(adata: AnnData, key: str, argument: str) -> None:
+    """Refuse a column that ``adata.obs`` lacks, naming those it has."""
+    columns = list(adata.obs.columns)
+    if key not in columns:
+        raise ValueError(f"{argument}={key!r} is not a column of adata.obs, which has {columns}. Name one of these.")
+    n_missing = int(adata.obs[key].isna().sum())
+    if n_missing:
+        raise ValueError(
+            f"adata.obs[{key!r}] has {n_missing} missing values (NaN); every cell needs one. "
+            "Fill them with a category of their own"
+            + (", e.g. 'Unknown', and pass unlabeled_category='Unknown'." if argument == "labels_key" else ".")
+        )
+    kinds = sorted({type(value).__name__ for value in adata.obs[key].unique()})
+    if "str" in kinds and len(kinds) > 1:
+        raise ValueError(
+            f"adata.obs[{key!r}] mixes values of the types {', '.join(kinds)}, which have no order. "
+            f"Make them text: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)."
+        )
+
+
+def _check_labels(adata: AnnData, key: str, unlabeled_category: str | None) -> None:
+    names = list(adata.obs[key].unique())
+    types = [name for name in names if name != unlabeled_category]
+    if len(types) < 2:
+        raise ValueError(
+            f"adata.obs[{key!r}] has {len(types)} cell type(s) ({types}); classification needs at least 2. "
+            "Leave labels_key=None to train without labels, or name another column."
+        )
+    if unlabeled_category is not None and len(types) == len(names):
+        warnings.warn(
+            f"unlabeled_category={unlabeled_category!r} is no value of adata.obs[{key!r}], so every cell counts as "
+            f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
+        )
+
+
+def training_codes(model: BaseModelClass) -> dict[str, np.ndarray]:
+    """Codes of the registered columns of the AnnData that a model is to be trained on.
+
+    Raises
+    ------
+    ValueError
+        If the model has no AnnData, or has cell types and an AnnData without labels.
+    """
+    if model.adata is None:
+        raise ValueError(
+            "This model holds no AnnData to train on. Load it with GeneMambaModel.load(folder, adata=adata)."
+        )
+    codes = registered_codes(model.adata_manager)
+    if model.cell_types and "labels" not in codes:
+        raise ValueError(
+            "This model knows cell types, but the AnnData attached to it has no labels registered. "
+            f"Give it adata.obs[{model.registry_['setup_args']['labels_key']!r}] and load the model with it again."
+        )
+    return codes
+
+
+def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
+    """Integer codes of batch and labels, shape ``(n_obs,)`` each, as far as they are registered."""
+    names = {REGISTRY_KEYS.BATCH_KEY: "batch", REGISTRY_KEYS.LABELS_KEY: "labels"}
+    return {
+        name: np.asarray(manager.get_from_registry(key)).ravel().astype(np.int64)
+        for key, name in names.items()
+        if key in manager.data_registry
+    }
+
+
+def query_source(
+    adata: AnnData,
+    vocabulary: GeneVocabulary,
+    max_len: int,
+    setup_args: dict[str, Any],
+    aliases: GeneAliases | None = None,
+) -> CellSource:
+    """Read the cells of any AnnData as tokens of the vocabulary; nothing is registered, nothing is written.
+
+    Parameters
+    ----------
+    adata
+        A query: fewer, shuffled or unknown genes, no labels, new batches, in memory or backed.
+    vocabulary
+        The genes of the model.
+    max_len
+        Most tokens per cell.
+    setup_args
+        ``layer`` and ``gene_id_key`` of ``setup_anndata``. A query whose ``var`` lacks the ``gene_id_key`` is
+        matched by its ``var_names``.
+    aliases
+        Further names of genes, where a table was given.
+
+    Raises
+    ------
+    ValueError
+        If no gene matches, the layer is missing, or the values cannot be ranked.
+    """
+    if not isinstance(adata, AnnData):
+        raise TypeError(
+            f"Cells are read from an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
+        )
+    layer, key = setup_args.get("layer"), setup_args.get("gene_id_key")
+    if layer is not None and layer not in adata.layers:
+        raise ValueError(
+            f"This model reads adata.layers[{layer!r}], as setup_anndata was told. The layers here are "
+            f"{list(adata.layers)}. Put the counts there, e.g. adata.layers[{layer!r}] = adata.X."
+        )
+    reader = reader_of(adata, layer)
+    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
+    match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)
+    require_match(adata.var, match, vocabulary, aliases)
+    warn_if_few_counts(reader, expression, match)
+    warn_if_few_genes(match, vocabulary)
+    tokenizer = RankTokenizer(vocabulary, max_len, n_threads=torch.get_num_threads())
+    return CellSource(reader, match.token_ids, expression, tokenizer)

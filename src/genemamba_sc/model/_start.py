@@ -1,0 +1,129 @@
+"""What is known before the first step: a gene table from the cells, scores of markers and programs from the labels."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Integer
+
+from genemamba_sc._checks import GeneInit
+from genemamba_sc.data import TokenDataset
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.nn import gene_log_frequency
+from genemamba_sc.training._cell_types import fit_cell_types
+from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+
+# Cells the gene table is initialised from: enough for 64 components, few enough to take seconds.
+_TABLE_CELLS = 20_000
+# Of the cells themselves, for the programs: few labels do not find their way among more.
+_OWN_COMPONENTS = 16
+_BLOCK = 4096
+
+
+def start_genes(
+    module: GeneMambaModule,
+    dataset: TokenDataset,
+    indices: Integer[np.ndarray, "n"],
+    gene_init: GeneInit,
+    seed: int = 0,
+) -> None:
+    """Set the gene table and the gene frequencies from the training cells.
+
+    Parameters
+    ----------
+    module
+        Whose table is set.
+    dataset
+        All cells.
+    indices
+        The training cells; of more than 20,000 a fixed random subset is read.
+    gene_init
+        ``"spectral"``, ``"denoised"``, or ``"random"``, which leaves the table as it is.
+    seed
+        Of the subset and of the solver.
+    """
+    tokens = dataset.tokens(_sample(indices, seed))
+    config = module.encoder_config
+    table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
+    if gene_init != "random":
+        table = spectral_gene_table(tokens, config.vocab_size, config.d_model, seed=seed)
+    if gene_init == "denoised":
+        table = denoised_gene_table(tokens, table, seed=seed)
+    read = tokens.ids[:, : config.context_len]
+    counts = np.bincount(read.ravel(), minlength=config.vocab_size).astype(np.float32)
+    module.initialise_genes(torch.from_numpy(table), gene_log_frequency(torch.from_numpy(counts)))
+
+
+def start_cell_types(
+    module: GeneMambaModule,
+    dataset: TokenDataset,
+    train: Integer[np.ndarray, "n"],
+    validation: Integer[np.ndarray, "m"],
+    gene_init: GeneInit,
+    seed: int = 0,
+) -> Float32[np.ndarray, "n_obs c"]:
+    """Fit the scores of markers and programs of the cell-type head on the training cells.
+
+    Parameters
+    ----------
+    module
+        Whose head is set. Its programs read pools of two tables: its gene table, and the 16 leading spectral components
+        of the training cells. These tell most where the cells are many, a pretrained table where they are few.
+    dataset
+        All cells, with their labels, and their batches where these are registered.
+    train, validation
+        The cells of each kind.
+    gene_init
+        How the gene table started. A ``"spectral"`` one is denoised for the programs: with few labels these want no
+        directions of noise, while an embedding without labels is better with all of them.
+    seed
+        Of the folds, and of what the tables draw.
+
+    Returns
+    -------
+    Scores of every cell by a fit that did not see it: training cells by cross-fitting, validation cells by the fit
+    itself; 0 for other cells.
+
+    Raises
+    ------
+    ValueError
+        If no training cell has a label.
+    """
+    labels = dataset.columns["labels"]
+    if not ((labels[train] >= 0) & (labels[train] < module.n_labels)).any():
+        raise ValueError(
+            f"Classification needs labelled cells to train on. Got {len(train)} training cells without any label. "
+            "Choose another split, or switch it off with plan_kwargs={'classification_weight': 0}."
+        )
+    batches = dataset.columns.get("batch")
+    of_train = None if batches is None else batches[train]
+    tables = _program_tables(module, dataset, train, gene_init, seed)
+    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, of_train, seed)
+    medians = dataset.vocabulary.token_medians.astype(np.float32)
+    module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
+    scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
+    scores[train] = fit.held_out
+    for start in range(0, len(validation), _BLOCK):
+        rows = validation[start : start + _BLOCK]
+        scores[rows] = fit.scores(dataset.tokens(rows), dataset.vocabulary)
+    return scores
+
+
+def _program_tables(
+    module: GeneMambaModule, dataset: TokenDataset, train: np.ndarray, gene_init: GeneInit, seed: int
+) -> list[Float32[np.ndarray, "v k"]]:
+    """Of the model, and of the training cells themselves."""
+    tokens, size = dataset.tokens(_sample(train, seed)), dataset.vocabulary.size
+    own = spectral_gene_table(tokens, size, _OWN_COMPONENTS, seed=seed)
+    table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
+    if gene_init == "spectral":
+        # Genes that no training cell has kept a random row, which no map of the others would suit.
+        real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
+        known = np.bincount(tokens.ids[real], minlength=size) > 0
+        table = denoised_gene_table(tokens, np.where(known[:, None], table, 0.0), seed=seed)
+    return [table, own]
+
+
+def _sample(indices: np.ndarray, seed: int) -> np.ndarray:
+    """All cells, or a fixed random subset of many."""
+    if len(indices) <= _TABLE_CELLS:
+        return indices
+    return np.sort(np.random.default_rng(seed).choice(indices, _TABLE_CELLS, replace=False))

@@ -1,0 +1,104 @@
+"""What is pretrained and where: named sizes, and how a run is executed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from genemamba_sc._checks import whole_number
+from genemamba_sc.nn import EncoderConfig
+
+# Width, depth and state; the published size also has the published wiring.
+SIZES: Mapping[str, Mapping[str, int]] = {
+    "mini": {"d_model": 64, "n_layer": 1, "d_state": 16, "expand": 1, "context_len": 256},
+    "small": {"d_model": 256, "n_layer": 8, "d_state": 64, "expand": 2},
+    "base": {"d_model": 512, "n_layer": 12, "d_state": 64, "expand": 2},
+}
+
+
+def encoder_of_size(size: str, vocab_size: int) -> EncoderConfig:
+    """Give the encoder of a named size: ``mini``, ``small``, ``base`` or ``published``.
+
+    Parameters
+    ----------
+    size
+        The name.
+    vocab_size
+        Number of tokens. The published encoder gets rows for [CLS] and [MASK] in addition.
+
+    Raises
+    ------
+    ValueError
+        If the name is none of these.
+    """
+    if size == "published":
+        return replace(EncoderConfig.published(), vocab_size=vocab_size)
+    if size not in SIZES:
+        raise ValueError(f"size must be one of {[*SIZES, 'published']}. Got {size!r}. Choose one, or pass a config.")
+    return EncoderConfig(vocab_size=vocab_size, **SIZES[size])  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where and how a run is executed.
+
+    Parameters
+    ----------
+    token_budget
+        Most padded tokens of a batch of one process.
+    max_len
+        Tokens read of each cell; ``None`` for all that the corpus holds.
+    n_validation
+        Cells held out.
+    accumulate
+        Batches of each process per step.
+    save_every, validate_every, log_every
+        Steps between two savings, validations, lines of the log.
+    accelerator, devices, num_nodes, strategy, precision
+        As in :class:`lightning.pytorch.Trainer`; ``strategy`` is ``"auto"``, ``"ddp"`` or ``"fsdp"``.
+    n_workers
+        Processes that read ahead, for each training process.
+    activation_checkpointing
+        Whether activations are computed again in the backward pass: less memory, about a third more time.
+    progress
+        Whether a progress bar is shown.
+    """
+
+    token_budget: int = 32_768
+    max_len: int | None = None
+    n_validation: int = 0
+    accumulate: int = 1
+    save_every: int = 500
+    validate_every: int = 1000
+    log_every: int = 10
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    n_workers: int = 0
+    activation_checkpointing: bool = False
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("token_budget", "accumulate", "save_every", "validate_every", "log_every", "num_nodes"):
+            whole_number(name, getattr(self, name), 1)
+        if self.strategy not in ("auto", "ddp", "fsdp"):
+            raise ValueError(f"strategy must be auto, ddp or fsdp. Got {self.strategy!r}. Choose one of them.")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run ended.
+
+    Parameters
+    ----------
+    n_steps
+        Steps done in all.
+    finished
+        Whether all steps are done and the weights written; else the same call goes on.
+    is_main
+        Whether this process speaks for the run; the others keep quiet.
+    """
+
+    n_steps: int
+    finished: bool
+    is_main: bool

@@ -1,0 +1,247 @@
+"""A pretraining run from corpus to weights: on one process or many, interrupted or not."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
+
+import genemamba_sc
+from genemamba_sc._files import replacing_file
+from genemamba_sc._pathway_index import PathwayIndex
+from genemamba_sc.corpus import CorpusDataModule, TokenCorpus
+from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives
+from genemamba_sc.pretraining._config import RunConfig, RunReport
+from genemamba_sc.pretraining._plan import PretrainingConfig, PretrainingPlan, recompute_activations
+from genemamba_sc.pretraining._start import start_from
+from genemamba_sc.pretraining._state import STATE_FILE, RunState, read_state
+from genemamba_sc.weights._read import Pretrained, write_pretrained
+
+logger = logging.getLogger(__name__)
+
+RUN_SUFFIX = ".run"
+_SETTINGS_FILE = "settings.json"
+_OBJECTIVES = "objectives."
+
+
+def pretrain(
+    corpus: TokenCorpus,
+    out: str | Path,
+    encoder: EncoderConfig,
+    objectives: ObjectiveConfig,
+    optimisation: PretrainingConfig,
+    run: RunConfig,
+    *,
+    pathways: PathwayIndex | None = None,
+    resume: str | Path = "auto",
+) -> RunReport:
+    """Pretrain an encoder on a corpus and write the weights.
+
+    Parameters
+    ----------
+    corpus
+        The cells.
+    out
+        Folder for the weights. The state of the run lies beside it, in ``out`` + ``.run``.
+    encoder, objectives, optimisation, run
+        What is trained, by what, and how.
+    pathways
+        Which genes share a pathway.
+    resume
+        ``"auto"`` goes on from the state in ``out.run`` where there is one; a path names another state.
+
+    Returns
+    -------
+    How it ended. A run that is told to stop (SIGTERM, SIGUSR1) saves its state and returns.
+
+    Raises
+    ------
+    FileExistsError
+        If ``out`` exists, or ``out.run`` is of a run with other settings.
+    ValueError
+        If settings do not fit each other.
+    """
+    target, folder = Path(out), Path(f"{out}{RUN_SUFFIX}")
+    if target.exists():
+        raise FileExistsError(f"{target} exists already. Choose another folder for the weights.")
+    if run.strategy == "fsdp" and optimisation.ema_decay:
+        raise ValueError("ema_decay needs whole weights on each device, which fsdp does not keep. Use ddp, or 0.")
+    settings = _settings(corpus, encoder, objectives, optimisation, run, pathways)
+    _check_settings(folder, settings)
+    data = CorpusDataModule(
+        corpus,
+        token_budget=run.token_budget,
+        n_batches=optimisation.n_steps * run.accumulate,
+        max_len=run.max_len,
+        n_validation=run.n_validation,
+        seed=optimisation.seed,
+        n_workers=run.n_workers,
+    )
+    state = _state_to_load(folder, resume)
+    done = 0 if state is None else int(read_state(state)["global_step"])
+    keeper = RunState(folder, run.save_every)
+    if done < optimisation.n_steps:
+        module = _build(data, encoder, objectives, optimisation, pathways, folder)
+        if run.activation_checkpointing and run.strategy != "fsdp":
+            recompute_activations(module.encoder)
+        trainer = _trainer(folder, optimisation, run, keeper)
+        plan = PretrainingPlan(module, optimisation)
+        trainer.fit(plan, datamodule=data, ckpt_path=state, weights_only=True)
+        done = trainer.global_step
+    is_main = getattr(rank_zero_only, "rank", 0) == 0  # also without a trainer, by the launcher's environment
+    if is_main and not keeper.interrupted:
+        _write(target, keeper.path if state is None or keeper.path.exists() else state, corpus, data, settings)
+    return RunReport(done, not keeper.interrupted, is_main)
+
+
+def _settings(
+    corpus: TokenCorpus,
+    encoder: EncoderConfig,
+    objectives: ObjectiveConfig,
+    optimisation: PretrainingConfig,
+    run: RunConfig,
+    pathways: PathwayIndex | None,
+) -> dict[str, Any]:
+    """All that decides the result, but for the number of processes."""
+    if encoder.vocab_size != corpus.vocabulary.size:
+        raise ValueError(
+            f"The encoder needs one row per token: {corpus.vocabulary.size}. Got vocab_size={encoder.vocab_size}. "
+            "Make its configuration with the size of the corpus's vocabulary."
+        )
+    return {
+        "corpus": corpus.identity(),
+        "encoder": encoder.to_dict(),
+        "objectives": asdict(objectives),
+        "optimisation": asdict(optimisation),
+        "pathway_genes": None if pathways is None else len(pathways.bits),
+        "token_budget": run.token_budget,
+        "max_len": run.max_len,
+        "n_validation": run.n_validation,
+        "accumulate": run.accumulate,
+        "precision": run.precision,
+    }
+
+
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse to go on with other settings: the result would be of neither run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _SETTINGS_FILE
+    if not path.exists():
+        with replacing_file(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key in settings if before.get(key) != json.loads(json.dumps(settings[key]))]
+    if changed:
+        raise FileExistsError(
+            f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to go on, "
+            "choose another folder, or remove it to start anew."
+        )
+
+
+def _state_to_load(folder: Path, resume: str | Path) -> Path | None:
+    if resume == "auto":
+        return folder / STATE_FILE if (folder / STATE_FILE).exists() else None
+    if not Path(resume).is_file():
+        raise FileNotFoundError(f"{resume} is no file. Give the {STATE_FILE} of a run, or leave resume on 'auto'.")
+    return Path(resume)
+
+
+def _build(
+    data: CorpusDataModule,
+    encoder: EncoderConfig,
+    objectives: ObjectiveConfig,
+    optimisation: PretrainingConfig,
+    pathways: PathwayIndex | None,
+    folder: Path,
+) -> PretrainingObjectives:
+    seed = optimisation.seed
+    start = start_from(data.corpus, data.training_cells, encoder.d_model, data.max_len, seed, folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = PretrainingObjectives(
+            BiMambaEncoder(encoder),
+            objectives,
+            spectral=start.table if objectives.spectral_weight or objectives.denoise_weight else None,
+            pathways=pathways,
+            rank_genes=start.rank_genes,
+        )
+    start.set_table(module.encoder.embeddings.weight, optimisation.start)
+    module.initialise_heads(start.log_frequency)
+    return module
+
+
+def _trainer(folder: Path, optimisation: PretrainingConfig, run: RunConfig, keeper: RunState) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator=run.accelerator,
+        devices=run.devices,
+        num_nodes=run.num_nodes,
+        strategy=_strategy(run),
+        precision=run.precision,  # type: ignore[arg-type]
+        # The whole run is one epoch for Lightning: passes over the cells follow each other in the stream of batches.
+        max_epochs=1,
+        max_steps=optimisation.n_steps,
+        accumulate_grad_batches=run.accumulate,
+        use_distributed_sampler=False,
+        logger=CSVLogger(folder, name="logs", flush_logs_every_n_steps=run.log_every),
+        log_every_n_steps=run.log_every,
+        callbacks=[keeper],
+        num_sanity_val_steps=0,
+        limit_val_batches=None if run.n_validation else 0,
+        val_check_interval=run.validate_every * run.accumulate if run.n_validation else None,
+        check_val_every_n_epoch=None,
+        enable_progress_bar=run.progress,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
+def _strategy(run: RunConfig) -> str | Strategy:
+    if run.strategy == "fsdp":
+        from genemamba_sc.nn._encoder import BiMambaLayer
+
+        return FSDPStrategy(
+            auto_wrap_policy={BiMambaLayer},
+            activation_checkpointing_policy={BiMambaLayer} if run.activation_checkpointing else None,
+            state_dict_type="full",  # one file, whatever the number of devices
+        )
+    # Buffers are constants: they are shared once, not at each step.
+    several = run.strategy == "ddp" or run.devices not in (1, "auto") or run.num_nodes > 1
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if several else "auto"
+
+
+def _write(
+    target: Path, state_file: Path, corpus: TokenCorpus, data: CorpusDataModule, settings: dict[str, Any]
+) -> None:
+    """Write the weights of a finished run; from its last state, so that a run killed here can still do it."""
+    state = read_state(state_file)
+    weights = {name.removeprefix(_OBJECTIVES): tensor for name, tensor in state["state_dict"].items()}
+    parts = {
+        part: {name.removeprefix(part): tensor for name, tensor in weights.items() if name.startswith(part)}
+        for part in ("encoder.", "gene_head.")
+    }
+    manifest = {
+        "package_version": genemamba_sc.__version__,
+        "steps": state["global_step"],
+        "settings": settings,
+        "corpus": {key: value for key, value in corpus.manifest.items() if key != "shards"},
+        "cells": {"training": len(data.training_cells), "held_out": len(data.validation_cells)},
+    }
+    product = Pretrained(
+        encoder_config=EncoderConfig.from_dict(settings["encoder"]),
+        encoder=parts["encoder."],
+        gene_head=parts["gene_head."],
+        vocabulary=corpus.vocabulary,
+        max_len=data.max_len,
+        manifest=manifest,
+        evaluation=[],
+        origin=target.name,
+        cells=corpus.cell_hashes(data.training_cells),
+    )
+    write_pretrained(target, product)
+    logger.info("Weights written to %s.", target)

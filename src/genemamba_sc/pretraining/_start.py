@@ -1,0 +1,99 @@
+"""What a run knows before its first step, by the corpus: gene table, gene frequencies, the usual gene at each rank."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Integer
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from genemamba_sc._files import replacing_file
+from genemamba_sc.corpus import TokenCorpus
+from genemamba_sc.corpus._codes import common_rank_tokens
+from genemamba_sc.nn import gene_log_frequency
+from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+
+logger = logging.getLogger(__name__)
+
+START_FILE = "start.safetensors"
+# Cells that are read: 20,000 of 2,048 tokens are 0.3 GB, and their factorisation takes a minute.
+_CELLS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What is taken from a sample of the corpus.
+
+    Parameters
+    ----------
+    table
+        Spectral gene table, shape (v, d); zeros where a token never occurs.
+    denoised
+        The same, shrunk to what halves of cells tell about each other.
+    log_frequency
+        Log of how often each token occurs, shape (v,).
+    rank_genes
+        Most frequent token at each rank, shape (max_len,).
+    """
+
+    table: Float[Tensor, "v d"]
+    denoised: Float[Tensor, "v d"]
+    log_frequency: Float[Tensor, "v"]
+    rank_genes: Int[Tensor, "r"]
+
+    @torch.no_grad()
+    def set_table(self, weight: Float[Tensor, "v d"], kind: str = "spectral") -> None:
+        """Write the rows into a gene table; tokens that never occur keep their random start.
+
+        Parameters
+        ----------
+        weight
+            The table, changed in place.
+        kind
+            ``"spectral"`` or ``"denoised"``.
+        """
+        known = self.table.abs().sum(dim=1) > 0
+        weight[known] = (self.denoised if kind == "denoised" else self.table)[known].to(weight)
+
+
+def start_from(
+    corpus: TokenCorpus, cells: Integer[np.ndarray, "n"], d_model: int, max_len: int, seed: int, folder: Path
+) -> Start:
+    """Read a sample of the training cells, or what an earlier call left in ``folder``.
+
+    Parameters
+    ----------
+    corpus, cells
+        The corpus, and the cells of it that train.
+    d_model
+        Columns of the table.
+    max_len
+        Tokens read of each cell.
+    seed
+        Of the sample and of the solver.
+    folder
+        Of the run; the result is kept there, so that other processes and later runs start from the same numbers.
+    """
+    kept = folder / START_FILE
+    if not kept.exists():
+        rng = np.random.default_rng(seed)
+        rows = cells if len(cells) <= _CELLS else np.sort(rng.choice(cells, _CELLS, replace=False))
+        logger.info("Spectral start: a gene table of %d columns from %s cells.", d_model, f"{len(rows):,}")
+        tokens = corpus.tokens(rows, max_len)
+        size = corpus.vocabulary.size
+        counts = np.bincount(tokens.ids.ravel(), minlength=size).astype(np.float32)
+        table = spectral_gene_table(tokens, size, d_model, seed=seed)
+        tensors = {
+            "table": torch.from_numpy(table),
+            "denoised": torch.from_numpy(denoised_gene_table(tokens, table, seed=seed)),
+            "log_frequency": gene_log_frequency(torch.from_numpy(counts)),
+            "rank_genes": torch.from_numpy(common_rank_tokens(tokens.ids, tokens.lengths).astype(np.int64)),
+        }
+        with replacing_file(kept) as temporary:
+            save_file(tensors, temporary)
+        unknown = int((tensors["table"].abs().sum(dim=1) == 0).sum())
+        logger.info("Spectral start: %d of %d tokens keep a random row (never seen, or special).", unknown, size)
+    return Start(**load_file(kept))

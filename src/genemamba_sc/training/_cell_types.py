@@ -1,0 +1,158 @@
+"""The part of the cell-type head that is fitted before the encoder is trained: markers and programs, blended.
+
+Gradient descent on a few thousand cells does not find what a convex solver finds in a second, and what it
+fits it fits to the last training cell: nothing is left to learn for the encoder. So the linear part is solved
+first, and while the encoder trains, each cell is scored by a fit that has not seen it (stacking; Wolpert 1992,
+doi:10.1016/S0893-6080(05)80023-1). What the encoder learns is what these scores leave open on new cells.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Integer
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from genemamba_sc.data import GeneVocabulary, TokenDataset, Tokens
+from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, fit_linear, held_out_scores
+from genemamba_sc.training._markers import expression_matrix, solve_markers
+from genemamba_sc.training._programs import ProgramPool, level_shares, solve_programs
+
+# Labelled cells a fit reads at most: solvers take minutes beyond.
+_MAX_CELLS = 50_000
+_BLOCK = 4096
+# Largest factor of a score: cells that are all told apart would ask for more and more.
+_MOST_BLEND = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class CellTypeFit:
+    """Scores of cell types, linear in expression (markers) and in its shares (programs).
+
+    Parameters
+    ----------
+    markers
+        Score that a token adds per ``log1p`` of its counts per 10,000, shape (v, c).
+    programs
+        Score that a token adds per share in the sum of ``log1p(value)`` of its cell, shape (v, c).
+    bias
+        Shape (c,).
+    blend
+        Factors of markers and programs, which the scores contain.
+    held_out
+        Scores of the training cells by fits that did not see them, shape (n, c); 0 for cells without a label.
+    """
+
+    markers: Float32[np.ndarray, "v c"]
+    programs: Float32[np.ndarray, "v c"]
+    bias: Float32[np.ndarray, "c"]
+    blend: tuple[float, float]
+    held_out: Float32[np.ndarray, "n c"]
+
+    def scores(self, tokens: Tokens, vocabulary: GeneVocabulary) -> Float32[np.ndarray, "n c"]:
+        """Scores of other cells."""
+        by_gene = expression_matrix(tokens, vocabulary) @ self.markers
+        return by_gene + level_shares(tokens, vocabulary.size) @ self.programs + self.bias
+
+
+def fit_cell_types(
+    dataset: TokenDataset,
+    indices: Integer[np.ndarray, "n"],
+    labels: Integer[np.ndarray, "n"],
+    n_labels: int,
+    tables: Sequence[Float32[np.ndarray, "v _"]],
+    batches: Integer[np.ndarray, "n"] | None = None,
+    seed: int = 0,
+) -> CellTypeFit:
+    """Fit markers and programs, and blend them by what each says of cells that it has not seen.
+
+    Parameters
+    ----------
+    dataset
+        The tokens of all cells.
+    indices
+        The training cells, shape (n,).
+    labels
+        Their codes, shape (n,); a cell whose code is not in ``[0, n_labels)`` has no label.
+    n_labels
+        Number of cell types ``c``.
+    tables
+        Gene tables whose pools are read by the programs, each of shape (v, d_i).
+    batches
+        Their batch codes, shape (n,). Each batch then counts as much as any other, up to five times its size; and with
+        three batches or more, whole batches are held out, so that the encoder learns what helps on a new batch.
+    seed
+        Of the folds, and of the cells that are fitted where there are more than 50,000.
+    """
+    labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
+    fitted = labelled
+    if len(labelled) > _MAX_CELLS:
+        fitted = np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
+    tokens, of_batch = dataset.tokens(indices[fitted]), None if batches is None else batches[fitted]
+    genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels[fitted], of_batch)
+    pool = ProgramPool(tokens, tables)
+    pools = LabelledCells(pool.features, labels[fitted], of_batch)
+    by_gene = held_out_scores(genes, n_labels, solve_markers, seed)
+    by_pool = held_out_scores(pools, n_labels, solve_programs, seed)
+    blend = blend_scores(by_gene, by_pool, genes)
+    markers = fit_linear(genes, n_labels, solve_markers, seed)
+    programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
+    held_out = np.zeros((len(indices), n_labels), dtype=np.float32)
+    held_out[fitted] = blend[0] * by_gene + blend[1] * by_pool
+    fit = _blended(markers, programs, blend, held_out)
+    # Cells beyond those fitted were seen by no fit: the fit itself scores them.
+    rest = np.setdiff1d(labelled, fitted)
+    for start in range(0, len(rest), _BLOCK):
+        rows = rest[start : start + _BLOCK]
+        held_out[rows] = fit.scores(dataset.tokens(indices[rows]), dataset.vocabulary)
+    return fit
+
+
+def blend_scores(
+    markers: Float32[np.ndarray, "n c"], programs: Float32[np.ndarray, "n c"], cells: LabelledCells
+) -> tuple[float, float]:
+    """Find the factors of two scores, from 0 to 3, with the highest likelihood of the labels.
+
+    Parameters
+    ----------
+    markers, programs
+        Scores by fits that did not see the cells, shape (n, c). Cells whose type these fits have not seen do not count.
+    cells
+        Their labels and weights.
+
+    Returns
+    -------
+    The two factors; 1 and 1 where no cell counts.
+    """
+    rows, own = np.arange(len(cells.labels)), cells.labels
+    tells = markers.any(axis=1) & (markers[rows, own] > UNSEEN)
+    if not tells.any():
+        return 1.0, 1.0
+    first, second = markers[tells].astype(np.float64), programs[tells].astype(np.float64)
+    rows, own, weight = rows[: tells.sum()], own[tells], cells.importance[tells]
+
+    def loss(factors: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = factors[0] * first + factors[1] * second
+        log_p = scores - logsumexp(scores, axis=1, keepdims=True)
+        excess = weight[:, None] * np.exp(log_p)
+        excess[rows, own] -= weight
+        slope = np.array([(excess * first).sum(), (excess * second).sum()])
+        return float(-(weight * log_p[rows, own]).sum() / len(rows)), slope / len(rows)
+
+    found = minimize(loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _MOST_BLEND)] * 2)
+    return float(found.x[0]), float(found.x[1])
+
+
+def _blended(markers: LinearFit, programs: LinearFit, blend: tuple[float, float], held_out: np.ndarray) -> CellTypeFit:
+    unseen = markers.bias == UNSEEN
+    bias = blend[0] * markers.bias + blend[1] * programs.bias
+    # A type without cells is not preferred, however small the factors are.
+    bias = np.where(unseen, np.minimum(bias, UNSEEN), bias).astype(np.float32)
+    return CellTypeFit(
+        markers=np.float32(blend[0]) * markers.weights,
+        programs=np.float32(blend[1]) * programs.weights,
+        bias=bias,
+        blend=blend,
+        held_out=held_out,
+    )

@@ -1,0 +1,130 @@
+"""A gene table to start from: the spectral factorisation of the training cells."""
+
+import numpy as np
+from jaxtyping import Float, Float32
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+
+from genemamba_sc.data._tokenizer import Tokens
+
+# Singular values below this share of the first one are rounding errors of float32.
+_EMPTY = 1e-5
+# So are variances below this share of the mean square: the gene has one rank in all cells.
+_CONSTANT = 1e-6
+# Of the regression between the halves of cells, relative to unit mean squares; and genes that a half must have.
+_RIDGE = 1e-3
+_LEAST_GENES = 10
+
+
+def spectral_gene_table(
+    tokens: Tokens, vocab_size: int, d_model: int, *, seed: int = 0
+) -> Float32[np.ndarray, "vocab_size d_model"]:
+    """Gene embeddings from a truncated SVD of a cells × genes matrix of token weights.
+
+    Weights are ``1 / log2(2 + rank / 16)``; columns are scaled by ``sd^-0.5``, which lifts rare genes; the first
+    component, which follows the depth of the cell, is dropped. Rows that tell no cells apart (special tokens, genes
+    that never occur or have the same rank in all cells) stay zero.
+
+    Parameters
+    ----------
+    tokens
+        Tokens of the training cells.
+    vocab_size
+        Rows of the table.
+    d_model
+        Columns of the table; components that the data cannot fill stay zero.
+    seed
+        Seed of the randomised solver.
+
+    Returns
+    -------
+    Table of shape (vocab_size, d_model), float32, its entries scaled to unit root mean square over the rows in use.
+    """
+    weights = _weight_matrix(tokens, vocab_size)
+    scale = _column_scale(weights)
+    n_components = min(d_model + 1, *weights.shape)
+    table = np.zeros((vocab_size, d_model), dtype=np.float32)
+    if n_components < 2:
+        return table
+    _, singular, components = randomized_svd(
+        weights @ sparse.diags_array(scale), n_components, n_iter=4, random_state=seed
+    )
+    # Where the rank of the data ends, the solver returns arbitrary directions.
+    components[singular <= _EMPTY * singular[0]] = 0.0
+    # One row per gene: how the gene weighs in each component, brought back to the scale of the weights.
+    kept = (components[1:] * scale).T
+    spread = np.sqrt((kept**2).sum() / max(1, np.count_nonzero(scale) * kept.shape[1]))
+    table[:, : kept.shape[1]] = kept / max(float(spread), 1e-12)
+    return table
+
+
+def _weight_matrix(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
+    n_cells, width = tokens.ids.shape
+    real = np.arange(width)[None, :] < tokens.lengths[:, None]
+    weight_of_rank = (1.0 / np.log2(2.0 + np.arange(width) / 16.0)).astype(np.float32)
+    data = np.broadcast_to(weight_of_rank, (n_cells, width))[real]
+    starts = np.concatenate([[0], np.cumsum(tokens.lengths)])
+    return sparse.csr_array((data, tokens.ids[real], starts), shape=(n_cells, vocab_size))
+
+
+def _column_scale(weights: sparse.csr_array) -> Float[np.ndarray, "v"]:
+    n_cells, n_tokens = weights.shape
+    # In float64, which the sums of a float32 matrix in scipy are not.
+    mean = np.bincount(weights.indices, weights.data, n_tokens) / max(1, n_cells)
+    square = np.bincount(weights.indices, weights.data**2, n_tokens) / max(1, n_cells)
+    variance = square - mean**2
+    varies = variance > _CONSTANT * square
+    return np.where(varies, np.where(varies, variance, 1.0) ** -0.25, 0.0).astype(weights.dtype)
+
+
+def denoised_gene_table(
+    tokens: Tokens, table: Float32[np.ndarray, "vocab_size d_model"], *, seed: int = 0
+) -> Float32[np.ndarray, "vocab_size d_model"]:
+    """Shrink a gene table to what one half of a cell's genes tells about the other half.
+
+    Each cell is cut into two random halves, both are pooled with the table, and the ridge regression of one half on
+    the other gives a map of (d_model, d_model). Noise is independent between the halves, so that the regression
+    estimates what they have in common (Noise2Noise, Lehtinen et al., arXiv 1803.04189); directions of noise shrink.
+    Pooling is linear, so the map is applied to the table.
+
+    Parameters
+    ----------
+    tokens
+        Tokens of the training cells.
+    table
+        The table, shape (vocab_size, d_model).
+    seed
+        Of the halves.
+
+    Returns
+    -------
+    Table of the same shape, float32, scaled to the root mean square of ``table``; a copy of that where fewer cells than
+    it has columns have ten genes in both halves.
+    """
+    first, second = _pooled_halves(tokens, table, np.random.default_rng(seed))
+    if len(first) < table.shape[1]:
+        return table.copy()
+    x, y = np.concatenate([first, second]), np.concatenate([second, first])
+    penalty = _RIDGE * max(1, len(x)) * np.eye(table.shape[1])
+    shrunk = table @ np.linalg.solve(x.T @ x + penalty, x.T @ y)
+    spread = np.sqrt((shrunk**2).sum()) / max(float(np.sqrt((table**2).sum())), 1e-12)
+    return (shrunk / max(float(spread), 1e-12)).astype(np.float32)
+
+
+def _pooled_halves(
+    tokens: Tokens, table: np.ndarray, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Weighted means of the table over two halves of each cell, at unit root mean square; cells with both halves."""
+    real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
+    cells, ids = np.nonzero(real)[0], tokens.ids[real]
+    weight = np.log1p(tokens.values[real].astype(np.float64))
+    left = rng.random(len(ids)) < 0.5
+    halves, counts = [], []
+    for half in (left, ~left):
+        shape = (len(tokens.lengths), len(table))
+        halves.append(sparse.csr_array((weight[half], (cells[half], ids[half])), shape=shape) @ table)
+        counts.append(np.bincount(cells[half], minlength=shape[0]))
+    both = np.minimum(*counts) >= _LEAST_GENES
+    return tuple(  # type: ignore[return-value]
+        half[both] / np.maximum(np.sqrt((half[both] ** 2).mean(axis=1, keepdims=True)), 1e-12) for half in halves
+    )

@@ -1,0 +1,353 @@
+"""The command line: results on stdout, everything else on stderr, and files that are whole or absent."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from genemamba_sc import GeneMambaModel, GeneMambaPlan, __version__
+from genemamba_sc.benchmark import _demo as demo
+from genemamba_sc.cli._main import main
+
+Cells = Callable[..., AnnData]
+Fit = Callable[..., GeneMambaModel]
+SHORT = ["--max-epochs", "0", "--accelerator", "cpu"]
+
+
+@pytest.fixture
+def cells(make_cells: Cells, tmp_path: Path) -> str:
+    make_cells().write_h5ad(tmp_path / "cells.h5ad")
+    return str(tmp_path / "cells.h5ad")
+
+
+@pytest.fixture(scope="module")
+def model(trained: GeneMambaModel, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    trained.save(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> str:
+    return str(tmp_path / "out.h5ad")
+
+
+def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int = 1) -> str:
+    """Run a command that must fail; what it says. Nothing may be on stdout."""
+    if code == 2:
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+    else:
+        assert main(arguments) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    return told.err
+
+
+def test_a_process_separates_result_and_progress_and_returns_codes(cells: str, out: str, tmp_path: Path):
+    command = [sys.executable, "-m", "genemamba_sc"]
+    done = subprocess.run(
+        [*command, "embed", cells, out, "--max-epochs", "1", "--accelerator", "cpu"], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, f"{out}: obsm['X_genemamba'] of 60 cells × 64 dimensions\n"), done
+    assert "Epoch 1/1" in done.stderr
+    assert anndata.read_h5ad(out).obsm["X_genemamba"].shape == (60, 64)
+    wrong = subprocess.run([*command, "embed", cells], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "the following arguments are required: OUT" in wrong.stderr
+
+
+def test_embed_trains_with_labels_and_keeps_the_model(
+    cells: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = ["--labels-key", "cell_type", "--batch-key", "batch", "--save-model", str(tmp_path / "model")]
+    assert main(["embed", cells, out, *options, *SHORT]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{out}: obsm['X_genemamba'] of 60 cells × 64 dimensions\n"
+    assert f"model saved to {tmp_path / 'model'}" in told.err
+    written, kept = anndata.read_h5ad(out), GeneMambaModel.load(tmp_path / "model", accelerator="cpu")
+    assert kept.cell_types == ["B cell", "T cell", "monocyte"]
+    assert np.array_equal(written.obsm["X_genemamba"], kept.get_latent_representation(written, key_added=None))
+
+
+def test_the_seed_decides_the_embedding(cells: str, tmp_path: Path):
+    def embedding(seed: str) -> np.ndarray:
+        target = tmp_path / "out.h5ad"
+        assert main(["embed", cells, str(target), "--seed", seed, "--embedding-only", *SHORT]) == 0
+        return anndata.read_h5ad(target).obsm["X_genemamba"]
+
+    one = embedding("1")
+    assert np.array_equal(embedding("1"), one)
+    assert not np.array_equal(embedding("2"), one)
+
+
+def test_the_input_may_be_the_output(cells: str, model: str, make_cells: Cells, trained: GeneMambaModel):
+    assert main(["embed", cells, cells, "--model", model]) == 0
+    written = anndata.read_h5ad(cells)
+    assert (written.X != make_cells().X).nnz == 0
+    assert np.array_equal(written.obsm["X_genemamba"], trained.get_latent_representation(make_cells(), key_added=None))
+    assert os.listdir(Path(cells).parent) == ["cells.h5ad"]
+
+
+def test_the_embedding_alone_can_be_written_but_not_over_the_counts(
+    cells: str, out: str, model: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["embed", cells, out, "--model", model, "--embedding-only"]) == 0
+    written = anndata.read_h5ad(out)
+    assert written.X is None and written.obsm["X_genemamba"].shape == (60, 16)
+    assert list(written.obs.columns) == ["cell_type", "batch"]
+    capsys.readouterr()
+    before = Path(cells).read_bytes()
+    told = refused(capsys, ["embed", cells, cells, "--model", model, "--embedding-only"], code=2)
+    assert "--embedding-only leaves out the matrix, so OUT must not be IN: name another file" in told
+    assert Path(cells).read_bytes() == before
+
+
+def test_annotate_names_the_cells_of_a_query_by_a_reference(
+    cells: str, out: str, make_cells: Cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    query = make_cells()[:30, ::-1].copy()
+    truth = query.obs.pop("cell_type").astype(str)
+    query.write_h5ad(tmp_path / "query.h5ad")
+    options = ["--reference", cells, "--labels-key", "cell_type"]
+    assert main(["annotate", str(tmp_path / "query.h5ad"), out, *options, *SHORT]) == 0
+    written = anndata.read_h5ad(out)
+    assert np.mean(written.obs["genemamba_celltype"].astype(str) == truth) > 0.9
+    assert written.obs["genemamba_confidence"].between(1 / 3, 1).all()
+    assert written.obsm["X_genemamba"].shape == (30, 64)
+    counts = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert counts == {name: str(n) for name, n in written.obs["genemamba_celltype"].value_counts().items()}
+
+
+def test_annotate_takes_a_saved_model_and_the_layer_of_this_query(
+    out: str, model: str, make_cells: Cells, trained: GeneMambaModel, tmp_path: Path
+):
+    query = make_cells()
+    query.layers["counts"] = query.X
+    query.X = sparse.csr_matrix(np.full((60, 40), -1.0))
+    query.write_h5ad(tmp_path / "query.h5ad")
+    assert main(["annotate", str(tmp_path / "query.h5ad"), out, "--model", model, "--layer", "counts"]) == 0
+    written = anndata.read_h5ad(out)
+    assert list(written.obs["genemamba_celltype"]) == list(trained.predict_celltype(make_cells()))
+
+
+def test_embed_takes_pretrained_weights_and_trains_nothing(
+    out: str, make_cells: Cells, trained: GeneMambaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    trained.save_pretrained(tmp_path / "weights")
+    query = make_cells()
+    query.layers["counts"] = query.X
+    query.X = sparse.csr_matrix(np.full((60, 40), -1.0))
+    query.write_h5ad(tmp_path / "query.h5ad")
+    options = ["--pretrained", str(tmp_path / "weights"), "--layer", "counts"]
+    assert main(["embed", str(tmp_path / "query.h5ad"), out, *options]) == 0
+    expected = trained.get_latent_representation(make_cells(), key_added=None)
+    np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_genemamba"], expected)
+
+
+def test_annotate_starts_from_pretrained_weights(
+    cells: str, out: str, trained: GeneMambaModel, make_cells: Cells, tmp_path: Path
+):
+    trained.save_pretrained(tmp_path / "weights")
+    options = ["--reference", cells, "--labels-key", "cell_type", "--pretrained", str(tmp_path / "weights")]
+    assert main(["annotate", cells, out, *options, *SHORT]) == 0
+    written = anndata.read_h5ad(out)
+    # No step was trained: the embedding is that of the weights, the types are of the reference.
+    expected = trained.get_latent_representation(make_cells(), key_added=None)
+    np.testing.assert_allclose(written.obsm["X_genemamba"], expected, rtol=1e-5, atol=1e-6)
+    assert np.mean(written.obs["genemamba_celltype"].astype(str) == written.obs["cell_type"].astype(str)) > 0.9
+
+
+def test_older_names_of_the_reference_are_resolved_before_pretrained_weights_read_it(
+    cells: str, out: str, trained: GeneMambaModel, make_cells: Cells, tmp_path: Path
+):
+    trained.save_pretrained(tmp_path / "weights")
+    reference = make_cells()
+    names = reference.var_names.to_numpy(dtype=object)
+    rows = [f"GENE{i}\t{names[i]}\tOLD{i}\t" for i in range(15)]  # all genes that tell the types apart
+    (tmp_path / "hgnc.tsv").write_text(
+        "\n".join(["symbol\tensembl_gene_id\talias_symbol\tprev_symbol", *rows]), encoding="utf-8"
+    )
+    names[:15] = [f"OLD{i}" for i in range(15)]
+    reference.var_names = names
+    reference.write_h5ad(tmp_path / "reference.h5ad")
+    options = ["--reference", str(tmp_path / "reference.h5ad"), "--labels-key", "cell_type"]
+    options += ["--pretrained", str(tmp_path / "weights"), "--gene-table", str(tmp_path / "hgnc.tsv")]
+    assert main(["annotate", cells, out, *options, *SHORT]) == 0
+    written = anndata.read_h5ad(out).obs
+    assert np.mean(written["genemamba_celltype"].astype(str) == written["cell_type"].astype(str)) > 0.9
+
+
+def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["info", model]) == 0
+    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert told["genemamba-sc"] == __version__
+    assert told["scan backend"].startswith("compiled: ") or told["scan backend"].startswith("mamba_ssm: ")
+    assert told["model"] == model
+    assert told["cell types"] == "B cell, T cell, monocyte"
+    assert told["genes"].startswith("40 (human), ")
+    assert "d_model=16" in told["encoder"]
+    assert told["trained on"].startswith("60 cells, ")
+
+
+def test_the_demo_refuses_a_model_of_other_cell_types(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    told = refused(capsys, ["demo", "--model", model, "--out", str(tmp_path / "demo")])
+    assert "knows ['B cell', 'T cell', 'monocyte']. Give one that `genemamba demo` trained" in told
+
+
+def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]):
+    assert main(["info"]) == 0
+    assert "model\t" not in capsys.readouterr().out
+
+
+def test_the_demo_trains_draws_and_compares(
+    make_cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def tiny() -> AnnData:
+        adata = make_cells(n_obs=150, n_vars=60)
+        adata.obs = adata.obs.rename(columns={"cell_type": "bulk_labels"})
+        return adata
+
+    monkeypatch.setattr(demo, "demo_cells", tiny)
+    monkeypatch.setattr(demo.sc.pp, "neighbors", lambda *args, **kwargs: None)  # numba compiles these for 20 seconds
+    monkeypatch.setattr(demo.sc.tl, "umap", lambda adata: adata.obsm.update(X_umap=adata.obsm["X_genemamba"][:, :2]))
+    assert main(["demo", "--out", str(tmp_path / "demo"), *SHORT]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("120 cells to train on, 30 held out, bulk_labels of scanpy's pbmc68k_reduced\n")
+    for method in ("GeneMamba", "logistic regression", "kNN on 50 PCs"):
+        (line,) = [line for line in told.splitlines() if line.startswith(method)]
+        assert 0.8 < float(line.split()[-3]) <= 1.0
+    names = ["cells.h5ad", "confusion_matrix.png", "model", "umap.png"]
+    assert sorted(os.listdir(tmp_path / "demo")) == names
+    assert all(str(tmp_path / "demo" / name) in told for name in names)
+    assert (tmp_path / "demo" / "umap.png").read_bytes().startswith(b"\x89PNG")
+    assert "genemamba_celltype" in anndata.read_h5ad(tmp_path / "demo" / "cells.h5ad").obs
+
+
+# -------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["annotate", "Q", "O"], "exactly one of --reference (with --labels-key) and --model is needed"),
+        (["annotate", "Q", "O", "--model", "M", "--reference", "R"], "exactly one of --reference"),
+        (["annotate", "Q", "O", "--reference", "R"], "--reference needs --labels-key: the column of its obs"),
+        (["embed", "Q", "O", "--model", "M", "--save-model", "N"], "is not trained again, so --save-model would have"),
+        (["embed", "Q", "O", "--model", "M", "--labels-key", "x", "--max-epochs", "3"], "--labels-key, --max-epochs"),
+        (["demo", "--model", "M", "--max-epochs", "3"], "--model is not trained again, so --max-epochs would have no"),
+        (["embed", "Q", "O", "--gene-table", "T"], "--gene-table needs --model or --pretrained: a model trained on IN"),
+        (["embed", "Q", "O", "--pretrained", "mini", "--max-epochs", "3"], "--pretrained embeds without training"),
+        (["embed", "Q", "O", "--pretrained", "mini", "--model", "M"], "--model is a model that you saved"),
+        (["embed", "Q", "O", "--revision", "abc"], "--revision is of weights on the Hugging Face Hub: name them with"),
+        (["embed", "Q", "O", "--max-epochs", "-1"], "a whole number of at least 0 is needed, got '-1'"),
+        (["embed", "Q", "O", "--max-epochs", "many"], "a whole number of at least 0 is needed, got 'many'"),
+        (["embed", "Q", "O", "--seed", "-1"], "a whole number of at least 0 is needed, got '-1'"),
+        (["embed", "Q"], "the following arguments are required: OUT"),
+        (["cluster"], "invalid choice: 'cluster'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+    ids=["neither reference nor model", "reference and model", "reference without labels", "model to save again",
+         "model with training options", "demo model with epochs", "gene table without model",
+         "pretrained with training options", "pretrained and model", "revision of nothing", "negative epochs",
+         "epochs in words", "negative seed", "no output", "unknown command", "no command"],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused_as_wrong_usage(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+):
+    assert message in refused(capsys, options, code=2)
+
+
+def test_what_would_fail_at_the_end_is_refused_at_the_start(
+    cells: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    absent = str(tmp_path / "absent" / "out.h5ad")
+    assert "absent does not exist. Create it" in refused(capsys, ["embed", cells, absent])
+    assert "is a folder. Give the name of a file" in refused(capsys, ["embed", cells, str(tmp_path)])
+    told = refused(capsys, ["embed", cells, out, "--save-model", str(tmp_path / "thesis")])
+    assert "no part of a genemamba_sc model (chapter.txt), so it is not replaced" in told
+    told = refused(capsys, ["embed", cells, out, "--accelerator", "abacus"])
+    assert "--accelerator abacus cannot be used here" in told and "Use --accelerator cpu or auto." in told
+    assert sorted(os.listdir(tmp_path)) == ["cells.h5ad", "thesis"]
+
+
+def test_an_output_without_the_right_to_write_is_refused(
+    cells: str, read_only_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert "cannot be written to. Choose another place" in refused(
+        capsys, ["embed", cells, str(read_only_folder / "out.h5ad")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labels-key", "type"], "genemamba embed: labels_key='type' is not a column of adata.obs, which has"),
+        (["--layer", "counts"], "genemamba embed: layer must name one of adata.layers; got 'counts'"),
+        (["--gene-id-key", "id"], "genemamba embed: gene_id_key must name a column of adata.var; got 'id'"),
+        (["--model", "nowhere"], "genemamba embed: nowhere is not a folder. Give the folder that save() wrote."),
+        (["--model", "M", "--gene-id-key", "id"], "--gene-id-key id is not a column of the query's var, which has"),
+        (
+            ["--pretrained", "nowhere"],
+            "genemamba embed: A checkpoint is a folder, one that ships with the package (mini)",
+        ),
+        (["--model", "M", "--gene-table", "T"], "T is not a file. Give the path of a table with HGNC's columns."),
+    ],
+    ids=["labels", "layer", "gene ids", "model", "gene ids of a query", "weights", "gene table"],
+)
+def test_the_message_of_an_error_is_all_that_is_shown(
+    cells: str, out: str, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+):
+    told = refused(
+        capsys, ["embed", cells, out, *options, *([] if {"--model", "--pretrained"} & set(options) else SHORT)]
+    )
+    assert message in told and "Traceback" not in told
+    assert not Path(out).exists()
+
+
+def test_a_traceback_is_shown_on_request(out: str):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.h5ad is not a file\. Give the path of an h5ad file"):
+        main(["embed", "nowhere.h5ad", out, "--traceback"])
+
+
+def stop(error: BaseException) -> Callable[..., Any]:
+    def raise_it(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    return raise_it
+
+
+def test_an_interrupted_run_leaves_no_output(
+    cells: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(GeneMambaPlan, "training_step", stop(KeyboardInterrupt()))
+    told = refused(capsys, ["embed", cells, out, "--max-epochs", "1", "--accelerator", "cpu"], code=130)
+    assert "genemamba embed: interrupted; nothing is half-written." in told
+    assert os.listdir(tmp_path) == ["cells.h5ad"]
+
+
+def test_a_full_disk_leaves_the_old_output(
+    cells: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fill(adata: AnnData, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    before = Path(cells).read_bytes()
+    monkeypatch.setattr(AnnData, "write_h5ad", fill)
+    assert "No space left on device" in refused(capsys, ["embed", cells, cells, "--model", model])
+    assert Path(cells).read_bytes() == before
+    assert os.listdir(tmp_path) == ["cells.h5ad"]

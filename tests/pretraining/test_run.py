@@ -1,0 +1,433 @@
+"""Pretraining: what is saved is all there is, and several processes learn what one learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+from safetensors.torch import load_file
+
+from genemamba_sc import EncoderConfig, GeneVocabulary, read_pretrained
+from genemamba_sc.corpus import TokenCorpus, build_corpus
+from genemamba_sc.nn import BiMambaEncoder, ObjectiveConfig, PretrainingObjectives
+from genemamba_sc.pretraining._config import RunConfig, RunReport, encoder_of_size
+from genemamba_sc.pretraining._plan import PretrainingConfig, PretrainingPlan, recompute_activations
+from genemamba_sc.pretraining._run import pretrain
+from genemamba_sc.pretraining._start import start_from
+from genemamba_sc.pretraining._state import STATE_FILE, read_state
+
+N_STEPS = 8
+Run = Callable[..., RunReport]
+
+
+@pytest.fixture(scope="module")
+def corpus_folder(make_cells: Callable[..., AnnData], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    make_cells(90).write_h5ad(folder / "cells.h5ad")
+    build_corpus([folder / "cells.h5ad"], folder / "corpus", vocabulary=GeneVocabulary.from_anndata(make_cells()))
+    return folder / "corpus"
+
+
+@pytest.fixture(scope="module")
+def corpus(corpus_folder: Path) -> TokenCorpus:
+    return TokenCorpus.open(corpus_folder)
+
+
+def tiny(corpus: TokenCorpus) -> EncoderConfig:
+    return EncoderConfig(vocab_size=corpus.vocabulary.size, d_model=16, n_layer=2, headdim=16, token_dropout=0.1)
+
+
+@pytest.fixture
+def run(corpus: TokenCorpus) -> Run:
+    """Run a tiny training; a few passes over the cells, two batches per step, weights averaged, some cells held out."""
+
+    def start(out: Path, *, steps: int = N_STEPS, seed: int = 0, resume: str = "auto", **settings: Any) -> RunReport:
+        values: dict[str, Any] = {
+            "token_budget": 400,
+            "accumulate": 2,
+            "n_validation": 10,
+            "validate_every": 3,
+            "save_every": 1,
+            "log_every": 1,
+            "accelerator": "cpu",
+        }
+        optimisation = PretrainingConfig(n_steps=steps, ema_decay=settings.pop("ema", 0.9), seed=seed)
+        return pretrain(
+            corpus,
+            out,
+            tiny(corpus),
+            settings.pop("objectives", ObjectiveConfig(contrast_weight=0.3)),
+            optimisation,
+            RunConfig(**{**values, **settings}),
+            resume=resume,
+        )
+
+    return start
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model.safetensors")
+
+
+def same(first: Path, second: Path) -> bool:
+    one, two = weights(first), weights(second)
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def logged(out: Path) -> list[dict[str, str]]:
+    import csv
+
+    lines: list[dict[str, str]] = []
+    for version in sorted((Path(f"{out}.run") / "logs").iterdir()):
+        with (version / "metrics.csv").open() as stream:
+            lines += list(csv.DictReader(stream))
+    return lines
+
+
+def test_a_run_writes_weights_that_depend_on_the_seed_alone(run: Run, tmp_path: Path):
+    before = torch.get_rng_state()
+    assert run(tmp_path / "one") == RunReport(n_steps=N_STEPS, finished=True, is_main=True)
+    assert torch.equal(before, torch.get_rng_state())  # nobody's random numbers are touched
+    torch.rand(3)
+    run(tmp_path / "two")
+    run(tmp_path / "other", seed=1)
+    assert same(tmp_path / "one", tmp_path / "two")
+    assert not same(tmp_path / "one", tmp_path / "other")
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.0, "accumulate": 1, "save_every": 3}], ids=["averaged", "plain"])
+@pytest.mark.parametrize("broken_at", [1, 7, 10, 15])
+def test_a_run_that_broke_goes_on_to_the_same_weights(
+    broken_at: int, settings: dict[str, Any], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Break in the middle of a batch, also between the two batches of a step and in a later pass over the cells."""
+    settings = {"steps": 16, **settings} if settings else settings
+    run(tmp_path / "whole", **settings)
+    step = PretrainingPlan.training_step
+
+    def breaking(plan: PretrainingPlan, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == broken_at:
+            raise MemoryError("the machine is gone")
+        return step(plan, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingPlan, "training_step", breaking)
+        with pytest.raises(MemoryError, match="the machine is gone"):
+            run(tmp_path / "broken", **settings)
+    assert not (tmp_path / "broken").exists()
+    torch.rand(5)
+    assert run(tmp_path / "broken", **settings).finished
+    assert same(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_that_was_killed_before_its_weights_were_written_writes_them(run: Run, tmp_path: Path):
+    run(tmp_path / "whole")
+    Path(f"{tmp_path / 'whole'}.run").rename(f"{tmp_path / 'late'}.run")
+    assert run(tmp_path / "late") == RunReport(n_steps=N_STEPS, finished=True, is_main=True)
+    assert same(tmp_path / "whole", tmp_path / "late")
+
+
+def test_sigterm_saves_the_state_ends_the_run_and_the_next_call_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(tmp_path / "whole")
+    step, handler = PretrainingPlan.training_step, signal.getsignal(signal.SIGTERM)
+
+    def told(plan: PretrainingPlan, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(plan, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingPlan, "training_step", told)
+        assert run(tmp_path / "told", save_every=100) == RunReport(n_steps=3, finished=False, is_main=True)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert not (tmp_path / "told").exists()
+    assert run(tmp_path / "told", save_every=100).finished
+    assert same(tmp_path / "whole", tmp_path / "told")
+
+
+def test_the_state_holds_nothing_that_could_run_code(run: Run, tmp_path: Path):
+    run(tmp_path / "out")
+    state = read_state(Path(f"{tmp_path / 'out'}.run") / STATE_FILE)  # torch refuses anything else
+    assert state["global_step"] == N_STEPS
+    assert {"state_dict", "optimizer_states", "lr_schedulers", "loops", "current_model_state"} <= set(state)
+    (tmp_path / "state").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match="is no readable state of a run .* Remove its folder to start anew"):
+        read_state(tmp_path / "state")
+
+
+def test_other_settings_do_not_go_on(run: Run, tmp_path: Path):
+    run(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="exists already. Choose another folder for the weights"):
+        run(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError, match=r"other settings \(optimisation, token_budget changed\)"):
+        run(tmp_path / "out", seed=7, token_budget=300)
+    with pytest.raises(FileNotFoundError, match="none.ckpt is no file. Give the state.ckpt"):
+        run(tmp_path / "out", resume=str(tmp_path / "none.ckpt"))
+
+
+def test_what_is_logged(run: Run, tmp_path: Path):
+    run(tmp_path / "out")
+    lines = logged(tmp_path / "out")
+    training = [line for line in lines if line["train_loss"]]
+    assert [int(line["step"]) for line in training] == list(range(N_STEPS))
+    parts = {"train_mgm", "train_contrast", "train_masked_accuracy", "train_baseline_accuracy", "lr"}
+    assert parts <= set(lines[0])
+    for line in training:
+        expected = float(line["train_mgm"]) + 0.3 * float(line["train_contrast"])
+        assert float(line["train_loss"]) == pytest.approx(expected, rel=1e-5)
+        assert float(line["tokens_per_second"]) > 0
+    assert sum(bool(line["validation_loss"]) for line in lines) == N_STEPS // 3
+
+
+def test_it_learns(run: Run, tmp_path: Path):
+    run(tmp_path / "out", steps=60, ema=0.0, n_validation=0, objectives=ObjectiveConfig())
+    loss = [float(line["train_mgm"]) for line in logged(tmp_path / "out") if line["train_mgm"]]
+    assert np.mean(loss[-10:]) < np.mean(loss[:10]) - 0.05
+
+
+def test_the_manifest_tells_where_the_weights_come_from(run: Run, corpus: TokenCorpus, tmp_path: Path):
+    run(tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["steps"] == N_STEPS
+    assert manifest["corpus"]["fingerprint"] == corpus.manifest["fingerprint"]
+    assert manifest["settings"]["encoder"] == tiny(corpus).to_dict()
+    assert manifest["cells"] == {"training": corpus.n_cells - 10, "held_out": 10}
+    cells = read_pretrained(tmp_path / "out").cells  # those held out are not among them
+    assert cells is not None and len(cells) == corpus.n_cells - 10
+    assert set(cells.exact.tolist()) < set(corpus.token_hashes.tolist())
+    assert cells.sources == ("cells.h5ad",)
+
+
+def test_the_start_is_spectral_and_kept(corpus: TokenCorpus, tmp_path: Path):
+    cells = np.arange(corpus.n_cells)
+    start = start_from(corpus, cells, 8, 40, 0, tmp_path)
+    again = start_from(corpus, cells[:3], 8, 40, 1, tmp_path)  # from the file, whatever is asked
+    assert torch.equal(start.table, again.table)
+    seen = torch.from_numpy(np.unique(corpus.tokens(cells).ids))
+    weight = torch.full_like(start.table, 9.0)
+    start.set_table(weight)
+    known = start.table.abs().sum(dim=1) > 0
+    assert torch.equal(weight[known], start.table[known]) and bool((weight[~known] == 9.0).all())
+    start.set_table(weight, "denoised")
+    assert torch.equal(weight[known], start.denoised[known]) and not torch.equal(start.denoised, start.table)
+    assert set(known.nonzero().flatten().tolist()) <= set(seen.tolist())
+    frequency = np.bincount(corpus.tokens(cells).ids.ravel(), minlength=corpus.vocabulary.size)
+    assert start.log_frequency[2:].argmax() == frequency[2:].argmax()
+
+
+def test_recomputed_activations_change_neither_loss_nor_gradient_nor_names(corpus: TokenCorpus):
+    batch = {
+        "token_ids": torch.from_numpy(corpus.tokens(np.arange(6)).ids.astype(np.int64)),
+        "token_values": torch.from_numpy(corpus.tokens(np.arange(6)).values),
+        "lengths": torch.from_numpy(corpus.lengths[:6].astype(np.int64)),
+    }
+    results = []
+    for recomputes in (False, True):
+        torch.manual_seed(0)
+        module = PretrainingObjectives(BiMambaEncoder(tiny(corpus)), ObjectiveConfig(contrast_weight=0.3))
+        if recomputes:
+            recompute_activations(module.encoder)
+        torch.manual_seed(1)
+        loss = module(batch, torch.Generator().manual_seed(2)).loss
+        loss.backward()
+        results.append((loss, [p.grad for p in module.parameters()], list(module.state_dict())))
+    (loss, gradients, names), (other, others, other_names) = results
+    assert torch.equal(loss, other)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, others))
+    assert names == other_names
+
+
+def test_matrices_decay_and_the_rest_does_not(corpus: TokenCorpus):
+    module = PretrainingObjectives(BiMambaEncoder(tiny(corpus)), ObjectiveConfig())
+    plan = PretrainingPlan(module, PretrainingConfig(n_steps=10, weight_decay=0.1))
+    optimizer = plan.configure_optimizers()["optimizer"]
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(decays) == len(list(module.parameters()))
+    assert decays[id(module.encoder.embeddings.weight)] == 0.1
+    assert decays[id(module.encoder.layers[0].mixer.out_proj.weight)] == 0.1
+    for name, parameter in module.named_parameters():
+        if parameter.ndim < 2:
+            assert decays[id(parameter)] == 0.0, name
+
+
+def test_sizes(corpus: TokenCorpus):
+    published = encoder_of_size("published", 25_428)
+    assert (published.n_layer, published.d_model, published.pre_norm) == (24, 512, False)
+    assert encoder_of_size("mini", 100).vocab_size == 100
+    with pytest.raises(ValueError, match="size must be one of .*'mini'.* Got 'huge'"):
+        encoder_of_size("huge", 100)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("n_steps", 0, "n_steps must be at least 1. Got 0"),
+        ("lr", 0.0, "lr must be positive. Got 0.0"),
+        ("warmup", 1.0, r"warmup must lie in \[0, 1\). Got 1.0"),
+        ("ema_decay", -0.1, r"ema_decay must lie in \[0, 1\). Got -0.1"),
+        ("weight_decay", -1.0, "weight_decay must not be negative. Got -1.0"),
+    ],
+)
+def test_choices_out_of_range_are_refused(field: str, value: float, told: str):
+    with pytest.raises(ValueError, match=told):
+        PretrainingConfig(**{"n_steps": 10, field: value})
+
+
+def test_settings_that_do_not_fit_are_refused(run: Run, corpus: TokenCorpus, tmp_path: Path):
+    with pytest.raises(ValueError, match="strategy must be auto, ddp or fsdp. Got 'dp'"):
+        RunConfig(strategy="dp")
+    with pytest.raises(ValueError, match="ema_decay needs whole weights on each device"):
+        run(tmp_path / "out", strategy="fsdp")
+    with pytest.raises(ValueError, match="n_validation must leave cells to train on; got 90 of 90"):
+        run(tmp_path / "out", n_validation=90)
+    other = EncoderConfig(vocab_size=12, d_model=64)
+    with pytest.raises(ValueError, match="one row per token: 44. Got vocab_size=12"):
+        pretrain(corpus, tmp_path / "o", other, ObjectiveConfig(), PretrainingConfig(n_steps=1), RunConfig())
+    assert not list(tmp_path.glob("*.ckpt"))
+
+
+SCRIPT = """
+import sys, json, torch, lightning.pytorch as pl
+from pathlib import Path
+from genemamba_sc import EncoderConfig
+from genemamba_sc.pretraining import _run as runs
+from genemamba_sc.pretraining._plan import PretrainingConfig, PretrainingPlan
+from genemamba_sc.corpus import TokenCorpus
+from genemamba_sc.nn import ObjectiveConfig
+
+folder, out, options = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+torch.set_num_threads(1)
+corpus = TokenCorpus.open(folder)
+step, seen, losses = PretrainingPlan.training_step, [], []
+
+def noting(plan, batch, batch_idx):
+    seen.append(batch["token_ids"].tolist())
+    if "slow" in options:
+        print("step", batch_idx, flush=True)
+    loss = step(plan, batch, batch_idx)
+    losses.append(float(loss))
+    return loss
+
+PretrainingPlan.training_step = noting
+
+def keep(plan):
+    rank = plan.trainer.global_rank
+    torch.save({"seen": seen, "losses": losses, "weights": plan.state_dict()}, f"{out}-{rank}.pt")
+
+PretrainingPlan.on_train_end = keep
+encoder = EncoderConfig(vocab_size=corpus.vocabulary.size, d_model=16, n_layer=1, headdim=16, token_dropout=0.1)
+report = runs.pretrain(
+    corpus, out, encoder, ObjectiveConfig(), PretrainingConfig(n_steps=options["steps"]),
+    runs.RunConfig(token_budget=400, save_every=options.get("save_every", 100), accelerator="cpu", log_every=1,
+                   accumulate=options.get("accumulate", 1), devices=options.get("devices", 1)),
+)
+print("finished" if report.finished else "stopped", report.n_steps, report.is_main, flush=True)
+"""
+
+
+def started(corpus_folder: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
+    script = out.parent / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(corpus_folder), str(out), json.dumps(options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=170)
+    assert process.returncode == code, err[-3000:]
+    return out
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_that_accumulates_two_batches(corpus_folder: Path, tmp_path: Path):
+    told = ended(started(corpus_folder, tmp_path / "two", steps=12, devices=2))
+    assert "finished 12 True" in told and "finished 12 False" in told
+    ended(started(corpus_folder, tmp_path / "one", steps=12, accumulate=2))
+    first, second = (torch.load(tmp_path / f"two-{rank}.pt", weights_only=True) for rank in range(2))
+    alone = torch.load(tmp_path / "one-0.pt", weights_only=True)
+    # Equal numbers of batches, each process its own, together what one process sees.
+    assert len(first["seen"]) == len(second["seen"]) == 12
+    assert alone["seen"] == [batch for pair in zip(first["seen"], second["seen"]) for batch in pair]
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name]), name
+        assert torch.allclose(weight, alone["weights"][name], rtol=1e-3, atol=1e-5), name
+    pairs = zip(first["losses"], second["losses"])
+    assert alone["losses"] == pytest.approx([loss for pair in pairs for loss in pair], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_sigterm_to_two_processes_saves_once_and_ends_both(corpus_folder: Path, tmp_path: Path):
+    process = started(corpus_folder, tmp_path / "out", steps=400, devices=2, slow=True)
+    assert process.stdout is not None
+    while "step 5" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGTERM)  # to the first process alone: the other one learns of it
+    told = ended(process)
+    assert told.count("stopped") == 2
+    state = read_state(Path(f"{tmp_path / 'out'}.run") / STATE_FILE)
+    assert 5 <= state["global_step"] < 400
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_unbroken_one(corpus_folder: Path, tmp_path: Path):
+    ended(started(corpus_folder, tmp_path / "whole", steps=60, accumulate=2))
+    seed = int(time.time())
+    rng = np.random.default_rng(seed)
+    n_killed = 0
+    for _ in range(3):
+        process = started(corpus_folder, tmp_path / "killed", steps=60, accumulate=2, save_every=1, slow=True)
+        assert process.stdout is not None
+        process.stdout.readline()  # the first step
+        time.sleep(rng.uniform(0, 0.6))
+        n_killed += process.poll() is None
+        process.kill()
+        process.communicate()
+    told = ended(started(corpus_folder, tmp_path / "killed", steps=60, accumulate=2, save_every=1))
+    assert told == "finished 60 True\n"
+    assert n_killed
+    assert same(tmp_path / "whole", tmp_path / "killed"), f"seed {seed}"
+
+
+def test_the_loader_is_resumable_for_lightning(corpus: TokenCorpus):
+    from lightning.fabric.utilities.types import _Stateful
+
+    from genemamba_sc.corpus import CorpusDataModule
+
+    data = CorpusDataModule(corpus, token_budget=400, n_batches=30)
+    loader = data.train_dataloader()
+    assert isinstance(loader, _Stateful) and isinstance(data, pl.LightningDataModule)
+
+
+@pytest.mark.parametrize("table_lr", [0.0, 1e-2])
+def test_the_table_learns_at_its_own_rate(table_lr: float):
+    torch.manual_seed(0)
+    objectives = PretrainingObjectives(
+        BiMambaEncoder(EncoderConfig(vocab_size=20, d_model=8, headdim=8)), ObjectiveConfig(pathway_weight=0.0)
+    )
+    plan = PretrainingPlan(objectives, PretrainingConfig(n_steps=2, lr=1e-3, table_lr=table_lr))
+    groups = plan.configure_optimizers()["optimizer"].param_groups
+    table = objectives.encoder.embeddings.weight
+    rates = {group["initial_lr"] for group in groups if any(parameter is table for parameter in group["params"])}
+    assert rates == ({table_lr} if table_lr else set())
+    assert table.requires_grad == bool(table_lr)
+    others = {group["initial_lr"] for group in groups if all(parameter is not table for parameter in group["params"])}
+    assert others == {1e-3}
