@@ -192,8 +192,8 @@ def open_numpy(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
 
 def open_h5ad(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
     """Counts from disk, tokenised anew for each batch."""
-    from genemamba_sc import CellSource, GeneVocabulary, RankTokenizer
-    from genemamba_sc.data import detect_expression, match_genes
+    from genemamba_sc import GeneVocabulary, RankTokenizer
+    from genemamba_sc.data import CellSource, detect_expression, match_genes
     from genemamba_sc.data._cell_files import open_cells
 
     name = "gzip.h5ad" if store.endswith("gzip") else "plain.h5ad"

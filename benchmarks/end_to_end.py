@@ -31,7 +31,8 @@ from _timing import markdown
 from anndata.io import write_elem
 
 import genemamba_sc as gm
-from genemamba_sc.data import length_batches, open_h5ad, take_tokens, to_batch
+from genemamba_sc.data import open_h5ad, take_tokens
+from genemamba_sc.data._batches import length_batches, to_batch
 from genemamba_sc.model import _inference as _inference
 
 PART = 20_000

@@ -21,7 +21,8 @@ from scipy import sparse
 
 import genemamba_sc as gm
 from genemamba_sc.checks._leak import Reading, read_hidden
-from genemamba_sc.data import match_genes, take_tokens, to_batch
+from genemamba_sc.data import Tokens, match_genes, take_tokens
+from genemamba_sc.data._batches import to_batch
 from genemamba_sc.nn import (
     BiMambaEncoder,
     EncoderConfig,
@@ -45,8 +46,8 @@ CELLS = 32
 class Cells:
     """Tokens of the two parts, the start, and the usual gene of each rank."""
 
-    train: gm.Tokens
-    test: gm.Tokens
+    train: Tokens
+    test: Tokens
     table: torch.Tensor
     log_frequency: torch.Tensor
     usual: torch.Tensor
@@ -136,7 +137,7 @@ def accuracy_hidden(objectives: PretrainingObjectives, cells: Cells, metric: str
     return float(np.mean(found))
 
 
-def parts(tokens: gm.Tokens) -> list[gm.Tokens]:
+def parts(tokens: Tokens) -> list[Tokens]:
     """Tokens, up to 64 cells at a time."""
     n_cells = len(tokens.lengths)
     return [take_tokens(tokens, rows) for rows in np.array_split(np.arange(n_cells), -(-n_cells // 64))]

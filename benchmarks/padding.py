@@ -18,8 +18,9 @@ import numpy as np
 from _cells import cells_folder
 from _timing import markdown
 
-from genemamba_sc.data import LengthBucketSampler, length_batches
+from genemamba_sc.data._batches import length_batches
 from genemamba_sc.model import _inference as _inference
+from genemamba_sc.training._dataset import LengthBucketSampler
 
 MAX_LEN, CONTEXT, BATCH, DROPOUT = 2048, 128, 32, 0.3
 

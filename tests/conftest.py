@@ -116,7 +116,8 @@ def publish() -> Callable[..., Path]:
     import torch
     from safetensors.torch import save_file
 
-    from genemamba_sc import BiMambaEncoder, EncoderConfig
+    from genemamba_sc import EncoderConfig
+    from genemamba_sc.nn import BiMambaEncoder
 
     def write(
         folder: Path,

@@ -81,6 +81,46 @@ def test_the_public_names_are_sorted_and_unique():
     assert list(genemamba_sc.__all__) == sorted(set(genemamba_sc.__all__))
 
 
+@pytest.mark.parametrize(
+    "name", ["BiMambaEncoder", "CellSource", "GeneMambaModule", "GeneMambaPlan", "Tokens", "ssd_scan"]
+)
+def test_a_name_that_moved_is_still_there_and_warns_where_it_is_used(name: str):
+    with pytest.warns(FutureWarning, match=f"{name} has moved .* from genemamba_sc\\..* import {name}") as caught:
+        value = getattr(genemamba_sc, name)
+    assert value.__name__ == name
+    assert caught[0].filename == __file__
+    assert name not in genemamba_sc.__all__
+
+
+def test_making_tokens_loads_no_torch_and_no_scvi_tools():
+    loaded = run_python("import sys, genemamba_sc.corpus._pieces; print(*sorted(sys.modules))").split()
+    assert "genemamba_sc.data._tokenizer" in loaded
+    assert [name for name in ("torch", "scvi", "lightning", "sklearn", "scanpy") if name in loaded] == []
+
+
+def test_a_type_checker_sees_real_types(tmp_path: Path):
+    script = tmp_path / "user.py"
+    script.write_text(
+        "import genemamba_sc as gm\n"
+        "model = gm.GeneMambaModel.load('folder')\n"
+        "reveal_type(model)\n"
+        "reveal_type(gm.PlanConfig(lr=1e-3).lr)\n"
+        "reveal_type(gm.pretrain)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--config-file", "", "--ignore-missing-imports", "--cache-dir"]
+    done = subprocess.run(
+        [*command, str(tmp_path), "--follow-imports=silent", "--disable-error-code=name-defined", str(script)],
+        capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    if "No module named mypy" in done.stderr:
+        pytest.skip("mypy is not installed beside this Python")
+    revealed = re.findall(r'Revealed type is "([^"]+)"', done.stdout)
+    assert len(revealed) == 3, done.stdout + done.stderr
+    assert revealed[0].endswith("GeneMambaModel")
+    assert revealed[1] == "float" or revealed[1] == "builtins.float"
+    assert revealed[2].startswith("def (corpus: ")
+
+
 @pytest.mark.parametrize("name", [name for name in genemamba_sc.__all__ if not name.startswith("__")])
 def test_a_public_name_has_a_docstring_of_its_own(name: str):
     # An annotation-only dataclass would get its signature as docstring: that says nothing.

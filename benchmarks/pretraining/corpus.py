@@ -9,8 +9,7 @@ import anndata as ad
 import numpy as np
 
 from genemamba_sc import GeneVocabulary
-from genemamba_sc.data import Tokens
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import Tokens, query_source
 
 SETS = (
     "pbmc3k", "zheng_sorted", "kang_ctrl", "immune_3studies", "cell_lines", "onek1k", "pbmc_chemistries", "pbmc_frozen",

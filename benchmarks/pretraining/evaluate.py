@@ -28,7 +28,7 @@ from sklearn.metrics import silhouette_score
 
 from genemamba_sc import read_pretrained
 from genemamba_sc.corpus import TokenCorpus
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import query_source
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
 

@@ -33,8 +33,8 @@ from sklearn.metrics import f1_score
 
 from genemamba_sc import read_pretrained
 from genemamba_sc.corpus import TokenCorpus, build_corpus
-from genemamba_sc.data import Tokens, length_batches, take_tokens, to_batch
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import Tokens, query_source, take_tokens
+from genemamba_sc.data._batches import length_batches, to_batch
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives
 from genemamba_sc.pretraining._config import SIZES, RunConfig
 from genemamba_sc.pretraining._plan import PretrainingConfig

@@ -15,8 +15,7 @@ from scipy import sparse
 
 from genemamba_sc import read_pretrained
 from genemamba_sc.checks._selftest_cells import write_reference_cells
-from genemamba_sc.data import to_linear
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import query_source, to_linear
 
 
 def main() -> None:

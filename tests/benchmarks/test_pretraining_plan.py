@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genemamba_sc import BiMambaEncoder, EncoderConfig
+from genemamba_sc import EncoderConfig
+from genemamba_sc.nn import BiMambaEncoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import pretraining_plan

@@ -11,7 +11,6 @@ import torch
 from anndata import AnnData
 
 from genemamba_sc import (
-    BiMambaEncoder,
     ContaminationReport,
     EncoderConfig,
     GeneMambaModel,
@@ -21,8 +20,9 @@ from genemamba_sc import (
     write_pretrained,
 )
 from genemamba_sc.checks._contamination import _subject, chance_of_near
+from genemamba_sc.data import query_source
 from genemamba_sc.data._cell_hashes import CellHashes
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.nn import BiMambaEncoder
 
 Cells = Callable[..., AnnData]
 N_GENES, MAX_LEN = 400, 100

@@ -10,20 +10,13 @@ from anndata import AnnData
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from genemamba_sc import (
-    BiMambaEncoder,
-    EncoderConfig,
-    GeneVocabulary,
-    Pretrained,
-    SelftestReport,
-    selftest,
-    write_pretrained,
-)
+from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, SelftestReport, selftest, write_pretrained
 from genemamba_sc.checks import _selftest
 from genemamba_sc.checks._selftest import SelftestRow
 from genemamba_sc.checks._selftest_cells import read_reference_cells, write_reference_cells
 from genemamba_sc.cli._main import main
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import query_source
+from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.ops import available_backends
 from genemamba_sc.weights import _read
 from genemamba_sc.weights._folder import file_sha256

@@ -10,7 +10,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba_sc import BiMambaEncoder, EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
+from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
 from genemamba_sc.checks._selftest_cells import (
     _is_fit,
     embed_tokens,
@@ -18,8 +18,8 @@ from genemamba_sc.checks._selftest_cells import (
     tokens_of,
     write_reference_cells,
 )
-from genemamba_sc.data import Tokens
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import Tokens, query_source
+from genemamba_sc.nn import BiMambaEncoder
 
 Cells = Callable[..., AnnData]
 CPU = torch.device("cpu")

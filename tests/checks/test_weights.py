@@ -11,9 +11,11 @@ from anndata import AnnData
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from genemamba_sc import BiMambaEncoder, CheckpointReport, EncoderConfig, GeneMambaModel, Tokens, checkpoint_report
+from genemamba_sc import CheckpointReport, EncoderConfig, GeneMambaModel, checkpoint_report
 from genemamba_sc.checks._init import check_layers, layers_verdict, table_deviates
 from genemamba_sc.checks._leak import READINGS, LeakReport, Reading, measure_leak, read_hidden
+from genemamba_sc.data import Tokens
+from genemamba_sc.nn import BiMambaEncoder
 
 Publish = Callable[..., Path]
 Tensors = dict[str, torch.Tensor]

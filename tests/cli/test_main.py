@@ -13,9 +13,10 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba_sc import GeneMambaModel, GeneMambaPlan, __version__
+from genemamba_sc import GeneMambaModel, __version__
 from genemamba_sc.benchmark import _demo as demo
 from genemamba_sc.cli._main import main
+from genemamba_sc.model import GeneMambaPlan
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]

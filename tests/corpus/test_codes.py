@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genemamba_sc import Tokens
 from genemamba_sc.corpus._codes import NO_VALUE, common_rank_tokens, from_bins, to_bins
+from genemamba_sc.data import Tokens
 from genemamba_sc.nn._encoder import ExpressionWeight
 
 

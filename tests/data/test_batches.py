@@ -10,15 +10,13 @@ from genemamba_sc.data import (
     CellSource,
     Expression,
     GeneVocabulary,
-    LengthBucketSampler,
     RankTokenizer,
-    TokenDataset,
     Tokens,
     _batches,
-    length_batches,
     take_tokens,
-    to_batch,
 )
+from genemamba_sc.data._batches import length_batches, to_batch
+from genemamba_sc.training._dataset import LengthBucketSampler, TokenDataset
 
 TOKENS = Tokens(
     ids=np.array([[4, 2, 3], [5, 1, 1], [1, 1, 1], [2, 3, 1]], dtype=np.int32),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from genemamba_sc import Tokens
+from genemamba_sc.data import Tokens
 from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, read_cell_hashes, token_hashes, write_cell_hashes
 
 

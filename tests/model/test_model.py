@@ -16,8 +16,8 @@ from anndata import AnnData
 from scipy import sparse
 
 import genemamba_sc as gm
-from genemamba_sc import GeneMambaModel, GeneMambaPlan
-from genemamba_sc.model import _model
+from genemamba_sc import GeneMambaModel
+from genemamba_sc.model import GeneMambaPlan, _model
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]

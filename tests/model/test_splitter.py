@@ -8,8 +8,9 @@ from scipy import sparse
 from scvi import settings
 from scvi.dataloaders import DataSplitter
 
-from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer, TokenDataset
+from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer
 from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.training._dataset import TokenDataset
 
 N_CELLS = 23
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 from scipy import sparse
 
-from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer, TokenDataset
+from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer
 from genemamba_sc.model import _start
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._start import start_cell_types, start_genes
 from genemamba_sc.nn import EncoderConfig, gene_log_frequency
 from genemamba_sc.training import _cell_types, _gene_table
+from genemamba_sc.training._dataset import TokenDataset
 from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
 
 N_CELLS, N_GENES = 60, 9

@@ -14,15 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genemamba_sc import (
-    BiMambaEncoder,
-    EncoderConfig,
-    GeneVocabulary,
-    Pretrained,
-    read_pretrained,
-    write_pretrained,
-)
+from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
 from genemamba_sc.data._cell_hashes import CellHashes
+from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.weights import _own, _read
 from genemamba_sc.weights._folder import file_sha256
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genemamba_sc import BiMambaEncoder, EncoderConfig, Pretrained, read_pretrained
+from genemamba_sc import EncoderConfig, Pretrained, read_pretrained
+from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.weights._published import read_published_weights
 from genemamba_sc.weights._published_names import original_name
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from anndata import AnnData
 from jaxtyping import Bool, Integer, UInt64
 
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc.checks._contamination_report import ContaminationReport
-from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary
+from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, query_source
 from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, token_hashes
 from genemamba_sc.model._model import GeneMambaModel
-from genemamba_sc.model._setup import query_source
 from genemamba_sc.weights._read import Pretrained, read_pretrained
 
 _BLOCK_CELLS = 4096
@@ -69,7 +69,14 @@ def check_contamination(
     subject = _subject(model, revision)
     arguments = dict(subject.arguments)
     arguments |= {key: value for key, value in (("layer", layer), ("gene_id_key", gene_id_key)) if value is not None}
-    source = query_source(adata, subject.vocabulary, subject.cells.max_len, arguments, aliases=subject.aliases)
+    source = query_source(
+        adata,
+        subject.vocabulary,
+        subject.cells.max_len,
+        arguments,
+        aliases=subject.aliases,
+        n_threads=torch.get_num_threads(),
+    )
     exact, near, empty = _hashes(source)
     cells = subject.cells
     in_exact, in_near = (np.isin(own, known) & ~empty for own, known in ((exact, cells.exact), (near, cells.near)))

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genemamba_sc._types import Hidden, Lengths, Mask, TokenIds, TokenValues
-from genemamba_sc.data import Tokens, take_tokens, to_batch
+from genemamba_sc.data import Tokens, take_tokens
+from genemamba_sc.data._batches import to_batch
 from genemamba_sc.nn import BiMambaEncoder, GeneHead
 
 Reading = Literal["both", "left to right", "right to left", "none"]

@@ -13,7 +13,8 @@ from scipy import sparse
 from torch import Tensor
 
 from genemamba_sc._files import replacing_file
-from genemamba_sc.data import RankTokenizer, Tokens, to_batch
+from genemamba_sc.data import RankTokenizer, Tokens
+from genemamba_sc.data._batches import to_batch
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.nn._mamba2 import Mamba2Mixer
 from genemamba_sc.weights._folder import WEIGHTS_FILE, file_sha256

@@ -18,8 +18,7 @@ from genemamba_sc.checks._init import (
     table_deviates,
 )
 from genemamba_sc.checks._leak import LeakReport, measure_leak
-from genemamba_sc.data import GeneVocabulary, Tokens, take_tokens
-from genemamba_sc.model._setup import query_source
+from genemamba_sc.data import GeneVocabulary, Tokens, query_source, take_tokens
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, read_json

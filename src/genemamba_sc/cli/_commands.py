@@ -15,9 +15,9 @@ from anndata import AnnData
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
-import genemamba_sc
 from genemamba_sc._constants import CONFIDENCE_KEY, OBSM_KEY, PREDICTION_KEY
 from genemamba_sc._files import check_writable, replacing_file
+from genemamba_sc._version import __version__
 from genemamba_sc.benchmark._demo import run_demo
 from genemamba_sc.data import GeneAliases, open_h5ad
 from genemamba_sc.model._model import GeneMambaModel
@@ -87,7 +87,7 @@ def info(arguments: argparse.Namespace) -> str:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     choice = choose_backend(device, torch.float32)
     lines = [
-        f"genemamba-sc\t{genemamba_sc.__version__}",
+        f"genemamba-sc\t{__version__}",
         f"python\t{platform.python_version()} on {platform.system()} {platform.machine()}",
         *(f"{name}\t{_version(name)}" for name in _PACKAGES),
         f"device\t{device}, {torch.get_num_threads()} threads",

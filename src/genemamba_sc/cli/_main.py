@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-import genemamba_sc
+from genemamba_sc._version import __version__
 from genemamba_sc.cli._corpus_options import add_pretrain, add_tokenize
 
 _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="genemamba", description="Embeddings and cell types of single cells from a bidirectional Mamba model."
     )
-    parser.add_argument("--version", action="version", version=f"genemamba-sc {genemamba_sc.__version__}")
+    parser.add_argument("--version", action="version", version=f"genemamba-sc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_embed(commands)

@@ -1,13 +1,26 @@
-"""Corpora past memory: cells on disk -> token shards -> batches for Lightning, on any number of machines."""
+"""Corpora past memory: cells on disk -> token shards -> batches for Lightning, on any number of machines.
 
-from genemamba_sc.corpus._build import build_corpus
-from genemamba_sc.corpus._corpus import TokenCorpus
-from genemamba_sc.corpus._loading import CorpusDataModule
-from genemamba_sc.corpus._sampler import BatchPlan
+Names are loaded when they are first used: the processes that make tokens need no torch and no Lightning.
+"""
 
-__all__ = [
-    "BatchPlan",
-    "CorpusDataModule",
-    "TokenCorpus",
-    "build_corpus",
-]
+from typing import TYPE_CHECKING
+
+from genemamba_sc._lazy import lazily
+
+if TYPE_CHECKING:
+    from genemamba_sc.corpus._build import build_corpus
+    from genemamba_sc.corpus._corpus import TokenCorpus
+    from genemamba_sc.corpus._loading import CorpusDataModule
+    from genemamba_sc.corpus._sampler import BatchPlan
+
+__all__ = ["BatchPlan", "CorpusDataModule", "TokenCorpus", "build_corpus"]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "BatchPlan": "_sampler",
+        "CorpusDataModule": "_loading",
+        "TokenCorpus": "_corpus",
+        "build_corpus": "_build",
+    },
+)

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, UInt64
 
-import genemamba_sc
 from genemamba_sc._files import replacing_file
+from genemamba_sc._version import __version__
 from genemamba_sc.corpus._manifest import FORMAT, FORMAT_VERSION, GENES_FILE, MANIFEST_FILE
 from genemamba_sc.corpus._pieces import Piece
 from genemamba_sc.corpus._shards import LENGTH, ShardWriter, read_batches, shard_schema
@@ -63,7 +63,7 @@ def assemble(
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "package_version": genemamba_sc.__version__,
+        "package_version": __version__,
         "n_cells": n_cells,
         "n_tokens": sum(shard["n_tokens"] for shard in shards),
         "vocabulary_fingerprint": vocabulary.fingerprint,

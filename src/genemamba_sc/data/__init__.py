@@ -1,13 +1,12 @@
-"""From counts to tokens. Knows numpy, scipy and torch's tensors; no modules, no optimiser."""
+"""From cells on disk or in memory to genes, and from genes to tokens: numpy, scipy and numba.
 
-from genemamba_sc.data._batches import (
-    LengthBucketSampler,
-    TokenBatch,
-    TokenDataset,
-    length_batches,
-    take_tokens,
-    to_batch,
-)
+Importing it loads neither torch nor scvi-tools: a process that only makes tokens must not wait for them. Tokens as
+tensors are in :mod:`genemamba_sc.data._batches`.
+"""
+
+from typing import TYPE_CHECKING
+
+from genemamba_sc._lazy import lazily
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, detect_expression, to_linear
 from genemamba_sc.data._gene_aliases import GeneAliases
@@ -16,10 +15,12 @@ from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._gmt import read_regulon_pairs
 from genemamba_sc.data._h5ad import open_h5ad
 from genemamba_sc.data._medians import reader_of, where_is
-from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
-from genemamba_sc.data._source import CellSource
-from genemamba_sc.data._tokenizer import RankTokenizer, Tokens
+from genemamba_sc.data._source import CellSource, query_source
+from genemamba_sc.data._tokenizer import RankTokenizer, Tokens, take_tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
+
+if TYPE_CHECKING:
+    from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 
 __all__ = [
     "CellReader",
@@ -29,26 +30,25 @@ __all__ = [
     "GeneMatch",
     "GeneVocabulary",
     "GeneReport",
-    "LengthBucketSampler",
     "PathwayReport",
     "PathwaySet",
     "PathwaySplit",
     "RankTokenizer",
-    "TokenBatch",
-    "TokenDataset",
     "Tokens",
     "check_genes",
     "detect_expression",
-    "length_batches",
     "match_genes",
     "open_h5ad",
+    "query_source",
     "read_regulon_pairs",
     "reader_of",
     "require_match",
     "take_tokens",
-    "to_batch",
     "to_linear",
     "warn_if_few_counts",
     "warn_if_few_genes",
     "where_is",
 ]
+
+# These need torch.
+__getattr__ = lazily(__name__, dict.fromkeys(("PathwayReport", "PathwaySet", "PathwaySplit"), "_pathways"))

@@ -1,4 +1,4 @@
-"""Batches of cells: which cells go together, and their tokens as tensors.
+"""Tokens as tensors, and cells of similar length together. The one file of this room that knows torch.
 
 Cells of similar length share a batch, so that little is padded; no result depends on it, since a
 cell's embedding never depends on its neighbours in the batch.
@@ -9,23 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Integer
-from scipy import sparse
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from genemamba_sc._constants import PAD_ID, UNK_ID
-from genemamba_sc.data._source import CellSource
 from genemamba_sc.data._tokenizer import Tokens
-from genemamba_sc.data._vocabulary import GeneVocabulary
 
 TokenBatch = dict[str, Tensor]
-
-# Batches whose cells are sorted by length together: wide enough that at most 3 % are pads (benchmarks/padding.py),
-# narrow enough that the order of cells stays random.
-_WINDOW_BATCHES = 64
-# Tokens of up to this many bytes are kept in memory between epochs.
-_CACHE_BYTES = 2 * 1024**3
-_BLOCK = 4096
 
 
 def to_batch(tokens: Tokens) -> TokenBatch:
@@ -45,13 +33,6 @@ def to_batch(tokens: Tokens) -> TokenBatch:
         "token_values": torch.from_numpy(tokens.values),
         "lengths": torch.from_numpy(tokens.lengths.astype(np.int64)),
     }
-
-
-def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:
-    """Take the cells ``rows``, padded no further than their longest."""
-    lengths = tokens.lengths[rows]
-    longest = max(1, int(lengths.max(initial=1)))
-    return Tokens(ids=tokens.ids[rows, :longest], values=tokens.values[rows, :longest], lengths=lengths)
 
 
 def length_batches(
@@ -92,115 +73,3 @@ def _least_padded(lengths: Integer[np.ndarray, "m"], longest: int, most_padding:
     # without tokens go together.
     within = np.maximum(lengths, 1).cumsum(dtype=np.int64) >= (1 - most_padding) * longest * cells
     return max(1, int(within.sum()))
-
-
-class LengthBucketSampler(Sampler[list[int]]):
-    """Shuffled batches of cells of similar length.
-
-    Parameters
-    ----------
-    lengths
-        Tokens per cell (of all cells), shape ``(n_obs,)``.
-    indices
-        The cells to draw from.
-    batch_size
-        Cells per batch; the last one may be smaller.
-    seed
-        Seed of the order; the epoch's number is added to it.
-    """
-
-    def __init__(
-        self,
-        lengths: Integer[np.ndarray, "n_obs"],
-        indices: Integer[np.ndarray, "n"],
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        self._lengths = lengths
-        self._indices = indices
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        return -(-len(self._indices) // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rng = np.random.default_rng([self._seed, self._epoch])
-        self._epoch += 1
-        order = rng.permutation(self._indices)
-        window = self._batch_size * _WINDOW_BATCHES
-        batches: list[np.ndarray] = []
-        for start in range(0, len(order), window):
-            part = order[start : start + window]
-            part = part[np.argsort(self._lengths[part], kind="stable")]
-            batches += [part[i : i + self._batch_size] for i in range(0, len(part), self._batch_size)]
-        for position in rng.permutation(len(batches)):
-            yield batches[position].tolist()
-
-
-class TokenDataset(Dataset[TokenBatch]):
-    """Minibatches of tokens, with the labels and batches of the cells where there are any.
-
-    Parameters
-    ----------
-    source
-        Where the tokens come from.
-    columns
-        Arrays whose first axis is the cells, handed on with the tokens by name (``"labels"``, ``"batch"``).
-    """
-
-    def __init__(self, source: CellSource, columns: dict[str, np.ndarray]) -> None:
-        self._source = source
-        self.columns = dict(columns)
-        self._cache = self._read_all() if self._fits() else None
-        self.lengths = self._cache.lengths if self._cache is not None else self._count_lengths()
-
-    def __len__(self) -> int:
-        return self._source.n_obs
-
-    def __getitem__(self, indices: list[int]) -> TokenBatch:
-        rows = np.asarray(indices, dtype=np.int64)
-        batch = to_batch(self._take(rows))
-        return batch | {name: torch.from_numpy(values[rows]) for name, values in self.columns.items()}
-
-    @property
-    def vocabulary(self) -> GeneVocabulary:
-        """The genes that have tokens."""
-        return self._source.tokenizer.vocabulary
-
-    def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
-        """Tokens of the cells ``indices``, in that order."""
-        return self._take(np.asarray(indices, dtype=np.int64))
-
-    def _fits(self) -> bool:
-        return self._source.n_obs * self._source.tokenizer.max_len * 8 <= _CACHE_BYTES
-
-    def _read_all(self) -> Tokens:
-        # In blocks: a linear copy of the whole matrix would double the memory.
-        rows = np.arange(self._source.n_obs)
-        parts = [self._source.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
-        width = max(part.ids.shape[1] for part in parts)
-        ids = np.full((len(rows), width), PAD_ID, dtype=np.int32)
-        values = np.zeros((len(rows), width), dtype=np.float32)
-        for start, part in zip(range(0, len(rows), _BLOCK), parts):
-            block = slice(start, start + len(part.lengths)), slice(0, part.ids.shape[1])
-            ids[block], values[block] = part.ids, part.values
-        return Tokens(ids=ids, values=values, lengths=np.concatenate([part.lengths for part in parts]))
-
-    def _count_lengths(self) -> np.ndarray:
-        columns = self._source.columns
-        matched = np.flatnonzero(columns != UNK_ID)
-        # Columns of one gene are one token.
-        tokens = sparse.csr_matrix(
-            (np.ones(len(matched), dtype=np.float32), (matched, columns[matched])), (len(columns), self.vocabulary.size)
-        )
-        found = [np.diff((cells.astype(bool) @ tokens).indptr) for _, cells in self._source.reader.blocks(_BLOCK)]
-        return np.minimum(np.concatenate(found), self._source.tokenizer.max_len).astype(np.int32)
-
-    def _take(self, rows: np.ndarray) -> Tokens:
-        if self._cache is not None:
-            return take_tokens(self._cache, rows)
-        # A worker process stands for one core; threads of its own would take those of its neighbours.
-        source = self._source if get_worker_info() is None else self._source.on_one_thread()
-        return source.tokens(rows)

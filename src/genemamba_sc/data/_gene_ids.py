@@ -1,6 +1,5 @@
 """The doctor for gene names: which genes of a file a vocabulary knows, how much of the counts, and what to do."""
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +8,7 @@ from anndata import AnnData
 from jaxtyping import Float64
 
 from genemamba_sc._constants import UNK_ID
+from genemamba_sc._warn import warn
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, detect_expression, to_linear
 from genemamba_sc.data._gene_advice import advise
@@ -151,11 +151,9 @@ def check_genes(
         advice=advice,
     )
     if report.share_of_counts < warn_below:
-        warnings.warn(
+        warn(
             f"Only {report.share_of_counts:.1%} of the counts are in genes of the vocabulary (less than warn_below="
             f"{warn_below:.0%}): embeddings will miss much of each cell.\n{report}",
-            UserWarning,
-            stacklevel=2,
         )
     return report
 
@@ -212,12 +210,10 @@ def warn_if_few_genes(match: GeneMatch, vocabulary: GeneVocabulary, warn_below: 
     """
     n_found = len(np.unique(match.token_ids[match.token_ids != UNK_ID]))
     if n_found < warn_below * vocabulary.n_genes:
-        warnings.warn(
+        warn(
             f"The query has {n_found:,} of the {vocabulary.n_genes:,} genes of the model (less than {warn_below:.0%}). "
             "If it was cut down to variable genes, pass all genes instead (adata.raw.to_adata(), or the file before "
             "the cut): values are relative to the total of a cell, and markers may be missing.",
-            UserWarning,
-            stacklevel=4,
         )
 
 
@@ -236,13 +232,11 @@ def warn_if_few_counts(reader: CellReader, expression: Expression, match: GeneMa
     sums = _column_sums(reader, expression, _QUICK)
     share = sums[match.token_ids != UNK_ID].sum() / max(sums.sum(), 1e-12)
     if share < warn_below:
-        warnings.warn(
+        warn(
             f"Only {share:.1%} of the counts are in genes the model knows (less than {warn_below:.0%}): embeddings "
             f"will miss much of each cell. {match.n_matched:,} of {match.n_vars:,} names in {match.source} match "
             f"({match.id_kind}, {match.species}). See gm.check_genes(adata, model.vocabulary) for what would match "
             "more.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

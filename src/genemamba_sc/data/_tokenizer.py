@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int32, Integer
 from scipy import sparse
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
@@ -155,3 +155,10 @@ def _refuse(entry: int, cells: sparse.csr_matrix) -> None:
         f"{cells.data[entry]} in column {cells.indices[entry]}. "
         "Scaled or corrected data cannot be ranked: pass the layer that holds the counts, e.g. layer='counts'."
     )
+
+
+def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:
+    """Take the cells ``rows``, padded no further than their longest."""
+    lengths = tokens.lengths[rows]
+    longest = max(1, int(lengths.max(initial=1)))
+    return Tokens(ids=tokens.ids[rows, :longest], values=tokens.values[rows, :longest], lengths=lengths)

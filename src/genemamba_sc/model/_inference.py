@@ -1,6 +1,5 @@
 """From cells to arrays: the encoder over a source, block by block, memory flat beyond the result."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,9 @@ from scvi.utils import track
 from torch import Tensor
 
 from genemamba_sc._checks import whole_number
-from genemamba_sc.data import CellSource, Tokens, length_batches, take_tokens, to_batch
+from genemamba_sc._warn import warn
+from genemamba_sc.data import CellSource, Tokens, take_tokens
+from genemamba_sc.data._batches import length_batches, to_batch
 from genemamba_sc.model._module import GeneMambaModule
 
 # Cells that are read and tokenised together, and among which cells of similar length find each other.
@@ -109,11 +110,9 @@ def _run(
     finally:
         module.train(was_training)
     if n_empty:
-        warnings.warn(
+        warn(
             f"{n_empty} of {len(indices)} cells express no gene that the model knows: their embedding is zero, and "
             "their cell type a guess by frequency. Remove them, e.g. with sc.pp.filter_cells(adata, min_counts=1).",
-            UserWarning,
-            stacklevel=settings.warnings_stacklevel,
         )
     return result
 

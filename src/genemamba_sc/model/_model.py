@@ -14,7 +14,7 @@ from scvi.train import TrainRunner
 
 from genemamba_sc._checks import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
-from genemamba_sc.data import GeneAliases, GeneVocabulary, TokenDataset
+from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._persistence import load_model, save_model
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs, default_train_size, interruptible
@@ -25,6 +25,7 @@ from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._start import start_cell_types, start_genes
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.training._callbacks import KeepBestWeights
+from genemamba_sc.training._dataset import TokenDataset
 
 
 class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):

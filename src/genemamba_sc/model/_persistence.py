@@ -1,7 +1,6 @@
 """Saving a model and bringing it back, with or without an AnnData."""
 
 import copy
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -10,12 +9,13 @@ import anndata
 import scvi
 import torch
 from anndata import AnnData
-from scvi import REGISTRY_KEYS, settings
+from scvi import REGISTRY_KEYS
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
-import genemamba_sc
 from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc._version import __version__
+from genemamba_sc._warn import warn
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights._saved_model import ADATA_FILE, SavedModel, read_model, write_model
 
@@ -33,7 +33,7 @@ def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_
     registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"].pop(VOCABULARY_KEY)
     meta = {
         "versions": {
-            "genemamba_sc": genemamba_sc.__version__,
+            "genemamba_sc": __version__,
             "scvi-tools": scvi.__version__,
             "torch": torch.__version__,
             "anndata": version("anndata"),
@@ -125,10 +125,8 @@ def _column_fits(adata: AnnData, arguments: dict[str, Any], argument: str, regis
     if column in adata.obs and {str(name) for name in adata.obs[column].unique()} <= known:
         return True
     reason = "has values the model does not know" if column in adata.obs else "is missing"
-    warnings.warn(
+    warn(
         f"adata.obs[{column!r}] {reason}, so it is not registered as {argument}. "
         "The model can read these cells, but cannot be trained on them with it.",
-        UserWarning,
-        stacklevel=settings.warnings_stacklevel,
     )
     return False

@@ -14,9 +14,9 @@ from scvi import REGISTRY_KEYS
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
-import genemamba_sc
 from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.model._module import GeneMambaModule
@@ -207,7 +207,7 @@ def as_pretrained(
     if not model.is_trained_:
         raise RuntimeError("Weights are worth keeping once they are trained; this model is not. Call train() first.")
     base = model.pretrained_
-    known: dict[str, Any] = {"versions": {"genemamba_sc": genemamba_sc.__version__, "scvi-tools": scvi.__version__}}
+    known: dict[str, Any] = {"versions": {"genemamba_sc": __version__, "scvi-tools": scvi.__version__}}
     rows = [dict(row) for row in evaluation]
     if base is not None and not model.history_:
         # As it was read: what was said about it still holds.

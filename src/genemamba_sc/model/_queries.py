@@ -11,10 +11,9 @@ from scvi import REGISTRY_KEYS
 
 from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import FIRST_GENE_ID, OBSM_KEY
-from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary
+from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, query_source
 from genemamba_sc.model._inference import cell_type_probabilities, embed
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._setup import query_source
 
 
 class QueryMixin:
@@ -155,5 +154,10 @@ class QueryMixin:
 
     def _source(self, adata: AnnData) -> CellSource:
         return query_source(
-            adata, self._vocabulary, self.max_len_, self.registry_["setup_args"], aliases=self.gene_aliases
+            adata,
+            self._vocabulary,
+            self.max_len_,
+            self.registry_["setup_args"],
+            aliases=self.gene_aliases,
+            n_threads=torch.get_num_threads(),
         )

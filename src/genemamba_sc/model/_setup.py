@@ -1,28 +1,17 @@
 """From AnnData to what the model reads: registered fields, codes of labels, and the source of a query."""
 
-import warnings
 from typing import Any
 
 import numpy as np
-import torch
 from anndata import AnnData
-from scvi import REGISTRY_KEYS, settings
+from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
 from scvi.model.base import BaseModelClass
 
+from genemamba_sc._warn import warn
 from genemamba_sc.data import (
-    CellSource,
-    GeneAliases,
     GeneVocabulary,
-    RankTokenizer,
-    detect_expression,
-    match_genes,
-    reader_of,
-    require_match,
-    warn_if_few_counts,
-    warn_if_few_genes,
-    where_is,
 )
 from genemamba_sc.model._fields import GenesField
 from genemamba_sc.nn import EncoderConfig
@@ -138,11 +127,9 @@ def _check_labels(adata: AnnData, key: str, unlabeled_category: str | None) -> N
             "Leave labels_key=None to train without labels, or name another column."
         )
     if unlabeled_category is not None and len(types) == len(names):
-        warnings.warn(
+        warn(
             f"unlabeled_category={unlabeled_category!r} is no value of adata.obs[{key!r}], so every cell counts as "
             f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
-            UserWarning,
-            stacklevel=settings.warnings_stacklevel,
         )
 
 
@@ -175,51 +162,3 @@ def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
         for key, name in names.items()
         if key in manager.data_registry
     }
-
-
-def query_source(
-    adata: AnnData,
-    vocabulary: GeneVocabulary,
-    max_len: int,
-    setup_args: dict[str, Any],
-    aliases: GeneAliases | None = None,
-) -> CellSource:
-    """Read the cells of any AnnData as tokens of the vocabulary; nothing is registered, nothing is written.
-
-    Parameters
-    ----------
-    adata
-        A query: fewer, shuffled or unknown genes, no labels, new batches, in memory or backed.
-    vocabulary
-        The genes of the model.
-    max_len
-        Most tokens per cell.
-    setup_args
-        ``layer`` and ``gene_id_key`` of ``setup_anndata``. A query whose ``var`` lacks the ``gene_id_key`` is
-        matched by its ``var_names``.
-    aliases
-        Further names of genes, where a table was given.
-
-    Raises
-    ------
-    ValueError
-        If no gene matches, the layer is missing, or the values cannot be ranked.
-    """
-    if not isinstance(adata, AnnData):
-        raise TypeError(
-            f"Cells are read from an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
-        )
-    layer, key = setup_args.get("layer"), setup_args.get("gene_id_key")
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(
-            f"This model reads adata.layers[{layer!r}], as setup_anndata was told. The layers here are "
-            f"{list(adata.layers)}. Put the counts there, e.g. adata.layers[{layer!r}] = adata.X."
-        )
-    reader = reader_of(adata, layer)
-    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
-    match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)
-    require_match(adata.var, match, vocabulary, aliases)
-    warn_if_few_counts(reader, expression, match)
-    warn_if_few_genes(match, vocabulary)
-    tokenizer = RankTokenizer(vocabulary, max_len, n_threads=torch.get_num_threads())
-    return CellSource(reader, match.token_ids, expression, tokenizer)

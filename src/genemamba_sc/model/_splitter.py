@@ -9,7 +9,7 @@ from scvi.dataloaders._data_splitting import validate_data_split, validate_data_
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from genemamba_sc._checks import row_numbers, share, whole_number
-from genemamba_sc.data._batches import LengthBucketSampler, TokenDataset
+from genemamba_sc.training._dataset import LengthBucketSampler, TokenDataset
 
 
 class TokenDataSplitter(pl.LightningDataModule):

@@ -5,10 +5,10 @@ import torch
 from jaxtyping import Float32, Integer
 
 from genemamba_sc._checks import GeneInit
-from genemamba_sc.data import TokenDataset
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.nn import gene_log_frequency
 from genemamba_sc.training._cell_types import fit_cell_types
+from genemamba_sc.training._dataset import TokenDataset
 from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
 
 # Cells the gene table is initialised from: enough for 64 components, few enough to take seconds.

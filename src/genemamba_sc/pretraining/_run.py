@@ -12,9 +12,9 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
-import genemamba_sc
 from genemamba_sc._files import replacing_file
 from genemamba_sc._pathway_index import PathwayIndex
+from genemamba_sc._version import __version__
 from genemamba_sc.corpus import CorpusDataModule, TokenCorpus
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives
 from genemamba_sc.pretraining._config import RunConfig, RunReport
@@ -226,7 +226,7 @@ def _write(
         for part in ("encoder.", "gene_head.")
     }
     manifest = {
-        "package_version": genemamba_sc.__version__,
+        "package_version": __version__,
         "steps": state["global_step"],
         "settings": settings,
         "corpus": {key: value for key, value in corpus.manifest.items() if key != "shards"},

@@ -14,7 +14,8 @@ from jaxtyping import Float32, Integer
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from genemamba_sc.data import GeneVocabulary, TokenDataset, Tokens
+from genemamba_sc.data import GeneVocabulary, Tokens
+from genemamba_sc.training._dataset import TokenDataset
 from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, fit_linear, held_out_scores
 from genemamba_sc.training._markers import expression_matrix, solve_markers
 from genemamba_sc.training._programs import ProgramPool, level_shares, solve_programs

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-import genemamba_sc
 from genemamba_sc._files import replacing_folder
+from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
@@ -44,7 +44,7 @@ class Pretrained:
     encoder_config
         Configuration of the encoder.
     encoder
-        State dict of :class:`genemamba_sc.BiMambaEncoder`.
+        State dict of :class:`genemamba_sc.nn.BiMambaEncoder`.
     gene_head
         Weights of what predicts genes; may be empty. ``weight`` (v, d) and ``bias`` (v,) where the head is a linear
         map of its own; those of :class:`genemamba_sc.nn.GeneHead` where it is tied to the gene table.
@@ -167,7 +167,7 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
         config = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "written_by": f"genemamba_sc {genemamba_sc.__version__}",
+            "written_by": f"genemamba_sc {__version__}",
             "encoder_config": pretrained.encoder_config.to_dict(),
             "max_len": pretrained.max_len,
             "sha256": {name: file_sha256(temporary / name) for name in _checked_files(temporary, {})},

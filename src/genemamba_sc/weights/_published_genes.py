@@ -1,10 +1,10 @@
 """The genes of a published checkpoint: which token is which gene, and by what its values are divided."""
 
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from genemamba_sc._warn import warn
 from genemamba_sc.data import GeneVocabulary
 
 _TABLES = ("vocabulary.tsv.gz", "vocabulary.tsv")
@@ -49,13 +49,11 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None) -> 
         )
     medians = medians or _first(places, _MEDIANS)
     if medians is None:
-        warnings.warn(
+        warn(
             f"No medians are known for the genes of {places[0].name}, so 1.0 is taken for each: genes are ranked by "
             "their expression alone. The ranks then differ from those of training, which by the paper divides by "
             "each gene's non-zero median, and the embeddings are not those of the authors. Pass medians= with a table "
             "of the columns ensembl_id and nonzero_median, or put it there as medians.tsv.",
-            UserWarning,
-            stacklevel=2,
         )
     return GeneVocabulary.from_tokenizer_json(tokenizer, medians=medians)
 

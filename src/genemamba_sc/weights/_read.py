@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import genemamba_sc
+from genemamba_sc._version import __version__
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, read_json, refuse_pickles
 from genemamba_sc.weights._hub import download, is_repository
@@ -114,7 +114,7 @@ def _locate(name: str, revision: str | None, subfolder: str | None) -> tuple[Pat
             )
         if shipped is None or path.is_dir():
             return path, path.resolve().name
-        return shipped, f"{name} of genemamba_sc {genemamba_sc.__version__}"
+        return shipped, f"{name} of genemamba_sc {__version__}"
     if is_repository(name):
         return download(name, revision, subfolder), f"{name}@{revision}"
     names = sorted(place.parent.name for place in _SHIPPED.glob(f"*/{CONFIG_FILE}"))

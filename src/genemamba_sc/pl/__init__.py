@@ -1,0 +1,1 @@
+"""Pictures of what models and reports hold; the only room that knows matplotlib."""
