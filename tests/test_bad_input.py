@@ -102,7 +102,6 @@ def test_a_matrix_that_cannot_be_ranked_is_refused_in_training_and_in_queries(
 
 GENES = {
     "unknown names": (lambda i: f"FOO{i}", r"0 of 40 names in var_names are, they look like 'FOO0', 'FOO1'.*column"),
-    "row numbers": (str, r"0 of 40 names in var_names.*The names are numbers.*gene_id_key"),
     "mouse ids": (
         lambda i: f"ENSMUSG{i:011d}",
         r"the vocabulary holds human genes.*one-to-one orthologues.*gene_id_key",
@@ -121,6 +120,11 @@ def test_a_query_without_a_known_gene_is_refused(
 ):
     with pytest.raises(ValueError, match=f"(?s)The genes must be in the vocabulary.*{message}"):
         trained.get_latent_representation(names(make)(make_cells()))
+
+
+def test_a_query_whose_genes_are_row_numbers_is_refused(trained: GeneMambaModel, make_cells: Cells):
+    with pytest.raises(ValueError, match=r"those in var_names are only the numbers of the rows \(0 to 39\).*'symbol'"):
+        trained.get_latent_representation(names(str)(make_cells()))
 
 
 def column(values: Any) -> Change:

@@ -19,7 +19,8 @@ TARGET_SUM: Final = 10_000.0
 
 OBSM_KEY: Final = "X_genemamba"
 
-# Name under which the registry of scvi-tools keeps the genes.
+# Names under which the registry of scvi-tools keeps the scale that was found, and the genes.
+EXPRESSION_KEY: Final = "expression"
 VOCABULARY_KEY: Final = "gene_vocabulary"
 
 # Columns of obs that `genemamba annotate` writes.

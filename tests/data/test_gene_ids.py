@@ -46,6 +46,7 @@ class TestReport:
             "Genes with a token   3 of 5 (60.0%), with 58.3% of the counts",
             "Names                var_names: symbol, human; found 3 by symbol",
             "Vocabulary           4 genes, human",
+            "Values               counts: all values are whole numbers up to 4 in 2 cells: counts",
             f"Several columns      on 1 genes (counts are added), such as {CD3E}: CD3E, CD3E",
             "Without a token      2, such as MALAT1, XIST",
             "Advice               Some symbols may be older ones: pass aliases=GeneAliases.from_tsv(path), or set the "

@@ -188,3 +188,40 @@ class TestAliases:
 
     def test_ids_match_a_vocabulary_of_symbols(self, table):
         assert match_genes(var([CD3E, CD99 + ".1"]), SYMBOLS, aliases=table).token_ids.tolist() == [2, 3]
+
+
+# ------------------------------------------------------------- names without identity, names as R writes them
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_row_numbers_are_no_names(first: int):
+    var = pd.DataFrame(
+        {"symbol": ["A", "B", "C", "D"], "n_cells": [1, 2, 3, 4], "chromosome": ["1", "1", "1", "2"]},
+        index=[str(i) for i in range(first, first + 4)],
+    )
+    vocabulary = GeneVocabulary(("A", "B", "C", "D"), ("",) * 4, np.ones(4), "unknown")
+    message = rf"only the numbers of the rows \({first} to {first + 3}\).*gene_id_key=.*hold text: 'symbol'\."
+    with pytest.raises(ValueError, match=message):
+        match_genes(var, vocabulary)
+    assert match_genes(var, vocabulary, gene_id_key="symbol").token_ids.tolist() == [2, 3, 4, 5]
+
+
+def test_numbers_that_are_not_those_of_the_rows_may_be_names():
+    vocabulary = GeneVocabulary(("920", "930", "940"), ("",) * 3, np.ones(3), "unknown")
+    assert match_genes(pd.DataFrame(index=["930", "920", "940"]), vocabulary).token_ids.tolist() == [3, 2, 4]
+
+
+def test_symbols_as_r_writes_them_are_known():
+    symbols = ("HLA-A", "NKX2-1", "7SK", "HLA-B", "A-1", "A_1", "A.1")
+    ids = tuple(f"ENSG{i:011d}" for i in range(7))
+    vocabulary = GeneVocabulary(ids, symbols, np.ones(7), "human")
+    names = ["HLA.A", "NKX2.1", "X7SK", "HLA-B", "HLA.B", "A.1", "B.1", "XIST"]
+    match = match_genes(pd.DataFrame(index=names), vocabulary)
+    # HLA-B is there by its own name already; A.1 is a symbol itself.
+    assert match.token_ids.tolist() == [2, 3, 4, 5, 0, 8, 0, 0]
+    assert match.matched_by == {"symbol as R writes it": 3, "symbol": 2}
+
+
+def test_a_spelling_of_r_that_two_symbols_share_names_neither():
+    vocabulary = GeneVocabulary(("ENSG00000000001", "ENSG00000000002"), ("A-1", "A/1"), np.ones(2), "human")
+    assert match_genes(pd.DataFrame(index=["A.1", "B"]), vocabulary).token_ids.tolist() == [0, 0]

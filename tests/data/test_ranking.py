@@ -85,5 +85,5 @@ def test_where_nothing_can_be_written_code_is_compiled_without_a_cache(monkeypat
 
     monkeypatch.setattr(_ranking.numba, "njit", without_a_place)
 
-    assert _ranking._compiled(double)(4.0) == 8.0
+    assert _ranking.compiled(double)(4.0) == 8.0
     assert asked == [{"nogil": True, "cache": True}, {"nogil": True}]

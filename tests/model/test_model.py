@@ -523,7 +523,7 @@ def test_log_normalised_dense_cells_are_embedded(real_data: Path, fit: Fit):
     model = fit(adata, max_epochs=0)
     found = model.get_latent_representation()
     assert found.shape == (576, 16) and np.isfinite(found).all()
-    # Undoing the logarithm leaves the last digit open, and with it the order of genes that are nearly tied.
-    differing = np.abs(latent(model, linear) - found).max(axis=1) > 1e-3
-    assert differing.mean() < 0.05
+    # The logarithm leaves the last digit open, and with it the order of two genes that are nearly tied; no more than
+    # that: no gene falls into another bin.
+    assert np.abs(latent(model, linear) - found).max() < 2e-3
     assert gm.check_genes(adata, model.vocabulary).share_of_genes > 0.99

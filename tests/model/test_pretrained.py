@@ -348,10 +348,9 @@ def test_a_vocabulary_without_cells_makes_a_registry_that_models_accept(make_cel
     assert registry.keys() == real.keys() - {"_scvi_uuid"}
     assert registry["setup_args"] == real["setup_args"]
     assert registry["field_registries"]["X"].keys() == real["field_registries"]["X"].keys()
-    assert (
-        registry["field_registries"]["X"]["state_registry"].keys()
-        == real["field_registries"]["X"]["state_registry"].keys()
-    )
+    # No cells, no scale.
+    states = [r["field_registries"]["X"]["state_registry"].keys() for r in (registry, real)]
+    assert states[0] == states[1] - {"expression"}
 
 
 def test_mini_ships_with_hashes_card_and_reference():

@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float32, Int8, Int32
 
+from genemamba_sc._octaves import half_octaves, middles
+
 # The bins of an encoder are 16 by default; eight bits hold values from 2^-64 to 2^64.
 _LOWEST, _HIGHEST = -127, 127
 # No value is known: what a corpus without values says of each token.
@@ -10,7 +12,7 @@ NO_VALUE = -128
 
 
 def to_bins(values: Float32[np.ndarray, "*s"]) -> Int8[np.ndarray, "*s"]:
-    """Half-octave of each value, ``floor(2 log2(value))``: all that the encoder reads of it.
+    """Half-octave of each value (:mod:`genemamba_sc._octaves`): all that the encoder reads of it.
 
     Parameters
     ----------
@@ -23,9 +25,7 @@ def to_bins(values: Float32[np.ndarray, "*s"]) -> Int8[np.ndarray, "*s"]:
     (``expression="bins"``) and reads nothing else of it, so one byte per token trains the same model as a float.
     """
     known = values > 0
-    # In float32, as the encoder computes it: a value on the edge of a bin falls to the same side.
-    octaves = np.log2(np.where(known, values, np.float32(1.0)))
-    bins = np.clip(np.floor(np.float32(2) * octaves), _LOWEST, _HIGHEST)
+    bins = np.clip(half_octaves(np.where(known, values, np.float32(1.0))), _LOWEST, _HIGHEST)
     return np.where(known, bins, NO_VALUE).astype(np.int8)
 
 
@@ -34,7 +34,7 @@ def from_bins(bins: Int8[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
     return _MIDDLES[bins.astype(np.int16) - NO_VALUE]
 
 
-_MIDDLES = np.exp2((np.arange(NO_VALUE, _HIGHEST + 1) + 0.5) / 2).astype(np.float32)
+_MIDDLES = middles(np.arange(NO_VALUE, _HIGHEST + 1, dtype=np.float64))
 _MIDDLES[0] = 0.0
 
 

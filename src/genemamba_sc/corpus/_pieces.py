@@ -15,6 +15,7 @@ from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
 from genemamba_sc.data._cell_files import open_cells, size_and_sha256
+from genemamba_sc.data._matrix import without_others
 
 # Cells in memory at once: 2,048 tokens each are some 30 MB.
 _BLOCK = 2048
@@ -80,10 +81,11 @@ def tokenize_piece(piece: Piece) -> int:
     sums = {"counts": 0.0, "counts_with_token": 0.0}
     hashes: list[np.ndarray] = [np.empty(0, dtype=np.uint64)]
     with open_cells(piece.source.path, piece.layer) as cells, replacing_file(f"{target}.arrow") as temporary:
+        reader, _ = without_others(cells.reader, cells.var)
         with ShardWriter(temporary, shard_schema(tokenizer.vocabulary.size)) as writer:
             for first in range(piece.first, piece.last, _BLOCK):
                 rows = np.arange(first, min(first + _BLOCK, piece.last))
-                block, tokens = _tokenize(piece, cells.reader, tokenizer, rows)
+                block, tokens = _tokenize(piece, reader, tokenizer, rows)
                 kept = np.flatnonzero(tokens.lengths >= piece.min_genes)
                 hashes.append(writer.write(take_tokens(tokens, kept), piece.number, rows[kept]))
                 counts["read"] += len(rows)

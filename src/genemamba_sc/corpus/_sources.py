@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import Int32
+from scipy import sparse
 
+from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import (
     Expression,
     GeneVocabulary,
-    detect_expression,
     match_genes,
+    matrix_of,
     require_match,
     to_linear,
 )
@@ -73,7 +75,7 @@ def examine(path: Path, vocabulary: GeneVocabulary, layer: str | None, gene_id_k
     with open_cells(path, layer) as cells:
         try:
             where = "X" if layer is None else f"layers[{layer!r}]"
-            expression = detect_expression(cells.reader, uns=cells.uns, where=where)
+            expression = matrix_of(cells.reader, cells.var, cells.uns, where).expression
             match = match_genes(cells.var, vocabulary, gene_id_key=gene_id_key)
             require_match(cells.var, match, vocabulary)
         except ValueError as error:
@@ -120,10 +122,10 @@ def _sample(path: Path, layer: str | None, gene_id_key: str | None, limit: int) 
     with open_cells(path, layer) as cells:
         rows = np.unique(np.linspace(0, cells.reader.n_obs - 1, min(limit, cells.reader.n_obs)).round().astype(int))
         try:
-            expression = detect_expression(cells.reader, uns=cells.uns, where="X" if layer is None else layer)
+            matrix = matrix_of(cells.reader, cells.var, cells.uns, "X" if layer is None else layer)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        found = to_linear(cells.reader.read(rows), expression)
+        found = to_linear(matrix.reader.read(rows), matrix.expression)
         alone = AnnData(found, var=cells.var)
     vocabulary = GeneVocabulary.from_anndata(alone, gene_id_key=gene_id_key)
     match = match_genes(alone.var, vocabulary, gene_id_key=gene_id_key)
@@ -135,9 +137,7 @@ def _sample(path: Path, layer: str | None, gene_id_key: str | None, limit: int) 
 
 def _by_gene(cells: Any, columns: np.ndarray, vocabulary: GeneVocabulary) -> Any:
     """Add the columns of each gene; genes outside the vocabulary are left out."""
-    from scipy import sparse
-
-    known = np.flatnonzero(columns >= 2)
+    known = np.flatnonzero(columns >= FIRST_GENE_ID)
     shape = (len(columns), vocabulary.n_genes)
-    gene = columns[known] - 2
+    gene = columns[known] - FIRST_GENE_ID
     return (cells @ sparse.csr_matrix((np.ones(len(known), dtype=np.float32), (known, gene)), shape=shape)).tocsr()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from genemamba_sc._lazy import lazily
 from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._expression import Expression, detect_expression, to_linear
+from genemamba_sc.data._expression import Expression, Scale, detect_expression, to_linear
 from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._gmt import read_regulon_pairs
 from genemamba_sc.data._h5ad import open_h5ad
-from genemamba_sc.data._medians import reader_of, where_is
+from genemamba_sc.data._matrix import CellMatrix, matrix_of, open_matrix
+from genemamba_sc.data._medians import measure_genes
 from genemamba_sc.data._source import CellSource, query_source
 from genemamba_sc.data._tokenizer import RankTokenizer, Tokens, take_tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 
 __all__ = [
+    "CellMatrix",
     "CellReader",
     "CellSource",
     "Expression",
@@ -34,20 +36,22 @@ __all__ = [
     "PathwaySet",
     "PathwaySplit",
     "RankTokenizer",
+    "Scale",
     "Tokens",
     "check_genes",
     "detect_expression",
     "match_genes",
+    "matrix_of",
+    "measure_genes",
     "open_h5ad",
+    "open_matrix",
     "query_source",
     "read_regulon_pairs",
-    "reader_of",
     "require_match",
     "take_tokens",
     "to_linear",
     "warn_if_few_counts",
     "warn_if_few_genes",
-    "where_is",
 ]
 
 # These need torch.

@@ -1,6 +1,8 @@
 """Rows of a cell matrix, whatever holds it: memory or file, sparse or dense, always handed out as CSR."""
 
+import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import h5py
 import numpy as np
@@ -38,10 +40,12 @@ class CellReader:
     -----
     Memory: no dense ``n_obs x n_vars`` array is ever made. A CSC source cannot give rows without looking at every
     column, so it is converted to CSR once, at construction; a *backed* CSC source is read into memory for that
-    (its non-zeros, about 8 bytes each). Store large files as CSR.
+    (its non-zeros, about 8 bytes each), and so is a backed sparse source in half precision or of the other byte order.
+    Store large files as CSR, in float32.
     """
 
     def __init__(self, matrix: object) -> None:
+        self._dropped: np.ndarray | None = None
         shape: tuple[int, ...] = tuple(getattr(matrix, "shape", ()))
         if not _is_readable(matrix):
             raise TypeError(
@@ -90,10 +94,32 @@ class CellReader:
             return sparse.csr_matrix(np.empty((0, self.n_vars), dtype=np.float32))
         finish = _canonical if canonical else _as_float32
         if isinstance(self._source, sparse.csr_matrix):
-            return finish(self._source[rows])
+            return self._kept(finish(self._source[rows]))
         unique, inverse = np.unique(rows, return_inverse=True)
-        block = finish(self._ascending(unique))
+        block = self._kept(finish(self._ascending(unique)))
         return block if np.array_equal(unique, rows) else block[inverse]
+
+    def _kept(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Leave out the entries of the columns that are dropped."""
+        if self._dropped is None:
+            return block
+        stays = ~self._dropped[block.indices]
+        before = np.concatenate([[0], np.cumsum(stays)])
+        parts = (block.data[stays], block.indices[stays], before[block.indptr].astype(block.indptr.dtype))
+        return sparse.csr_matrix(parts, shape=block.shape, copy=False)
+
+    def without(self, columns: Sequence[int] | np.ndarray) -> "CellReader":
+        """Give a reader of the same cells in which some columns are zero; nothing is copied.
+
+        Parameters
+        ----------
+        columns
+            Numbers of the columns.
+        """
+        other = copy.copy(self)
+        other._dropped = np.zeros(self.n_vars, dtype=bool) if self._dropped is None else self._dropped.copy()
+        other._dropped[columns] = True
+        return other
 
     def blocks(self, size: int) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Stream over all cells.
@@ -135,7 +161,9 @@ class CellReader:
         if isinstance(self._source, CSRDataset):
             return _as_csr(self._source[_selection(rows)])
         pieces = (rows[i : i + _DENSE_ROWS] for i in range(0, rows.size, _DENSE_ROWS))
-        return sparse.vstack([sparse.csr_matrix(self._source[_selection(piece)]) for piece in pieces], format="csr")
+        return sparse.vstack(
+            [sparse.csr_matrix(_usual_values(self._source[_selection(piece)])) for piece in pieces], format="csr"
+        )
 
 
 def _is_readable(matrix: object) -> bool:
@@ -146,18 +174,46 @@ def _is_readable(matrix: object) -> bool:
 
 def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset | CSRDataset:
     """Give what rows are taken from: anything sparse in memory becomes CSR, without a copy where it is CSR already."""
+    if isinstance(matrix, CSCDataset | CSRDataset) and not _is_usual(matrix.dtype):
+        matrix = _read_unusual(matrix)
     if isinstance(matrix, CSCDataset):
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
-        return _as_csr(matrix.tocsr())  # type: ignore[attr-defined]
+        return _as_csr(_usual(matrix).tocsr())
     if isinstance(matrix, np.matrix):  # its rows would stay two-dimensional
         return np.asarray(matrix)
     return matrix  # type: ignore[return-value]
 
 
+def _usual(matrix: Any) -> Any:
+    """Store values in a type that scipy computes with: half precision and the other byte order become float32."""
+    if _is_usual(matrix.dtype):
+        return matrix
+    parts = (_usual_values(matrix.data), matrix.indices, matrix.indptr)
+    return type(matrix)(parts, shape=matrix.shape, copy=False)
+
+
+def _is_usual(dtype: np.dtype) -> bool:
+    return bool(dtype != np.float16 and dtype.isnative)
+
+
+def _read_unusual(matrix: CSRDataset | CSCDataset) -> sparse.csr_matrix | sparse.csc_matrix:
+    """Read a file whose values scipy cannot hold, as a whole, for it cannot be read by rows."""
+    parts = (_usual_values(matrix.group["data"][...]), matrix.group["indices"][...], matrix.group["indptr"][...])
+    kind = sparse.csr_matrix if isinstance(matrix, CSRDataset) else sparse.csc_matrix
+    return kind(parts, shape=matrix.shape)
+
+
+def _usual_values(values: np.ndarray) -> np.ndarray:
+    kind = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype.newbyteorder("=")
+    return values.astype(kind, copy=False)
+
+
 def _as_csr(matrix: sparse.csr_matrix | sparse.csr_array) -> sparse.csr_matrix:
     """Wrap the same three arrays, so that arrays, matrices and anndata's views behave alike."""
-    return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape, copy=False)
+    return sparse.csr_matrix(
+        (_usual_values(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape, copy=False
+    )
 
 
 def _selection(rows: np.ndarray) -> slice | np.ndarray:
@@ -173,7 +229,8 @@ def _as_float32(block: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     """Make a float32 copy with sorted columns, repeated entries added and zeros removed."""
-    data = block.data.astype(np.float32 if block.dtype.kind == "b" else block.dtype)
+    # Whole numbers are added as float64: those of one byte would start again from 0 at 256.
+    data = block.data.astype(np.float64 if block.dtype.kind in "biu" else block.dtype)
     # Always a copy: rows of a matrix in memory may share the user's arrays, and what follows works in place.
     out = sparse.csr_matrix((data, block.indices.copy(), block.indptr.copy()), shape=block.shape)
     out.sum_duplicates()

@@ -10,12 +10,13 @@ from jaxtyping import Float64
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._expression import Expression, detect_expression, to_linear
+from genemamba_sc.data._expression import Expression, Scale, to_linear
 from genemamba_sc.data._gene_advice import advise
 from genemamba_sc.data._gene_aliases import GeneAliases, GeneRecord
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._gene_names import same_species
-from genemamba_sc.data._medians import reader_of, spread, where_is
+from genemamba_sc.data._matrix import open_matrix
+from genemamba_sc.data._medians import spread
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 __all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes", "require_match"]
@@ -50,6 +51,10 @@ class GeneReport:
         Names without a token, those with most counts first.
     advice
         What would match more.
+    expression
+        The scale of the values, and on what evidence; None where it was not looked at.
+    left_out
+        Columns that are not gene expression: what they count, and how many there are.
     """
 
     n_vars: int
@@ -63,6 +68,8 @@ class GeneReport:
     duplicates: dict[str, tuple[str, ...]] = field(repr=False)
     examples: tuple[str, ...]
     advice: tuple[str, ...]
+    expression: Expression | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def share_of_genes(self) -> float:
@@ -77,6 +84,11 @@ class GeneReport:
             f"Names                {self.source}: {self.id_kind}, {self.species}; found {rules}",
             f"Vocabulary           {self.vocabulary}",
         ]
+        if self.expression is not None:
+            lines.append(f"Values               {self.expression.kind}: {self.expression.reason}")
+        if self.left_out:
+            kinds = ", ".join(f"{n:,} {kind}" for kind, n in self.left_out.items())
+            lines.append(f"No gene expression   {kinds}: left out")
         if self.duplicates:
             gene, columns = next(iter(self.duplicates.items()))
             lines.append(
@@ -96,6 +108,7 @@ def check_genes(
     gene_id_key: str | None = None,
     aliases: GeneAliases | None = None,
     warn_below: float | int = 0.5,
+    scale: Scale | None = None,
 ) -> GeneReport:
     """Report how well the genes of a file match a vocabulary, and refuse a file that does not match.
 
@@ -113,6 +126,9 @@ def check_genes(
         Table of older names; None uses none.
     warn_below
         Warn when less than this share of the counts has a token.
+    scale
+        What the values are: ``"counts"``; ``"normalised"`` (CP10k, CPM, TPM, corrected counts); ``"log1p"``,
+        ``"log2"`` or ``"log10"`` of one plus such values. None finds out.
 
     Returns
     -------
@@ -131,10 +147,10 @@ def check_genes(
     """
     if not 0.0 <= warn_below <= 1.0:
         raise ValueError(f"warn_below is a share of the counts, from 0 to 1; got {warn_below}. Pass 0 for no warning.")
+    matrix = open_matrix(adata, layer, scale)
     match = match_genes(adata.var, vocabulary, gene_id_key=gene_id_key, aliases=aliases)
-    advice = require_match(adata.var, match, vocabulary, aliases)
-    reader = reader_of(adata, layer)
-    sums = _column_sums(reader, detect_expression(reader, uns=adata.uns, where=where_is(layer)), _CELLS)
+    require_match(adata.var, match, vocabulary, aliases)
+    sums = _column_sums(matrix.reader, matrix.expression, _CELLS)
     missing = np.flatnonzero(match.token_ids == UNK_ID)
     largest = np.argsort(-sums[missing], kind="stable")[:5]
     report = GeneReport(
@@ -148,7 +164,9 @@ def check_genes(
         vocabulary=_describe(vocabulary),
         duplicates=match.duplicates,
         examples=tuple(match.unmatched[i] for i in largest),
-        advice=advice,
+        advice=advise(adata.var, match, vocabulary, aliases),
+        expression=matrix.expression,
+        left_out=matrix.left_out,
     )
     if report.share_of_counts < warn_below:
         warn(
@@ -160,7 +178,7 @@ def check_genes(
 
 def require_match(
     var: pd.DataFrame, match: GeneMatch, vocabulary: GeneVocabulary, aliases: GeneAliases | None = None
-) -> tuple[str, ...]:
+) -> None:
     """Refuse genes that do not match at all; the part of ``check_genes`` that needs no counts.
 
     Parameters
@@ -174,20 +192,18 @@ def require_match(
     aliases
         The table that was used, if any.
 
-    Returns
-    -------
-    Advice: sentences on what would match more genes.
-
     Raises
     ------
     ValueError
         If no gene matches, or the names are those of another species and match by chance only.
     """
-    advice = advise(var, match, vocabulary, aliases)
     other = not same_species(match.species, vocabulary.species)
     if match.n_matched > (_CHANCE * match.n_vars if other else 0):
-        return advice
-    way_out = " ".join(advice) or "Compare adata.var_names with vocabulary.gene_ids and vocabulary.symbols."
+        return
+    way_out = (
+        " ".join(advise(var, match, vocabulary, aliases))
+        or "Compare adata.var_names with vocabulary.gene_ids and vocabulary.symbols."
+    )
     raise ValueError(
         f"The genes must be in the vocabulary ({_describe(vocabulary)}, such as {', '.join(_examples(vocabulary))}); "
         f"{match.n_matched:,} of {match.n_vars:,} names in {match.source} are, they look like "

@@ -1,5 +1,6 @@
 """Which token each column of a matrix stands for."""
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,11 +11,11 @@ from jaxtyping import Int32
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
 from genemamba_sc.data._gene_aliases import GeneAliases
-from genemamba_sc.data._gene_names import VAR_NAMES, guess_species, names_of, par_y_base, strip_version
+from genemamba_sc.data._gene_names import VAR_NAMES, guess_species, identities_of, par_y_base, strip_version
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 IdKind = Literal["ensembl", "ensembl_versioned", "symbol", "alias", "mixed"]
-MatchedBy = Literal["id", "id without version", "symbol", "previous symbol", "alias", ""]
+MatchedBy = Literal["id", "id without version", "symbol", "symbol as R writes it", "previous symbol", "alias", ""]
 
 # Names are called "mixed" when fewer than this share of them is of one kind.
 _PURE = 0.9
@@ -74,7 +75,8 @@ def match_genes(
     """Find the token of every column.
 
     The first rule that holds decides: the id as it stands; the Ensembl id without its version; the symbol, exactly
-    (``Cd3e`` is not ``CD3E``: a mouse gene is not the human gene of the same letters); then the alias table, its
+    (``Cd3e`` is not ``CD3E``: a mouse gene is not the human gene of the same letters), then as R's ``make.names``
+    spells it (``HLA.A`` for ``HLA-A``) where no other column has the gene; then the alias table, its
     approved symbols before previous symbols before aliases. An older name is used only where no other column has
     the gene by a newer one: two columns of one annotation are two genes, mostly. Where several genes of the
     vocabulary share a symbol, the table's Ensembl id decides, else the first gene (see ``guessed``).
@@ -97,9 +99,9 @@ def match_genes(
     Raises
     ------
     ValueError
-        If ``var`` has no column ``gene_id_key``.
+        If ``var`` has no column ``gene_id_key``, or the names are mere row numbers.
     """
-    names = names_of(var, gene_id_key)
+    names = identities_of(var, gene_id_key)
     token_ids, rules, guessed = _find_tokens(names, vocabulary, aliases)
     columns: dict[int, list[str]] = defaultdict(list)
     for name, token in zip(names, token_ids):
@@ -134,6 +136,7 @@ def _find_tokens(
             else:
                 guessed.append(name)
         found.append((token, rule))
+    found = _add_spellings_of_r(names, found, vocabulary)
     if aliases is not None:
         found = _add_older_names(names, found, vocabulary, aliases)
     token_ids = np.fromiter((token for token, _ in found), dtype=np.int32, count=len(found))
@@ -154,13 +157,37 @@ def _find(name: str, vocabulary: GeneVocabulary) -> tuple[int, MatchedBy]:
     return (UNK_ID, "") if token is None else (token, "symbol")
 
 
+def _add_spellings_of_r(
+    names: list[str], found: list[tuple[int, MatchedBy]], vocabulary: GeneVocabulary
+) -> list[tuple[int, MatchedBy]]:
+    """Fill gaps by undoing R's ``make.names``: other letters became a dot, an X stands before a digit."""
+    gaps = {name for name, (_, rule) in zip(names, found) if not rule and ("." in name or name[:1] == "X")}
+    if not gaps:
+        return found
+    taken = {token for token, _ in found}
+    spelt: dict[str, set[int]] = defaultdict(set)
+    for symbol, token in vocabulary.token_of_symbol.items():
+        if _make_names(symbol) != symbol:
+            spelt[_make_names(symbol)].add(token)
+    unique = {name: next(iter(tokens)) for name, tokens in spelt.items() if len(tokens) == 1 and not tokens & taken}
+    return [
+        (unique[name], "symbol as R writes it") if not match[1] and name in unique else match
+        for name, match in zip(names, found)
+    ]
+
+
+def _make_names(symbol: str) -> str:
+    spelt = re.sub(r"[^A-Za-z0-9._]", ".", symbol)
+    return f"X{spelt}" if spelt[:1].isdigit() else spelt
+
+
 def _add_older_names(
     names: list[str], found: list[tuple[int, MatchedBy]], vocabulary: GeneVocabulary, aliases: GeneAliases
 ) -> list[tuple[int, MatchedBy]]:
     """Fill the gaps by the table, where no other column holds the gene by the name in use."""
     by_table = [match if match[1] else _find_by_table(name, vocabulary, aliases) for name, match in zip(names, found)]
     taken: set[int] = set()
-    for rules in (("id", "id without version", "symbol"), ("previous symbol",), ("alias",)):
+    for rules in (("id", "id without version", "symbol", "symbol as R writes it"), ("previous symbol",), ("alias",)):
         candidates = {token for token, rule in by_table if rule in rules}
         # Columns of one rank may share a gene; those of a lower rank may not join them.
         lost = taken & candidates

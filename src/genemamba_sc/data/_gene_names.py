@@ -18,6 +18,8 @@ _ENSEMBL = re.compile(r"(ENS([A-Z]{0,4})G\d{11})(\.\d+)?(_PAR_Y)?")
 _ENSEMBL_PAR_Y = re.compile(r"(ENSGR\d{10})(\.\d+)?")
 _RODENT_SYMBOL = re.compile(r"[A-Z][^A-Z]*[a-z][^A-Z]*")
 _HUMAN_SYMBOL = re.compile(r"(?=.*[A-Z])[A-Z0-9.\-_/@]+(orf\d+)?[A-Z0-9.\-_]*")
+# So many names can be 0, 1, 2, ... by accident.
+_LEAST_NUMBERED = 3
 # How a missing value reads once somebody has turned it into text.
 _MISSING: Final = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
 
@@ -126,6 +128,49 @@ def names_of(var: pd.DataFrame, key: str | None = None, *, argument: str = "gene
             f"Pass one of these, or {argument}=None to read adata.var_names."
         )
     return [_as_name(name) for name in var[key]]
+
+
+def identities_of(var: pd.DataFrame, key: str | None = None) -> list[str]:
+    """Read names that identify genes; refuse mere row numbers, which every file has.
+
+    Parameters
+    ----------
+    var
+        The table of genes, ``n_vars`` rows.
+    key
+        Column to read; None reads the index.
+
+    Raises
+    ------
+    ValueError
+        If ``var`` has no such column, or the names are 0, 1, 2, ... or 1, 2, 3, ...: two files that number their genes
+        would be matched by position, whatever their genes are.
+    """
+    names = names_of(var, key)
+    if len(names) < _LEAST_NUMBERED or not _are_row_numbers(names):
+        return names
+    source = VAR_NAMES if key is None else f"var[{key!r}]"
+    others = [repr(column) for column in var.columns if column != key and _may_name(var[column])]
+    way_out = (
+        f"Pass gene_id_key= with the column that names them; of adata.var these hold text: {', '.join(others[:5])}."
+        if others
+        else "Put Ensembl ids or symbols into adata.var_names; adata.var has no column of text that could serve."
+    )
+    raise ValueError(
+        f"Genes are known by their names; those in {source} are only the numbers of the rows ({names[0]} to "
+        f"{names[-1]}), so the same gene of another file could not be found. {way_out}"
+    )
+
+
+def _are_row_numbers(names: Sequence[str]) -> bool:
+    first = names[0]
+    return first in ("0", "1") and all(name == str(i) for i, name in enumerate(names, start=int(first)))
+
+
+def _may_name(column: pd.Series) -> bool:
+    """Tell whether a column may name genes: text, nearly all different, and not again numbers."""
+    values = column.astype(str)
+    return values.nunique() > 0.9 * len(values) and not values.str.fullmatch(r"[\d.eE+-]*|nan|None").any()
 
 
 def check_gene_ids(gene_ids: Sequence[str]) -> None:

@@ -1,54 +1,66 @@
 """Non-zero medians of genes: what makes genes of different abundance comparable within a cell."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from anndata import AnnData
+import pandas as pd
 from jaxtyping import Bool, Float64, Integer
 from scipy import sparse
 
 from genemamba_sc._constants import TARGET_SUM
-from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._expression import detect_expression, to_linear
+from genemamba_sc.data._expression import to_linear
+from genemamba_sc.data._gene_names import guess_species, identities_of, names_of, strip_version
+from genemamba_sc.data._matrix import CellMatrix
 
 _BLOCK = 4096
 
 
-def reader_of(adata: AnnData, layer: str | None) -> CellReader:
-    """Open ``X``, or a layer.
+class GenesMeasured(NamedTuple):
+    """The genes of a data set: what a vocabulary is made of, in its order."""
+
+    gene_ids: tuple[str, ...]
+    symbols: tuple[str, ...]
+    medians: Float64[np.ndarray, "v"]
+    species: str
+
+
+def measure_genes(
+    matrix: CellMatrix,
+    var: pd.DataFrame,
+    gene_id_key: str | None = None,
+    symbol_key: str | None = None,
+    *,
+    indices: Integer[np.ndarray, "n"] | None = None,
+    max_cells: int = 50_000,
+) -> GenesMeasured:
+    """Take the genes of a data set and their medians; parameters as in :meth:`GeneVocabulary.from_anndata`.
 
     Parameters
     ----------
-    adata
-        Cells.
-    layer
-        Name of a layer; None means ``X``.
+    matrix
+        Cells and their scale.
+    var
+        Table of the genes, ``n_vars`` rows.
+    gene_id_key, symbol_key
+        Columns of ``var`` with ids and symbols.
+    indices, max_cells
+        Which cells, and how many at most.
 
     Raises
     ------
     ValueError
-        If there is no such layer, no ``X``, no cell or no gene.
+        If names are mere row numbers, or no gene remains.
     """
-    have = ", ".join(repr(str(name)) for name in adata.layers) or "none"
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(
-            f"layer must name one of adata.layers; got {layer!r}, the layers are: {have}. "
-            "Pass one of these, or layer=None to read adata.X."
-        )
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise ValueError(
-            f"At least one cell and one gene are needed; the AnnData has {adata.n_obs} cells and {adata.n_vars} genes. "
-            "Check how it was filtered."
-        )
-    matrix = adata.X if layer is None else adata.layers[layer]
-    if matrix is None:
-        raise ValueError(f"Expression is read from adata.X, which is None. Pass layer=...; the layers are: {have}.")
-    return CellReader(matrix)
-
-
-def where_is(layer: str | None) -> str:
-    """Name a matrix for a message."""
-    return "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+    names = identities_of(var, gene_id_key)
+    ids = [strip_version(name) or name for name in names]
+    symbol_of: dict[str, str] = {}
+    for gene, symbol in zip(ids, names_of(var, symbol_key, argument="symbol_key")):
+        # Neither an Ensembl id nor a row number is a symbol.
+        if symbol and strip_version(symbol) is None and not symbol.isdigit():
+            symbol_of.setdefault(gene, symbol)
+    genes, medians = nonzero_medians(matrix, ids, indices=indices, max_cells=max_cells)
+    return GenesMeasured(tuple(genes), tuple(symbol_of.get(gene, "") for gene in genes), medians, guess_species(genes))
 
 
 def spread(n: int, limit: int) -> Integer[np.ndarray, "m"]:
@@ -65,10 +77,9 @@ def spread(n: int, limit: int) -> Integer[np.ndarray, "m"]:
 
 
 def nonzero_medians(
-    adata: AnnData,
+    matrix: CellMatrix,
     gene_of_column: Sequence[str],
     *,
-    layer: str | None = None,
     indices: Integer[np.ndarray, "n"] | Bool[np.ndarray, "n"] | None = None,
     max_cells: int = 50_000,
 ) -> tuple[list[str], Float64[np.ndarray, "v"]]:
@@ -76,13 +87,11 @@ def nonzero_medians(
 
     Parameters
     ----------
-    adata
-        Cells × columns.
+    matrix
+        Cells × columns, and their scale.
     gene_of_column
         Gene of every column, ``n_vars`` names; columns of one gene are added, those of ``""`` belong to no gene,
         but count towards the total of a cell.
-    layer
-        Layer to read; None reads ``X``.
     indices
         Cells to use, row numbers or a mask; None uses all.
     max_cells
@@ -98,8 +107,7 @@ def nonzero_medians(
     ValueError
         If no column has a name, no cell is left, or no cell expresses a named gene.
     """
-    reader = reader_of(adata, layer)
-    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
+    reader, expression = matrix.reader, matrix.expression
     genes = sorted({gene for gene in gene_of_column if gene})
     rows = _rows(reader.n_obs, indices, max_cells)
     if not genes or not len(rows):

@@ -20,7 +20,7 @@ _CHUNK = 128
 _MANY = 2
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the interpreter's lock, and keep the result on disk where any place can be written."""
     function = inspect.unwrap(function)  # under test, a type checker has wrapped it: only plain code compiles
     try:
@@ -29,7 +29,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def most_matched(indices: np.ndarray, indptr: np.ndarray, columns: np.ndarray) -> int:
     """Count the entries in columns of the vocabulary, in the cell that has most: no cell is longer."""
     most = 0
@@ -41,7 +41,7 @@ def most_matched(indices: np.ndarray, indptr: np.ndarray, columns: np.ndarray) -
     return most
 
 
-@_compiled
+@compiled
 def fill_keys(
     data: np.ndarray,
     indices: np.ndarray,
@@ -93,7 +93,7 @@ def fill_keys(
     return -1
 
 
-@_compiled
+@compiled
 def write_tokens(
     keys: np.ndarray, ends: np.ndarray, row: int, ids: np.ndarray, value_bits: np.ndarray, lengths: np.ndarray
 ) -> None:

@@ -8,11 +8,11 @@ from anndata import AnnData
 from jaxtyping import Int32, Integer
 
 from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._expression import Expression, detect_expression, to_linear
+from genemamba_sc.data._expression import Expression, to_linear
 from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gene_ids import require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data._gene_match import match_genes
-from genemamba_sc.data._medians import reader_of, where_is
+from genemamba_sc.data._matrix import open_matrix
 from genemamba_sc.data._tokenizer import RankTokenizer, Tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
@@ -68,6 +68,7 @@ def query_source(
     setup_args: dict[str, Any],
     aliases: GeneAliases | None = None,
     n_threads: int = 1,
+    scale: str | None = None,
 ) -> CellSource:
     """Read the cells of any AnnData as tokens of the vocabulary; nothing is registered, nothing is written.
 
@@ -86,6 +87,8 @@ def query_source(
         Further names of genes, where a table was given.
     n_threads
         Threads that make tokens.
+    scale
+        What the values are; None finds out.
 
     Raises
     ------
@@ -100,10 +103,11 @@ def query_source(
     if layer is not None and layer not in adata.layers:
         raise ValueError(
             f"This model reads adata.layers[{layer!r}], as setup_anndata was told. The layers here are "
-            f"{list(adata.layers)}. Put the counts there, e.g. adata.layers[{layer!r}] = adata.X."
+            f"{[name for name in adata.layers if name is not None]}. Put the counts there, e.g. "
+            f"adata.layers[{layer!r}] = adata.X."
         )
-    reader = reader_of(adata, layer)
-    expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
+    matrix = open_matrix(adata, layer, scale)
+    reader, expression = matrix.reader, matrix.expression
     match = match_genes(adata.var, vocabulary, gene_id_key=key if key in adata.var else None, aliases=aliases)
     require_match(adata.var, match, vocabulary, aliases)
     warn_if_few_counts(reader, expression, match)

@@ -13,8 +13,10 @@ from jaxtyping import Float64, Integer
 
 from genemamba_sc._constants import FIRST_GENE_ID, N_SPECIAL, PAD_ID, UNK_ID
 from genemamba_sc.data import _vocabulary_io as io
-from genemamba_sc.data._gene_names import check_gene_ids, guess_species, names_of, strip_version
-from genemamba_sc.data._medians import nonzero_medians
+from genemamba_sc.data._expression import Scale
+from genemamba_sc.data._gene_names import check_gene_ids, guess_species, strip_version
+from genemamba_sc.data._matrix import open_matrix
+from genemamba_sc.data._medians import measure_genes
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +171,7 @@ class GeneVocabulary:
         symbol_key: str | None = None,
         indices: Integer[np.ndarray, "n"] | None = None,
         max_cells: int = 50_000,
+        scale: Scale | None = None,
     ) -> "GeneVocabulary":
         """Take the genes of a data set, with their medians in it, sorted by id.
 
@@ -190,22 +193,18 @@ class GeneVocabulary:
             Cells to take the medians from, such as those of the training set; None takes all.
         max_cells
             From more cells than this, so many evenly spaced ones are taken: the same in each run.
+        scale
+            What the values are; None finds out (see :func:`genemamba_sc.check_genes`).
 
         Raises
         ------
         ValueError
-            If a column or layer is missing, no gene remains, or the matrix holds neither counts nor normalised values.
+            If a column or layer is missing, names are mere row numbers, no gene remains, or the matrix holds neither
+            counts nor normalised values.
         """
-        names = names_of(adata.var, gene_id_key)
-        ids = [strip_version(name) or name for name in names]
-        symbols = names_of(adata.var, symbol_key, argument="symbol_key")
-        symbol_of: dict[str, str] = {}
-        for gene, symbol in zip(ids, symbols):
-            # Neither an Ensembl id nor a row number is a symbol.
-            if symbol and strip_version(symbol) is None and not symbol.isdigit():
-                symbol_of.setdefault(gene, symbol)
-        genes, medians = nonzero_medians(adata, ids, layer=layer, indices=indices, max_cells=max_cells)
-        return cls(tuple(genes), tuple(symbol_of.get(gene, "") for gene in genes), medians, guess_species(genes))
+        matrix = open_matrix(adata, layer, scale)
+        measured = measure_genes(matrix, adata.var, gene_id_key, symbol_key, indices=indices, max_cells=max_cells)
+        return cls(*measured)
 
     @classmethod
     def from_tokenizer_json(

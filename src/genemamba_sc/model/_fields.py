@@ -5,6 +5,7 @@ user's matrix to float32 CSR. A token model needs neither: genes are matched by 
 a vocabulary, and the matrix is read as it is.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,8 @@ from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.data.fields import LayerField
 
-from genemamba_sc._constants import VOCABULARY_KEY
-from genemamba_sc.data._expression import detect_expression
-from genemamba_sc.data._gene_ids import require_match
-from genemamba_sc.data._gene_match import match_genes
-from genemamba_sc.data._medians import reader_of, where_is
-from genemamba_sc.data._vocabulary import GeneVocabulary
+from genemamba_sc._constants import EXPRESSION_KEY, VOCABULARY_KEY
+from genemamba_sc.data import CellMatrix, GeneVocabulary, Scale, match_genes, measure_genes, open_matrix, require_match
 
 
 class GenesField(LayerField):
@@ -31,22 +28,44 @@ class GenesField(LayerField):
         Column of ``adata.var`` with the gene ids; ``None`` for ``adata.var_names``.
     vocabulary
         Vocabulary to use; ``None`` builds one from the AnnData.
+    scale
+        What the values are; ``None`` finds out.
     """
 
-    def __init__(self, layer: str | None, gene_id_key: str | None, vocabulary: GeneVocabulary | None = None) -> None:
+    def __init__(
+        self,
+        layer: str | None,
+        gene_id_key: str | None,
+        vocabulary: GeneVocabulary | None = None,
+        scale: Scale | None = None,
+    ) -> None:
         super().__init__(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False)
+        if vocabulary is not None and not isinstance(vocabulary, GeneVocabulary):
+            raise TypeError(
+                f"vocabulary must be a GeneVocabulary. Got {type(vocabulary).__name__}. "
+                "Read one with GeneVocabulary.from_tsv, or leave vocabulary=None to build it from adata."
+            )
         self._gene_id_key = gene_id_key
         self._vocabulary = vocabulary
+        self._scale = scale
+        # What validation found of the AnnData that is being registered: its matrix is opened once.
+        self._open: tuple[AnnData, CellMatrix] | None = None
 
     def validate_field(self, adata: AnnData) -> None:
         """Refuse what cannot be ranked, before anything is registered."""
-        detect_expression(reader_of(adata, self.attr_key), uns=adata.uns, where=where_is(self.attr_key))
+        self._open = (adata, open_matrix(adata, self.attr_key, self._scale))
+
+    def _matrix(self, adata: AnnData) -> CellMatrix:
+        if self._open is None or self._open[0] is not adata:
+            self.validate_field(adata)
+        assert self._open is not None  # validation just set it
+        return self._open[1]
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Match the genes and remember the vocabulary."""
         vocabulary = self._vocabulary
         if vocabulary is None:
-            vocabulary = GeneVocabulary.from_anndata(adata, layer=self.attr_key, gene_id_key=self._gene_id_key)
+            vocabulary = GeneVocabulary(*measure_genes(self._matrix(adata), adata.var, self._gene_id_key))
         return self._register(adata, vocabulary)
 
     def transfer_field(self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any) -> dict[str, Any]:
@@ -54,7 +73,8 @@ class GenesField(LayerField):
         return self._register(adata_target, GeneVocabulary.from_dict(state_registry[VOCABULARY_KEY]))
 
     def _register(self, adata: AnnData, vocabulary: GeneVocabulary) -> dict[str, Any]:
-        self.validate_field(adata)
+        expression = self._matrix(adata).expression
+        self._open = None  # it may hold a copy of the whole matrix
         match = match_genes(adata.var, vocabulary, gene_id_key=self._gene_id_key)
         require_match(adata.var, match, vocabulary)
         return {
@@ -62,4 +82,5 @@ class GenesField(LayerField):
             self.N_VARS_KEY: adata.n_vars,
             self.COLUMN_NAMES_KEY: np.asarray(adata.var_names).astype(str),
             VOCABULARY_KEY: vocabulary.to_dict(),
+            EXPRESSION_KEY: asdict(expression),
         }

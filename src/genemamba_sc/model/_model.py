@@ -14,13 +14,14 @@ from scvi.train import TrainRunner
 
 from genemamba_sc._checks import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
-from genemamba_sc.data import GeneAliases, GeneVocabulary
+from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
+from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._persistence import load_model, save_model
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs, default_train_size, interruptible
 from genemamba_sc.model._pretrained import PretrainedMixin, first_history, needs_start, table_start
 from genemamba_sc.model._queries import QueryMixin
-from genemamba_sc.model._setup import build_fields, check_encoder_config, check_registered, training_codes
+from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields, training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._start import start_cell_types, start_genes
 from genemamba_sc.nn import EncoderConfig
@@ -118,6 +119,7 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         unlabeled_category: str | None = None,
         gene_id_key: str | None = None,
         vocabulary: GeneVocabulary | None = None,
+        scale: Scale | None = None,
         **kwargs: Any,
     ) -> None:
         """Register the AnnData to train on.
@@ -138,18 +140,24 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
             Column of ``adata.var`` with the gene ids; ``None`` reads ``adata.var_names``.
         vocabulary
             The genes and their medians; ``None`` builds them from ``adata``.
+        scale
+            What the values are: ``"counts"``; ``"normalised"`` (CP10k, CPM, TPM, corrected counts); ``"log1p"``,
+            ``"log2"`` or ``"log10"`` of one plus such values. ``None`` finds out; ``model.expression`` says what was
+            found.
         **kwargs
             Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
 
         Raises
         ------
         ValueError
-            If values cannot be ranked (scaled, negative, NaN, all zero), a layer or column is missing, labels are
-            missing or of one class, or no gene matches the vocabulary.
+            If values cannot be ranked (scaled, negative, NaN, all zero, on different scales), a layer or column is
+            missing, labels are missing or of one class, or no gene matches the vocabulary.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
         setup_method_args["setup_args"].pop("vocabulary")  # it stands in the registry of the genes
-        fields = build_fields(adata, layer, batch_key, labels_key, unlabeled_category, gene_id_key, vocabulary, kwargs)
+        new = "source_registry" not in kwargs
+        genes = GenesField(layer, gene_id_key, vocabulary, scale)
+        fields = [genes, *obs_fields(adata, batch_key, labels_key, unlabeled_category, new=new)]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)

@@ -27,7 +27,7 @@ from genemamba_sc.weights._read import Pretrained, read_pretrained, write_pretra
 if TYPE_CHECKING:  # the type checks under pytest do not know Self
     from typing import Self
 
-_SETUP = {"layer": None, "batch_key": None, "labels_key": None, "unlabeled_category": None, "gene_id_key": None}
+_SETUP = dict.fromkeys(("layer", "batch_key", "labels_key", "unlabeled_category", "gene_id_key", "scale"))
 
 
 class PretrainedMixin(BaseModelClass):

@@ -10,8 +10,8 @@ from jaxtyping import Float32
 from scvi import REGISTRY_KEYS
 
 from genemamba_sc._checks import CellIndices, row_numbers
-from genemamba_sc._constants import FIRST_GENE_ID, OBSM_KEY
-from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, query_source
+from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
+from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, query_source
 from genemamba_sc.model._inference import cell_type_probabilities, embed
 from genemamba_sc.model._module import GeneMambaModule
 
@@ -31,6 +31,15 @@ class QueryMixin:
     def vocabulary(self) -> GeneVocabulary:
         """The genes that have tokens, with their medians."""
         return self._vocabulary
+
+    @property
+    def expression(self) -> Expression | None:
+        """What the values of the registered AnnData are, and on what evidence; ``None`` where no cells were registered.
+
+        Models that were saved before this was kept give ``None``, too.
+        """
+        state = self.registry_["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+        return Expression(**state[EXPRESSION_KEY]) if EXPRESSION_KEY in state else None
 
     @property
     def cell_types(self) -> list[Any]:
@@ -160,4 +169,6 @@ class QueryMixin:
             self.registry_["setup_args"],
             aliases=self.gene_aliases,
             n_threads=torch.get_num_threads(),
+            # What was stated of the registered cells; their values may have changed since, so nothing else is kept.
+            scale=self.registry_["setup_args"].get("scale") if adata is self.adata else None,
         )

@@ -10,30 +10,21 @@ from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUn
 from scvi.model.base import BaseModelClass
 
 from genemamba_sc._warn import warn
-from genemamba_sc.data import (
-    GeneVocabulary,
-)
-from genemamba_sc.model._fields import GenesField
 from genemamba_sc.nn import EncoderConfig
 
 
-def build_fields(
-    adata: AnnData,
-    layer: str | None,
-    batch_key: str | None,
-    labels_key: str | None,
-    unlabeled_category: str | None,
-    gene_id_key: str | None,
-    vocabulary: GeneVocabulary | None,
-    transfer: dict[str, Any],
+def obs_fields(
+    adata: AnnData, batch_key: str | None, labels_key: str | None, unlabeled_category: str | None, *, new: bool
 ) -> list[BaseAnnDataField]:
-    """Build the fields of ``setup_anndata``; parameters as there.
+    """Build the fields of batch and labels for ``setup_anndata``; parameters as there.
 
-    ``transfer`` holds what goes to ``register_fields``: with a ``source_registry`` the cell types are known, and the
-    cells may be of one of them.
+    ``new`` tells that the cell types are taken from this AnnData; where they are known already, its cells may be of one
+    of them.
 
     Raises
     ------
+    TypeError
+        If it is no AnnData.
     ValueError
         If a column does not exist, labels are missing, or there is only one cell type.
     """
@@ -41,18 +32,13 @@ def build_fields(
         raise TypeError(
             f"setup_anndata needs an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
         )
-    if vocabulary is not None and not isinstance(vocabulary, GeneVocabulary):
-        raise TypeError(
-            f"vocabulary must be a GeneVocabulary. Got {type(vocabulary).__name__}. "
-            "Read one with GeneVocabulary.from_tsv, or leave vocabulary=None to build it from adata."
-        )
-    fields: list[BaseAnnDataField] = [GenesField(layer, gene_id_key, vocabulary)]
+    fields: list[BaseAnnDataField] = []
     if batch_key is not None:
         check_obs_column(adata, batch_key, "batch_key")
         fields.append(CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key))
     if labels_key is not None:
         check_obs_column(adata, labels_key, "labels_key")
-        if "source_registry" not in transfer:
+        if new:
             _check_labels(adata, labels_key, unlabeled_category)
         fields.append(labels_field(labels_key, unlabeled_category))
     elif unlabeled_category is not None:

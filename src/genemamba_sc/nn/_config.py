@@ -48,6 +48,9 @@ class EncoderConfig:
         norm per token would cancel the expression weight of a bag of tokens.
     residual_init
         Factor on each mixer's initial ``out_proj``; small values start the stack near the bag of tokens.
+    exact_edges
+        Whether a value that equals an edge of the half-octaves but for rounding may fall below it, as it does for
+        weights written before this field was: theirs is True.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class EncoderConfig:
     token_dropout: float = 0.0
     norm: NormPlace = "cell"
     residual_init: float = 0.1
+    exact_edges: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "d_state", "d_conv", "expand", "headdim", "ngroups", "n_bins"):
@@ -156,7 +160,7 @@ class EncoderConfig:
                 f"An encoder configuration must have vocab_size. Got the fields {sorted(fields)}. "
                 "Add the number of rows of the token table."
             )
-        return cls(**fields)
+        return cls(**{"exact_edges": True, **fields})
 
 
 def _check_integer(name: str, value: object, least: int) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genemamba_sc._octaves import EDGE
 from genemamba_sc._types import CellEmbedding, Hidden, Lengths, Mask, TokenIds, TokenValues
 from genemamba_sc.nn._config import EncoderConfig
 from genemamba_sc.nn._mamba2 import Mamba2Mixer
@@ -43,10 +44,13 @@ class ExpressionWeight(nn.Module):
     ----------
     n_bins
         Number of half-octaves; values beyond them fall into the first or last bin.
+    exact_edges
+        As in :class:`EncoderConfig`; see :mod:`genemamba_sc._octaves`.
     """
 
-    def __init__(self, n_bins: int) -> None:
+    def __init__(self, n_bins: int, exact_edges: bool = False) -> None:
         super().__init__()
+        self.edge = 0.0 if exact_edges else EDGE
         self.first = -(n_bins // 2)
         middle = torch.exp2((torch.arange(n_bins) + self.first + 0.5) / 2)
         self.weight = nn.Parameter(torch.log1p(middle) / torch.log1p(torch.tensor(1.0)))
@@ -54,7 +58,7 @@ class ExpressionWeight(nn.Module):
     def forward(self, values: TokenValues) -> TokenValues:
         """Weight of each token, (b, l)."""
         octaves = torch.log2(values.clamp(min=torch.finfo(values.dtype).tiny))
-        bins = (torch.floor(2 * octaves) - self.first).clamp(0, len(self.weight) - 1).long()
+        bins = (torch.floor(2 * octaves + self.edge) - self.first).clamp(0, len(self.weight) - 1).long()
         return torch.where(values > 0, self.weight[bins], self.weight.new_ones(()))
 
 
@@ -113,7 +117,7 @@ class BiMambaEncoder(nn.Module):
         self.config = config
         self.embeddings = nn.Embedding(config.vocab_size, config.d_model)
         nn.init.normal_(self.embeddings.weight, std=config.d_model**-0.5)
-        self.expression = ExpressionWeight(config.n_bins) if config.expression == "bins" else None
+        self.expression = ExpressionWeight(config.n_bins, config.exact_edges) if config.expression == "bins" else None
         self.layers = nn.ModuleList(BiMambaLayer(config) for _ in range(config.n_layer))
         learned = config.combine in ("gate", "concat") and config.n_layer > 0
         self.combiner = _new_combiner(config) if learned and config.shared_combiner else None

@@ -12,10 +12,10 @@ from genemamba_sc.data import (
     GeneVocabulary,
     RankTokenizer,
     Tokens,
-    _batches,
     take_tokens,
 )
 from genemamba_sc.data._batches import length_batches, to_batch
+from genemamba_sc.training import _dataset
 from genemamba_sc.training._dataset import LengthBucketSampler, TokenDataset
 
 TOKENS = Tokens(
@@ -232,8 +232,8 @@ def test_columns_given_later_come_along_and_the_callers_dict_stays():
 @pytest.mark.parametrize("max_len", [3, 8], ids=["cut", "whole"])
 def test_tokens_from_memory_and_from_the_matrix_give_the_same_batches(max_len, monkeypatch):
     kept = TokenDataset(new_source(max_len), {"labels": np.arange(40)})
-    monkeypatch.setattr(_batches, "_CACHE_BYTES", 0)
-    monkeypatch.setattr(_batches, "_BLOCK", 7)
+    monkeypatch.setattr(_dataset, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(_dataset, "_BLOCK", 7)
     read = TokenDataset(new_source(max_len), {"labels": np.arange(40)})
 
     assert kept._cache is not None
@@ -267,7 +267,7 @@ def test_tokens_come_in_the_asked_order():
 
 
 def test_a_worker_of_a_loader_tokenises_on_one_thread(monkeypatch):
-    monkeypatch.setattr(_batches, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(_dataset, "_CACHE_BYTES", 0)
     source = new_source()
     many = CellSource(
         source.reader, source.columns, source.expression, RankTokenizer(source.tokenizer.vocabulary, 8, n_threads=2)
@@ -281,7 +281,7 @@ def test_a_worker_of_a_loader_tokenises_on_one_thread(monkeypatch):
     monkeypatch.setattr(RankTokenizer, "__call__", noted)
     dataset = TokenDataset(many, {})
     here = dataset[[3, 1]]
-    monkeypatch.setattr(_batches, "get_worker_info", lambda: "worker 0 of 2")
+    monkeypatch.setattr(_dataset, "get_worker_info", lambda: "worker 0 of 2")
     there = dataset[[3, 1]]
 
     assert asked == [2, 1]
