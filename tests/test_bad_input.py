@@ -147,7 +147,7 @@ SETUPS = {
     "labels that are NaN": (
         {"labels_key": "mine"}, [np.nan, *"ab" * 29, "a"], r"has 1 missing values.*unlabeled_category='Unknown'"),
     "labels of two kinds": (
-        {"labels_key": "mine"}, [1, *"ab" * 29, "a"], r"mixes values of the types int, str.*astype\(str\)\.$"),
+        {"labels_key": "mine"}, [1, *"ab" * 29, "a"], r"text or numbers\. Got .* types int, str.*astype\(str\)\.$"),
     "batches that are NaN": ({"batch_key": "mine"}, [None, *"ab" * 29, "a"], r"has 1 missing values.*of their own\.$"),
     "an unlabelled category without labels": (
         {"unlabeled_category": "?"}, None, r"unlabeled_category='\?' was given without labels_key\. Name the column"),

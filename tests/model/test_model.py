@@ -502,6 +502,40 @@ def test_no_seed_and_no_thread_count_is_changed(make_cells: Cells, fit: Fit):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize("unlabeled", ["-1", -1, "Unknown"])
+def test_labels_that_are_numbers_have_a_number_for_no_label(make_cells: Cells, fit: Fit, unlabeled: Any):
+    adata = make_cells()
+    adata.obs["code"] = np.arange(adata.n_obs) % 3 - (0 if unlabeled == "Unknown" else 1)
+    model = fit(adata, setup={"labels_key": "code", "unlabeled_category": unlabeled}, max_epochs=0)
+    assert sorted(model.cell_types) == ([0, 1, 2] if unlabeled == "Unknown" else [0, 1])
+    assert set(model.predict_celltype().tolist()) <= set(model.cell_types)
+
+
+def test_labels_that_expression_does_not_tell_are_predicted_with_a_warning(make_cells: Cells, fit: Fit):
+    adata = make_cells()
+    adata.X[:] = adata.X[0]
+    adata.obs["coin"] = np.where(np.arange(adata.n_obs) % 2 == 0, "heads", "tails")
+    model = fit(adata, setup={"labels_key": "coin"}, max_epochs=0)
+    if model.module.cell_type_head.tells_types:
+        pytest.skip("the solver told identical cells apart on this machine")
+    with pytest.warns(UserWarning, match="did not tell the labels apart"):
+        assert set(model.predict_celltype()) <= {"heads", "tails"}
+
+
+def test_batches_without_labels_are_said_to_have_no_effect(make_cells: Cells):
+    with pytest.warns(UserWarning, match="batch_key='batch' has no effect on a training without labels") as caught:
+        GeneMambaModel.setup_anndata(make_cells(), batch_key="batch")
+    assert caught[0].filename == __file__
+
+
+def test_a_view_of_a_backed_file_is_embedded_and_not_written_to(trained: Any, make_cells: Cells, tmp_path: Path):
+    make_cells().write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.warns(UserWarning, match=r"obsm\['X_genemamba'\] was not written"):
+        found = trained.get_latent_representation(backed[:5])
+    np.testing.assert_allclose(found, trained.get_latent_representation(make_cells())[:5], atol=1e-5)
+
+
 # -------------------------------------------------------------------- real data
 
 

@@ -116,7 +116,7 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         layer: str | None = None,
         batch_key: str | None = None,
         labels_key: str | None = None,
-        unlabeled_category: str | None = None,
+        unlabeled_category: str | int | None = None,
         gene_id_key: str | None = None,
         vocabulary: GeneVocabulary | None = None,
         scale: Scale | None = None,

@@ -11,6 +11,7 @@ from scvi import REGISTRY_KEYS
 
 from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
+from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, query_source
 from genemamba_sc.model._inference import cell_type_probabilities, embed
 from genemamba_sc.model._module import GeneMambaModule
@@ -90,7 +91,13 @@ class QueryMixin:
         source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
         latent = embed(self.module, source, rows, batch_size=batch_size)
         if indices is None and key_added is not None:
-            adata.obsm[key_added] = latent
+            if adata.is_view and adata.isbacked:
+                warn(
+                    f"A view of a backed AnnData takes no new arrays, so adata.obsm[{key_added!r}] was not written: "
+                    "use the array that is returned, or adata.to_memory(). key_added=None says nothing."
+                )
+            else:
+                adata.obsm[key_added] = latent
         return latent
 
     def predict_celltype(
@@ -135,6 +142,8 @@ class QueryMixin:
                 "This model was trained without its labels (classification_weight=0), or not since from_pretrained, "
                 "and tells no cell types apart. Train again with a positive classification_weight."
             )
+        if not head.tells_types:
+            warn("Expression did not tell the labels apart in training: every type has the same score in every cell.")
         source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
         types = pd.Index(self.cell_types)
         probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)

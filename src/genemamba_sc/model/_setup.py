@@ -6,15 +6,16 @@ import numpy as np
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
-from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
+from scvi.data.fields import BaseAnnDataField, CategoricalObsField
 from scvi.model.base import BaseModelClass
 
 from genemamba_sc._warn import warn
+from genemamba_sc.model._obs_columns import check_labels, check_obs_column, labels_field
 from genemamba_sc.nn import EncoderConfig
 
 
 def obs_fields(
-    adata: AnnData, batch_key: str | None, labels_key: str | None, unlabeled_category: str | None, *, new: bool
+    adata: AnnData, batch_key: str | None, labels_key: str | None, unlabeled_category: object, *, new: bool
 ) -> list[BaseAnnDataField]:
     """Build the fields of batch and labels for ``setup_anndata``; parameters as there.
 
@@ -36,11 +37,16 @@ def obs_fields(
     if batch_key is not None:
         check_obs_column(adata, batch_key, "batch_key")
         fields.append(CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key))
+        if labels_key is None and new:
+            warn(
+                f"batch_key={batch_key!r} has no effect on a training without labels: the embedding is not corrected "
+                "for batches. For that, use e.g. Harmony on it (harmonypy), or scVI."
+            )
     if labels_key is not None:
-        check_obs_column(adata, labels_key, "labels_key")
+        unlabeled = check_obs_column(adata, labels_key, "labels_key", unlabeled_category)
         if new:
-            _check_labels(adata, labels_key, unlabeled_category)
-        fields.append(labels_field(labels_key, unlabeled_category))
+            unlabeled = check_labels(adata, labels_key, unlabeled)
+        fields.append(labels_field(labels_key, unlabeled))
     elif unlabeled_category is not None:
         raise ValueError(
             f"unlabeled_category={unlabeled_category!r} was given without labels_key. "
@@ -74,48 +80,6 @@ def check_encoder_config(config: EncoderConfig, vocab_size: int) -> None:
         raise ValueError(
             f"encoder_config.vocab_size is {config.vocab_size}, but the registered genes make a vocabulary "
             f"of {vocab_size}. Use vocab_size={vocab_size}."
-        )
-
-
-def labels_field(labels_key: str, unlabeled_category: str | None) -> BaseAnnDataField:
-    """Build the field of the labels, with or without cells that have none."""
-    if unlabeled_category is None:
-        return CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key)
-    return LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category)
-
-
-def check_obs_column(adata: AnnData, key: str, argument: str) -> None:
-    """Refuse a column that ``adata.obs`` lacks, naming those it has."""
-    columns = list(adata.obs.columns)
-    if key not in columns:
-        raise ValueError(f"{argument}={key!r} is not a column of adata.obs, which has {columns}. Name one of these.")
-    n_missing = int(adata.obs[key].isna().sum())
-    if n_missing:
-        raise ValueError(
-            f"adata.obs[{key!r}] has {n_missing} missing values (NaN); every cell needs one. "
-            "Fill them with a category of their own"
-            + (", e.g. 'Unknown', and pass unlabeled_category='Unknown'." if argument == "labels_key" else ".")
-        )
-    kinds = sorted({type(value).__name__ for value in adata.obs[key].unique()})
-    if "str" in kinds and len(kinds) > 1:
-        raise ValueError(
-            f"adata.obs[{key!r}] mixes values of the types {', '.join(kinds)}, which have no order. "
-            f"Make them text: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)."
-        )
-
-
-def _check_labels(adata: AnnData, key: str, unlabeled_category: str | None) -> None:
-    names = list(adata.obs[key].unique())
-    types = [name for name in names if name != unlabeled_category]
-    if len(types) < 2:
-        raise ValueError(
-            f"adata.obs[{key!r}] has {len(types)} cell type(s) ({types}); classification needs at least 2. "
-            "Leave labels_key=None to train without labels, or name another column."
-        )
-    if unlabeled_category is not None and len(types) == len(names):
-        warn(
-            f"unlabeled_category={unlabeled_category!r} is no value of adata.obs[{key!r}], so every cell counts as "
-            f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
         )
 
 

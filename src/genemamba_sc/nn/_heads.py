@@ -46,7 +46,12 @@ class CellTypeHead(nn.Module):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether anything was learned: as made, the head gives every type the same score."""
+        """Whether types were fitted: as made, the head knows no medians and gives every type the same score."""
+        return self.tells_types or bool((self.medians != 1).any())
+
+    @property
+    def tells_types(self) -> bool:
+        """Whether the types differ in score; those that expression does not tell are fitted and do not."""
         fitted = (self.markers, self.programs, self.marker_bias, self.linear.weight, self.linear.bias)
         return any(bool(tensor.any()) for tensor in fitted)
 

@@ -1,0 +1,116 @@
+"""Columns of ``obs`` that a model is set up with: which can serve, and which values mean «no label»."""
+
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+from scvi import REGISTRY_KEYS
+from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
+
+from genemamba_sc._warn import warn
+
+# How a missing value reads once somebody has turned it into text.
+_MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "<NA>"})
+# More types than this share of the cells are measurements, or names of cells.
+_MOST_TYPES = 0.5
+
+
+def check_obs_column(adata: AnnData, key: str, argument: str, unlabeled_category: object = None) -> Any:
+    """Refuse a column that cannot serve as batch or labels.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    key, argument
+        The column, and the argument that named it.
+    unlabeled_category
+        The value that means «no label», as the user wrote it.
+
+    Returns
+    -------
+    That value as it stands in the column (``"-1"`` is -1 in a column of numbers); as it was given where no cell has it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column or more than one, values are missing, or they have no order.
+    """
+    columns = list(adata.obs.columns)
+    if key not in columns:
+        raise ValueError(f"{argument}={key!r} is not a column of adata.obs, which has {columns}. Name one of these.")
+    if columns.count(key) > 1:
+        raise ValueError(
+            f"{argument}={key!r} must name one column of adata.obs; it has {columns.count(key)} of that name. "
+            "Rename or drop the others."
+        )
+    column = adata.obs[key]
+    values = list(column.unique())
+    same = (value for value in values if unlabeled_category is not None and str(value) == str(unlabeled_category))
+    unlabeled = next(same, unlabeled_category)
+    _refuse_missing(column, key, argument, unlabeled)
+    kinds = sorted({type(value).__name__ for value in values})
+    odd = [kind for kind in kinds if kind in ("bytes", "Interval", "tuple", "list", "dict")]
+    if odd or ("str" in kinds and len(kinds) > 1):
+        raise ValueError(
+            f"adata.obs[{key!r}] must hold text or numbers. Got values of the types {', '.join(kinds)}. "
+            f"Make them text: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)."
+        )
+    return unlabeled
+
+
+def _refuse_missing(column: pd.Series, key: str, argument: str, unlabeled: object) -> None:
+    texts = column.astype(object)
+    missing = column.isna() | texts.isin(_MISSING)
+    if unlabeled is not None:
+        missing &= (texts != unlabeled) | column.isna()
+    n_missing = int(missing.sum())
+    if n_missing:
+        how = sorted({"NaN" if pd.isna(value) else repr(value) for value in texts[missing]})
+        raise ValueError(
+            f"adata.obs[{key!r}] has {n_missing} missing values ({', '.join(how)}); every cell needs one. "
+            "Fill them with a category of their own"
+            + (", e.g. 'Unknown', and pass unlabeled_category='Unknown'." if argument == "labels_key" else ".")
+        )
+
+
+def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
+    """Refuse labels that are no cell types.
+
+    Returns
+    -------
+    The value that means «no label»; ``None`` in a column of numbers where no cell has it.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two types, or about as many as cells.
+    """
+    names = list(adata.obs[key].unique())
+    types = [name for name in names if unlabeled is None or name != unlabeled]
+    if len(types) < 2:
+        raise ValueError(
+            f"adata.obs[{key!r}] has {len(types)} cell type(s) ({types}); classification needs at least 2. "
+            "Leave labels_key=None to train without labels, or name another column."
+        )
+    n_labelled = int((adata.obs[key].astype(object) != unlabeled).sum())
+    if len(types) > max(10, _MOST_TYPES * n_labelled):
+        raise ValueError(
+            f"Cell types are shared by cells; adata.obs[{key!r}] has {len(types)} different values in {n_labelled} "
+            f"cells, such as {types[:3]}. Name the column with the cell types, or bin a measurement first."
+        )
+    if unlabeled is None or len(types) < len(names):
+        return unlabeled
+    warn(
+        f"unlabeled_category={unlabeled!r} is no value of adata.obs[{key!r}], so every cell counts as "
+        f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
+    )
+    # scvi-tools would sort it among the values, which text and numbers do not allow.
+    return unlabeled if all(isinstance(name, str) for name in names) else None
+
+
+def labels_field(labels_key: str, unlabeled_category: Any) -> BaseAnnDataField:
+    """Build the field of the labels, with or without cells that have none."""
+    if unlabeled_category is None:
+        return CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key)
+    return LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category)
