@@ -23,6 +23,8 @@ OBSM_KEY: Final = "X_genemamba"
 EXPRESSION_KEY: Final = "expression"
 VOCABULARY_KEY: Final = "gene_vocabulary"
 
-# Columns of obs that `genemamba annotate` writes.
+# Columns of obs that `annotate` writes.
 PREDICTION_KEY: Final = "genemamba_celltype"
 CONFIDENCE_KEY: Final = "genemamba_confidence"
+# Entry of uns that says which model made them.
+UNS_KEY: Final = "genemamba"

@@ -84,16 +84,14 @@ def test_passes_over_the_cells_are_turned_into_steps(corpus: str, tmp_path: Path
 def test_a_run_that_is_told_to_stop_has_a_code_of_its_own(
     corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from genemamba_sc.cli import _corpus
-
     capsys.readouterr()
-    monkeypatch.setattr(_corpus, "run_pretraining", lambda *_, **__: RunReport(2, False, True))
+    monkeypatch.setattr("genemamba_sc.pretraining.pretrain", lambda *_, **__: RunReport(2, False, True))
     with pytest.raises(SystemExit, match="143"):
         main(["pretrain", corpus, str(tmp_path / "out"), "--max-steps", "5", *SHORT])
     told = capsys.readouterr()
     assert told.out == ""
     assert f"{tmp_path / 'out'}.run: stopped after step 2 of 5, state saved. The same command goes on." in told.err
-    monkeypatch.setattr(_corpus, "run_pretraining", lambda *_, **__: RunReport(5, True, False))
+    monkeypatch.setattr("genemamba_sc.pretraining.pretrain", lambda *_, **__: RunReport(5, True, False))
     assert main(["pretrain", corpus, str(tmp_path / "out"), "--max-steps", "5", *SHORT]) == 0
     assert capsys.readouterr().out == ""  # one process speaks for all
 
@@ -140,10 +138,12 @@ def test_help_waits_for_nothing_heavy():
     assert not {"torch", "lightning", "scvi", "pyarrow", "numpy"} & loaded
 
 
-def test_without_pyarrow_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def fail(name: str):
-        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
-
-    monkeypatch.setattr("genemamba_sc.cli._main.import_module", fail)
-    assert main(["tokenize", "a.h5ad", "out"]) == 1
-    assert "Got no pyarrow here. Install it with: pip install 'genemamba-sc[corpus]'" in capsys.readouterr().err
+def test_without_pyarrow_the_way_out_is_told():
+    # A process of its own: here pyarrow was imported long ago.
+    code = (
+        "import sys\nsys.modules['pyarrow'] = None\nfrom genemamba_sc.cli import main\n"
+        "sys.exit(main(['tokenize', 'a.h5ad', 'out']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Got no pyarrow here. Install it with: pip install 'genemamba-sc[corpus]'" in done.stderr

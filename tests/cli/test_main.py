@@ -320,7 +320,7 @@ def test_the_message_of_an_error_is_all_that_is_shown(
 
 
 def test_a_traceback_is_shown_on_request(out: str):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.h5ad is not a file\. Give the path of an h5ad file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.h5ad does not exist\. Give the path of an h5ad file"):
         main(["embed", "nowhere.h5ad", out, "--traceback"])
 
 

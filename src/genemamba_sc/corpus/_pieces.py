@@ -14,7 +14,8 @@ from genemamba_sc._files import replacing_file
 from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
-from genemamba_sc.data._cell_files import open_cells, size_and_sha256
+from genemamba_sc.data._cell_files import open_cells
+from genemamba_sc.data._file_hash import size_and_sha256
 from genemamba_sc.data._matrix import without_others
 
 # Cells in memory at once: 2,048 tokens each are some 30 MB.

@@ -7,13 +7,13 @@ tensors are in :mod:`genemamba_sc.data._batches`.
 from typing import TYPE_CHECKING
 
 from genemamba_sc._lazy import lazily
+from genemamba_sc.data._cell_files import open_backed, open_cells, read_cells
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, Scale, detect_expression, to_linear
 from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._gmt import read_regulon_pairs
-from genemamba_sc.data._h5ad import open_h5ad
 from genemamba_sc.data._matrix import CellMatrix, matrix_of, open_matrix
 from genemamba_sc.data._medians import measure_genes
 from genemamba_sc.data._source import CellSource, query_source
@@ -43,9 +43,11 @@ __all__ = [
     "match_genes",
     "matrix_of",
     "measure_genes",
-    "open_h5ad",
+    "open_backed",
+    "open_cells",
     "open_matrix",
     "query_source",
+    "read_cells",
     "read_regulon_pairs",
     "require_match",
     "take_tokens",

@@ -1,21 +1,35 @@
-"""Collections of cells on disk, opened without reading their matrix: h5ad files and zarr folders."""
+"""Collections of cells on disk: one opener for the command line, the corpus and the model."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anndata
 import h5py
 import pandas as pd
 import zarr
-from anndata.abc import CSCDataset
+from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 
 from genemamba_sc.data._cells import CellReader
+from genemamba_sc.data._matrix import reader_of
 
-_BLOCK = 1 << 22
+# What others read in one call: the call is named, for it may need choices that are the user's.
+_CALLS = {
+    ".loom": "anndata.io.read_loom(path)",
+    ".csv": "scanpy.read_csv(path)",
+    ".tsv": "scanpy.read_text(path)",
+    ".txt": "scanpy.read_text(path)",
+    ".mtx": "scanpy.read_mtx(path), or give the folder that holds matrix, barcodes and features",
+    ".rds": "zellkonverter or sceasy in R, which write h5ad",
+    ".h5seurat": "SeuratDisk::Convert in R, which writes h5ad",
+    ".gz": "gunzip",
+    ".zip": "unzip",
+    ".tar": "tar -xf",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +55,13 @@ class CellFile:
 
 
 @contextmanager
-def open_cells(path: Path, layer: str | None) -> Iterator[CellFile]:
-    """Open an h5ad file or a zarr folder for reading by rows.
+def open_cells(path: str | Path, layer: str | None = None) -> Iterator[CellFile]:
+    """Open a file or folder for reading by rows, and close it again.
 
     Parameters
     ----------
     path
-        The file or folder, as AnnData writes it.
+        h5ad file or zarr folder, as AnnData writes them; 10x ``.h5`` file or ``mtx`` folder, read as a whole.
     layer
         Layer with the expression; ``None`` reads ``X``.
 
@@ -56,56 +70,175 @@ def open_cells(path: Path, layer: str | None) -> Iterator[CellFile]:
     FileNotFoundError
         If there is nothing at ``path``.
     ValueError
-        If it is no AnnData, lacks the layer, or holds a dense zarr matrix.
+        If it is of no kind that is read, lacks the layer, or holds nothing.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
-    store = _open_store(path)
+    adata, store = _open(Path(path))
     try:
-        yield _read_structure(store, path, layer)
+        try:
+            reader = reader_of(adata, layer)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        matrix = adata.X if layer is None else adata.layers[layer]
+        yield CellFile(reader, adata.var, adata.uns, isinstance(matrix, CSCDataset))
     finally:
         if isinstance(store, h5py.File):
             store.close()
 
 
-def _open_store(path: Path) -> h5py.File | zarr.Group:
+def open_backed(path: str | Path) -> AnnData:
+    """Open cells with ``obs`` and ``var`` in memory, ``X`` and the layers on disk, and nothing else.
+
+    ``anndata.read_h5ad(backed="r")`` leaves only ``X`` on disk. It reads all layers, neighbour graphs and embeddings,
+    which for a million cells are many times what is allowed to the result.
+
+    Parameters
+    ----------
+    path
+        As in :func:`open_cells`. The file stays open, for reading, as long as the AnnData lives.
+
+    Returns
+    -------
+    An AnnData to read cells from. Of ``uns`` it holds ``log1p``, which tells the scale of the values.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`open_cells`.
+    """
+    return _open(Path(path))[0]
+
+
+def read_cells(path: str | Path, *, use_raw: bool = False) -> AnnData:
+    """Read all that a file holds into memory.
+
+    Parameters
+    ----------
+    path
+        As in :func:`open_cells`.
+    use_raw
+        Whether the expression and the genes of ``adata.raw`` take the place of ``X`` and ``var``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`open_cells`; also if there is no ``raw``.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    readers: dict[str, Callable[[], AnnData]] = {
+        "h5ad": lambda: anndata.read_h5ad(path),
+        "zarr": lambda: anndata.read_zarr(path),
+    }
     try:
-        return zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r")
-    except Exception as error:  # h5py and zarr raise many kinds for what is not theirs
+        adata = readers[kind]() if kind in readers else _read_10x(path, kind)
+    except Exception as error:  # h5py, zarr and anndata raise many kinds for what is not theirs
         raise ValueError(
-            f"{path} cannot be read as {'zarr' if path.is_dir() else 'h5ad'} ({error}). "
-            "Write it with adata.write_h5ad or adata.write_zarr."
+            f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
+        ) from error
+    if not use_raw:
+        return adata
+    if adata.raw is None:
+        raise ValueError(f"{path} has no raw expression. Leave out use_raw (--use-raw) to read X, or name a layer.")
+    return adata.raw.to_adata()
+
+
+def kind_of(path: Path) -> str:
+    """Tell what a file or folder is: ``"h5ad"``, ``"zarr"``, ``"10x h5"`` or ``"10x mtx"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path``.
+    ValueError
+        If it is of another kind; the message names the call that reads it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
+    if path.is_dir():
+        if any(path.glob("matrix.mtx*")) or any(path.glob("*_matrix.mtx*")):
+            return "10x mtx"
+        if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
+            return "zarr"
+        raise ValueError(
+            f"{path} is a folder that is neither zarr, as adata.write_zarr leaves it, nor one of 10x with matrix.mtx. "
+            "Give the path of an h5ad file, or of such a folder."
+        )
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file. Give the path of an h5ad file or of a zarr folder.")
+    if h5py.is_hdf5(path):
+        return _kind_of_hdf5(path)
+    call = _CALLS.get(path.suffix.lower())
+    way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
+    raise ValueError(f"{path} cannot be read as h5ad: it is no HDF5 file. {way_out}.")
+
+
+def _kind_of_hdf5(path: Path) -> str:
+    with h5py.File(path, "r") as file:
+        if "mod" in file and "X" not in file:
+            names = ", ".join(file["mod"])
+            raise ValueError(
+                f"{path} is a MuData with the modalities {names}. Read the one with gene counts and write it as h5ad: "
+                "mudata.read_h5ad(path, mod='rna').write_h5ad(...)."
+            )
+        if "var" in file or "X" in file:
+            return "h5ad"
+        if "matrix" in file or any("barcodes" in group for group in file.values() if isinstance(group, h5py.Group)):
+            return "10x h5"
+        if "row_attrs" in file:
+            raise ValueError(
+                f"{path} is a loom file. Read it with {_CALLS['.loom']} and write it with adata.write_h5ad."
+            )
+        found = sorted(file)[:10]
+    raise ValueError(f"{path} is an HDF5 file of another kind; it holds {found}. Write it with adata.write_h5ad.")
+
+
+def _open(path: Path) -> tuple[AnnData, Any]:
+    kind = kind_of(path)
+    if kind.startswith("10x"):
+        return read_cells(path), None
+    store: Any = None
+    try:
+        store = zarr.open_group(path, mode="r") if kind == "zarr" else h5py.File(path, "r")
+        if "encoding-type" not in store.attrs:  # written by an anndata before 0.7
+            return (anndata.read_h5ad(path, backed="r") if kind == "h5ad" else anndata.read_zarr(path)), store
+        return _structure(store), store
+    except Exception as error:  # as in read_cells
+        if isinstance(store, h5py.File):
+            store.close()
+        raise ValueError(
+            f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
         ) from error
 
 
-def _read_structure(store: Any, path: Path, layer: str | None) -> CellFile:
-    where = "X" if layer is None else f"layers/{layer}"
-    if "var" not in store or where not in store:
-        layers = sorted(store["layers"].keys()) if "layers" in store else []
-        raise ValueError(
-            f"{path} must hold {where!r} and 'var'; it has {sorted(store)}, its layers are {layers}. "
-            "Name a layer it has with --layer, or leave the option out to read X."
-        )
-    element = store[where]
-    if isinstance(element, zarr.Array):
-        raise ValueError(
-            f"{where!r} of {path} is a dense zarr array, which is not read by rows here. "
-            "Store it sparse: adata.X = scipy.sparse.csr_matrix(adata.X); adata.write_zarr(...)."
-        )
-    matrix = element if isinstance(element, h5py.Dataset) else sparse_dataset(element)
-    uns = {"log1p": read_elem(store["uns/log1p"])} if "uns/log1p" in store else {}
-    return CellFile(CellReader(matrix), read_elem(store["var"]), uns, isinstance(matrix, CSCDataset))
+def _structure(store: Any) -> AnnData:
+    layers = store["layers"] if "layers" in store else {}
+    return AnnData(
+        X=_on_disk(store["X"]) if "X" in store else None,
+        obs=read_elem(store["obs"]),
+        var=read_elem(store["var"]),
+        uns={"log1p": read_elem(store["uns/log1p"])} if "uns/log1p" in store else {},
+        layers={name: _on_disk(layers[name]) for name in layers},
+    )
 
 
-def size_and_sha256(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file; of a folder, over the names and contents of its files in sorted order."""
-    digest, size = hashlib.sha256(), 0
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        if path.is_dir():
-            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-    return size, digest.hexdigest()
+def _on_disk(stored: Any) -> CSRDataset | CSCDataset | h5py.Dataset | zarr.Array | object:
+    """Give a matrix that is read when it is indexed; kinds that have no such form are read."""
+    if isinstance(stored, h5py.Dataset | zarr.Array):
+        return stored
+    if stored.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):
+        return sparse_dataset(stored)
+    return read_elem(stored)
+
+
+def _read_10x(path: Path, kind: str) -> AnnData:
+    """Read files of Cell Ranger: all features, which say what they count; genes by their Ensembl ids."""
+    import scanpy as sc  # it takes seconds to import, and nothing else here needs it
+
+    if kind == "10x h5":
+        adata = sc.read_10x_h5(path, gex_only=False)
+    else:
+        adata = sc.read_10x_mtx(path, var_names="gene_ids", gex_only=False)
+    if "gene_ids" in adata.var:
+        adata.var["symbol"] = list(adata.var_names) if kind == "10x h5" else list(adata.var["gene_symbols"])
+        adata.var_names = [str(name) for name in adata.var["gene_ids"]]
+    return adata

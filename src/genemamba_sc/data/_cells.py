@@ -6,6 +6,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import zarr
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
@@ -20,7 +21,8 @@ class CellReader:
     ----------
     matrix
         ``(n_obs, n_vars)``: a scipy CSR or CSC matrix or array, a 2-D numpy array, a backed sparse matrix of anndata
-        (CSR or CSC, from h5ad or zarr) or an open dense :class:`h5py.Dataset`. It is never modified.
+        (CSR or CSC, from h5ad or zarr) or an open dense :class:`h5py.Dataset` or
+        :class:`zarr.Array`. It is never modified.
 
     Attributes
     ----------
@@ -162,17 +164,23 @@ class CellReader:
             return _as_csr(self._source[_selection(rows)])
         pieces = (rows[i : i + _DENSE_ROWS] for i in range(0, rows.size, _DENSE_ROWS))
         return sparse.vstack(
-            [sparse.csr_matrix(_usual_values(self._source[_selection(piece)])) for piece in pieces], format="csr"
+            [sparse.csr_matrix(_usual_values(self._dense_rows(piece))) for piece in pieces], format="csr"
         )
+
+    def _dense_rows(self, rows: np.ndarray) -> np.ndarray:
+        chosen = _selection(rows)
+        if isinstance(self._source, zarr.Array) and not isinstance(chosen, slice):
+            return np.asarray(self._source.get_orthogonal_selection((chosen, slice(None))))
+        return np.asarray(self._source[chosen])
 
 
 def _is_readable(matrix: object) -> bool:
     if sparse.issparse(matrix):
         return getattr(matrix, "format", None) in ("csr", "csc")
-    return isinstance(matrix, np.ndarray | h5py.Dataset | CSRDataset | CSCDataset)
+    return isinstance(matrix, np.ndarray | h5py.Dataset | zarr.Array | CSRDataset | CSCDataset)
 
 
-def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset | CSRDataset:
+def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset | zarr.Array | CSRDataset:
     """Give what rows are taken from: anything sparse in memory becomes CSR, without a copy where it is CSR already."""
     if isinstance(matrix, CSCDataset | CSRDataset) and not _is_usual(matrix.dtype):
         matrix = _read_unusual(matrix)

@@ -68,6 +68,19 @@ def cell_type_probabilities(
     return _run(module, source, indices, _probabilities, module.n_labels, batch_size)
 
 
+def cells_and_probabilities(
+    module: GeneMambaModule,
+    source: CellSource,
+    indices: Integer[np.ndarray, "n"],
+    *,
+    batch_size: int | None = None,
+) -> tuple[Float32[np.ndarray, "n d"], Float32[np.ndarray, "n c"]]:
+    """Both from one pass over the cells; parameters as in :func:`embed`."""
+    width = module.encoder_config.d_model
+    both = _run(module, source, indices, _cells_and_probabilities, width + module.n_labels, batch_size)
+    return np.ascontiguousarray(both[:, :width]), np.ascontiguousarray(both[:, width:])
+
+
 def _encode(module: GeneMambaModule, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return module.inference(batch["token_ids"], batch["token_values"], batch["lengths"])
 
@@ -77,8 +90,16 @@ def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
 
 
 def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    context = _encode(module, batch)["context"]
-    scores = module.generative(context, batch["token_ids"], batch["token_values"])
+    return _probabilities_of(module, batch, _encode(module, batch))
+
+
+def _cells_and_probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+    read = _encode(module, batch)
+    return torch.cat([read["cell"].float(), _probabilities_of(module, batch, read).float()], dim=1)
+
+
+def _probabilities_of(module: GeneMambaModule, batch: dict[str, Tensor], read: dict[str, Tensor]) -> Tensor:
+    scores = module.generative(read["context"], batch["token_ids"], batch["token_values"])
     return scores["cell_type_logits"].softmax(dim=1)
 
 

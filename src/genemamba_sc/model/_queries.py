@@ -11,8 +11,8 @@ from scvi import REGISTRY_KEYS
 
 from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
-from genemamba_sc._warn import warn
-from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, query_source
+from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
+from genemamba_sc.model._annotation import Annotation, annotation_of, require_cell_types, store, write_annotation
 from genemamba_sc.model._inference import cell_type_probabilities, embed
 from genemamba_sc.model._module import GeneMambaModule
 
@@ -62,6 +62,10 @@ class QueryMixin:
         indices: CellIndices | None = None,
         batch_size: int | None = None,
         key_added: str | None = OBSM_KEY,
+        *,
+        layer: str | None = None,
+        gene_id_key: str | None = None,
+        scale: Scale | None = None,
     ) -> Float32[np.ndarray, "n d"]:
         """Cell embeddings; also written to ``adata.obsm`` when they are of all cells.
 
@@ -75,6 +79,10 @@ class QueryMixin:
             Cells per pass; ``None`` packs cells of similar length. The result does not depend on it.
         key_added
             Key in ``adata.obsm``; ``None`` writes nothing. With ``indices`` nothing is written.
+        layer, gene_id_key
+            Where these cells hold expression and gene names; ``None`` looks where :meth:`setup_anndata` was told.
+        scale
+            What the values are, as in :meth:`setup_anndata`; ``None`` finds out.
 
         Returns
         -------
@@ -88,16 +96,10 @@ class QueryMixin:
             If no gene of ``adata`` is known, or its values cannot be ranked.
         """
         adata = self._query(adata)
-        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
+        source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
         latent = embed(self.module, source, rows, batch_size=batch_size)
         if indices is None and key_added is not None:
-            if adata.is_view and adata.isbacked:
-                warn(
-                    f"A view of a backed AnnData takes no new arrays, so adata.obsm[{key_added!r}] was not written: "
-                    "use the array that is returned, or adata.to_memory(). key_added=None says nothing."
-                )
-            else:
-                adata.obsm[key_added] = latent
+            store(adata, key_added, latent)
         return latent
 
     def predict_celltype(
@@ -106,6 +108,10 @@ class QueryMixin:
         indices: CellIndices | None = None,
         soft: bool = False,
         batch_size: int | None = None,
+        *,
+        layer: str | None = None,
+        gene_id_key: str | None = None,
+        scale: Scale | None = None,
     ) -> np.ndarray | pd.DataFrame:
         """Cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
 
@@ -115,7 +121,7 @@ class QueryMixin:
             As in :meth:`get_latent_representation`; no labels are needed.
         soft
             Whether to return the probability of every type.
-        batch_size
+        batch_size, layer, gene_id_key, scale
             As in :meth:`get_latent_representation`.
 
         Returns
@@ -130,21 +136,9 @@ class QueryMixin:
         ValueError
             If it was set up or trained without labels, or ``adata`` cannot be read.
         """
-        if not self.cell_types:
-            raise ValueError(
-                "This model was set up without labels and knows no cell types. "
-                "Pass labels_key= to setup_anndata and train again."
-            )
         adata = self._query(adata)
-        head = self.module.cell_type_head
-        if head is None or not head.is_fitted:
-            raise ValueError(
-                "This model was trained without its labels (classification_weight=0), or not since from_pretrained, "
-                "and tells no cell types apart. Train again with a positive classification_weight."
-            )
-        if not head.tells_types:
-            warn("Expression did not tell the labels apart in training: every type has the same score in every cell.")
-        source, rows = self._source(adata), row_numbers(indices, adata.n_obs)
+        require_cell_types(self)
+        source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
         types = pd.Index(self.cell_types)
         probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)
         if soft:
@@ -152,6 +146,42 @@ class QueryMixin:
         return types.to_numpy()[probabilities.argmax(axis=1)]
 
     predict = predict_celltype
+
+    def annotate(
+        self,
+        adata: AnnData | None = None,
+        *,
+        batch_size: int | None = None,
+        layer: str | None = None,
+        gene_id_key: str | None = None,
+        scale: Scale | None = None,
+    ) -> Annotation:
+        """Name the type of every cell, and write all there is to say, in one pass.
+
+        ``adata.obs`` gets ``genemamba_celltype`` (categories in the order of :attr:`cell_types`, with the colours of
+        the reference where it has any) and ``genemamba_confidence`` (the probability of that type), ``adata.obsm`` the
+        embedding ``X_genemamba``, ``adata.uns["genemamba"]`` what the model was.
+
+        Parameters
+        ----------
+        adata, batch_size, layer, gene_id_key, scale
+            As in :meth:`get_latent_representation`.
+
+        Returns
+        -------
+        The same, as arrays.
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            As :meth:`predict_celltype`.
+        """
+        adata = self._query(adata)
+        require_cell_types(self)
+        source = self._source(adata, layer, gene_id_key, scale)
+        found = annotation_of(self, source, adata, batch_size)
+        write_annotation(self, adata, found)
+        return found
 
     @torch.inference_mode()
     def get_gene_embeddings(self) -> pd.DataFrame:
@@ -170,14 +200,18 @@ class QueryMixin:
             raise ValueError("This model was loaded without an AnnData. Pass the cells to read with adata=.")
         return adata
 
-    def _source(self, adata: AnnData) -> CellSource:
+    def _source(
+        self, adata: AnnData, layer: str | None = None, gene_id_key: str | None = None, scale: str | None = None
+    ) -> CellSource:
+        setup = self.registry_["setup_args"]
+        if scale is None and adata is self.adata:
+            scale = setup.get("scale")
         return query_source(
             adata,
             self._vocabulary,
             self.max_len_,
-            self.registry_["setup_args"],
+            {"layer": layer or setup.get("layer"), "gene_id_key": gene_id_key or setup.get("gene_id_key")},
             aliases=self.gene_aliases,
             n_threads=torch.get_num_threads(),
-            # What was stated of the registered cells; their values may have changed since, so nothing else is kept.
-            scale=self.registry_["setup_args"].get("scale") if adata is self.adata else None,
+            scale=scale,
         )

@@ -2,6 +2,6 @@
 
 from genemamba_sc.pretraining._config import RunConfig, RunReport, encoder_of_size
 from genemamba_sc.pretraining._plan import PretrainingConfig
-from genemamba_sc.pretraining._run import pretrain
+from genemamba_sc.pretraining._run import RUN_SUFFIX, pretrain
 
-__all__ = ["PretrainingConfig", "RunConfig", "RunReport", "encoder_of_size", "pretrain"]
+__all__ = ["RUN_SUFFIX", "PretrainingConfig", "RunConfig", "RunReport", "encoder_of_size", "pretrain"]

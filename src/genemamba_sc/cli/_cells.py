@@ -1,0 +1,104 @@
+"""Cells in and out of files, for commands."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from anndata import AnnData
+
+from genemamba_sc._files import check_writable, replacing_file, replacing_folder
+from genemamba_sc.data import open_backed
+from genemamba_sc.data import read_cells as read_whole
+
+_RESERVED = "_index"
+
+
+def read_cells(path: str, *, use_raw: bool = False, backed: bool = False) -> AnnData:
+    """Read the cells of a file, and mend what could not be written again.
+
+    Parameters
+    ----------
+    path
+        h5ad file, zarr folder, or file or folder of 10x.
+    use_raw
+        Whether to read ``raw`` in place of ``X``.
+    backed
+        Whether matrices stay on disk; nothing but cells and genes is then read.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it cannot be read.
+    """
+    print(f"reading {path}", file=sys.stderr)
+    if backed and not use_raw:
+        return open_backed(path)
+    adata = read_whole(path, use_raw=use_raw)
+    _mend(adata, path)
+    return adata
+
+
+def _mend(adata: AnnData, path: str) -> None:
+    """Rename columns that AnnData reads (SeuratDisk writes them) and refuses to write, before any work is done."""
+    tables = {"obs": adata.obs, "var": adata.var}
+    if adata.raw is not None and _RESERVED in adata.raw.var.columns:
+        tables["raw.var"] = adata.raw.var
+    for name, table in tables.items():
+        if _RESERVED in table.columns:
+            table.rename(columns={_RESERVED: "index_of_file"}, inplace=True)
+            print(
+                f"{path}: the column {_RESERVED!r} of {name} was renamed to 'index_of_file', for AnnData keeps that "
+                "name to itself and could not write it.",
+                file=sys.stderr,
+            )
+
+
+def check_output(path: str) -> None:
+    """Refuse a place or a format that could not be written at the end.
+
+    Raises
+    ------
+    OSError
+        If the place cannot be written to.
+    ValueError
+        If the name says a format that is not written.
+    """
+    target = Path(path)
+    if target.is_dir() and target.suffix != ".zarr":
+        raise IsADirectoryError(f"{path} is a folder. Give the name of a file to write.")
+    if target.suffix not in (".h5ad", ".zarr"):
+        raise ValueError(
+            f"Results are written as h5ad or zarr, by the end of the name. Got {target.name!r}. "
+            "Name OUT something.h5ad, or something.zarr."
+        )
+    if target.suffix == ".zarr" and target.is_dir():
+        if not any((target / name).exists() for name in (".zgroup", "zarr.json")):
+            raise FileExistsError(
+                f"{path} is a folder that is no zarr store, so it is not replaced. Choose another name."
+            )
+        check_writable(target.parent / f"{target.name}.new")
+        return
+    check_writable(target)
+
+
+def write_cells(adata: AnnData, path: str) -> None:
+    """Write cells as h5ad or zarr, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what stood there stays.
+    """
+    print(f"writing {path}", file=sys.stderr)
+    try:
+        if Path(path).suffix == ".zarr":
+            with replacing_folder(path) as temporary:
+                shutil.rmtree(temporary)
+                adata.write_zarr(temporary)
+        else:
+            with replacing_file(path) as temporary:
+                adata.write_h5ad(temporary)
+    except OSError as error:
+        if error.filename is not None and ".writing-" not in str(error.filename):
+            raise
+        raise OSError(f"{path} could not be written ({error}). Free some space, or choose another place.") from error

@@ -1,0 +1,96 @@
+"""Models as commands name them: loaded, or trained, with what must hold before hours of work."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import scvi
+from anndata import AnnData
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from scvi.model._utils import parse_device_args
+
+from genemamba_sc.cli._cells import check_output
+from genemamba_sc.data import GeneAliases
+from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.weights._saved_model import check_target
+
+
+def _resolve_aliases(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
+    if arguments.gene_table is not None:
+        model.gene_aliases = GeneAliases.from_tsv(arguments.gene_table)
+
+
+def load(arguments: argparse.Namespace) -> GeneMambaModel:
+    """Load the model, or the weights, that are named and not to be trained."""
+    if arguments.model is not None:
+        model = GeneMambaModel.load(arguments.model, adata=False, accelerator=arguments.accelerator)
+    else:
+        model = GeneMambaModel.from_pretrained(
+            arguments.pretrained, revision=arguments.revision, accelerator=arguments.accelerator
+        )
+    _resolve_aliases(model, arguments)
+    return model
+
+
+def train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
+    """Train a model on the cells, and save it where that is asked."""
+    scvi.settings.seed = arguments.seed
+    GeneMambaModel.setup_anndata(
+        adata,
+        layer=arguments.layer,
+        batch_key=arguments.batch_key,
+        labels_key=arguments.labels_key,
+        unlabeled_category=getattr(arguments, "unlabeled_category", None),
+        gene_id_key=arguments.gene_id_key,
+        scale=arguments.scale,
+    )
+    if arguments.pretrained is None:
+        model = GeneMambaModel(adata)
+    else:
+        model = GeneMambaModel.from_pretrained(
+            arguments.pretrained, adata=adata, revision=arguments.revision, accelerator=arguments.accelerator
+        )
+        # The genes are those of the weights, so the reference may have other names for them, too.
+        _resolve_aliases(model, arguments)
+    model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator)
+    _resolve_aliases(model, arguments)
+    if arguments.save_model is not None:
+        model.save(arguments.save_model, overwrite=True)
+        print(f"model saved to {arguments.save_model}", file=sys.stderr)
+    return model
+
+
+def check_early(arguments: argparse.Namespace) -> None:
+    """Refuse before hours of work what would fail after them."""
+    check_output(arguments.output)
+    if arguments.save_model is not None:
+        check_target(arguments.save_model, overwrite=True)
+    if arguments.gene_table is not None and not Path(arguments.gene_table).is_file():
+        raise FileNotFoundError(f"{arguments.gene_table} is not a file. Give the path of a table with HGNC's columns.")
+    check_accelerator(arguments.accelerator)
+
+
+def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: bool) -> None:
+    """Refuse a column of gene ids that a model is told to read in a query that lacks it."""
+    key = arguments.gene_id_key
+    if not trains and key is not None and key not in query.var:
+        raise ValueError(
+            f"--gene-id-key {key} is not a column of the query's var, which has {list(query.var.columns)}. "
+            "Name one of these, or leave the option out to read var_names."
+        )
+
+
+def where(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Tell where a query holds what the model reads, and on which scale."""
+    return {"layer": arguments.layer, "gene_id_key": arguments.gene_id_key, "scale": arguments.scale}
+
+
+def check_accelerator(name: str) -> None:
+    """Refuse a device that is not here."""
+    try:
+        parse_device_args(accelerator=name, devices="auto", return_device="torch")
+    except (MisconfigurationException, ValueError) as error:
+        raise ValueError(
+            f"--accelerator {name} cannot be used here ({error}) Use --accelerator cpu or auto."
+        ) from error

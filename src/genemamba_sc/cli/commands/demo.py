@@ -1,0 +1,37 @@
+"""train on 700 blood cells that scanpy carries, annotate held-out cells, draw them"""  # noqa: D400
+
+import argparse
+from pathlib import Path
+
+from genemamba_sc.cli._options import add_training, useless_with_model
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--out", default="genemamba_demo", help="folder for the files (default: %(default)s)")
+    parser.add_argument("--model", help="folder of a saved model to use instead of training one")
+    add_training(parser)
+
+
+def check(arguments: argparse.Namespace) -> str:
+    """Say what is wrong with the options."""
+    return useless_with_model(arguments)
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Train on scanpy's 700 cells and show what comes out."""
+    import scvi
+
+    from genemamba_sc.benchmark._demo import run_demo
+    from genemamba_sc.cli._models import check_accelerator
+
+    check_accelerator(arguments.accelerator)
+    scvi.settings.seed = arguments.seed
+    report = run_demo(
+        Path(arguments.out),
+        model_folder=arguments.model,
+        max_epochs=arguments.max_epochs,
+        accelerator=arguments.accelerator,
+        seed=arguments.seed,
+    )
+    return str(report)
