@@ -7,7 +7,6 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,10 +17,9 @@ from genemamba_sc.model._plan import (
     default_max_epochs,
     default_train_size,
     interruptible,
-    parameter_groups,
 )
 from genemamba_sc.nn import EncoderConfig
-from genemamba_sc.training._optimiser import WarmupCosine
+from genemamba_sc.training._optimiser import AveragedWeights, WarmupCosine, parameter_groups
 
 VOCAB = 12
 
@@ -158,7 +156,12 @@ def test_an_unknown_choice_is_refused_with_the_known_ones():
 
 def named_groups(module: GeneMambaModule, config: PlanConfig) -> list[list[str]]:
     names = {id(p): name for name, p in module.named_parameters()}
-    return [[names[id(p)] for p in group["params"]] for group in parameter_groups(module, config)]
+    return [[names[id(p)] for p in group["params"]] for group in groups_of(module, config)]
+
+
+def groups_of(module: GeneMambaModule, config: PlanConfig) -> list[dict]:
+    plan = GeneMambaPlan(module, config)
+    return parameter_groups(plan.named_parameters(), plan.learning_rates(), plan.decayed(), config.weight_decay)
 
 
 @pytest.mark.parametrize("combine", ["mean", "gate"])
@@ -172,7 +175,7 @@ def test_each_parameter_is_in_one_group(combine):
 
 def test_matrices_decay_and_norms_biases_and_scan_do_not():
     module, config = new_module(), PlanConfig(lr=0.01, layer_lr=0.002, table_lr=0.005, weight_decay=0.07)
-    groups = parameter_groups(module, config)
+    groups = groups_of(module, config)
     of_rates = {
         (group["lr"], group["weight_decay"]): names for group, names in zip(groups, named_groups(module, config))
     }
@@ -194,7 +197,7 @@ def test_matrices_decay_and_norms_biases_and_scan_do_not():
 
 @pytest.mark.parametrize(("table_lr", "rate"), [(None, 0.01), (0.002, 0.002)], ids=["that of the rest", "its own"])
 def test_the_table_has_the_rate(table_lr, rate):
-    groups = parameter_groups(new_module(), PlanConfig(lr=0.01, table_lr=table_lr))
+    groups = groups_of(new_module(), PlanConfig(lr=0.01, table_lr=table_lr))
 
     assert groups[0]["lr"] == rate
 
@@ -258,7 +261,8 @@ def test_a_fit_follows_the_schedule_and_logs_the_parts(tmp_path):
 
     # The rates that the next step will use: 2 steps of warm-up, then half a cosine.
     factors = [1.0, 1.0, 0.5, 0.0]
-    assert recorder.rates == [pytest.approx([0.004 * f, 0.01 * f, 0.01 * f], abs=1e-12) for f in factors]
+    # Groups: table, layers and the rest, the latter two with and without decay.
+    assert recorder.rates == [pytest.approx([0.004 * f, *[0.01 * f] * 4], abs=1e-12) for f in factors]
     names = ["loss", "mgm_loss", "classification_loss", "accuracy"]
     assert set(trainer.callback_metrics) == {f"{stage}_{name}" for stage in ("train", "validation") for name in names}
 
@@ -294,7 +298,7 @@ def test_without_averaging_the_last_weights_are_kept(tmp_path):
         assert torch.equal(kept, recorder.weights[-1][name])
 
 
-@pytest.mark.parametrize(("decay", "kinds"), [(0.9, [EMAWeightAveraging]), (0.0, [])], ids=["on", "off"])
+@pytest.mark.parametrize(("decay", "kinds"), [(0.9, [AveragedWeights]), (0.0, [])], ids=["on", "off"])
 def test_the_callback_of_the_averaging(decay, kinds):
     callbacks = GeneMambaPlan(new_module(), PlanConfig(ema_decay=decay)).configure_callbacks()
 

@@ -12,14 +12,12 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Integer
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.training._callbacks import KeepBestWeights
-from genemamba_sc.training._optimiser import WarmupCosine
+from genemamba_sc.training._optimiser import OptimisedPlan
 
 # Labelled cells of a type that is too small to be validated on.
 _FEW_CELLS = 5
@@ -120,7 +118,7 @@ class PlanConfig:
             raise ValueError("mgm_weight and classification_weight are both 0: nothing would be learned.")
 
 
-class GeneMambaPlan(pl.LightningModule):
+class GeneMambaPlan(OptimisedPlan):
     """Lightning module: AdamW, warm-up and cosine, parts of the loss in ``history``.
 
     Parameters
@@ -134,11 +132,13 @@ class GeneMambaPlan(pl.LightningModule):
     """
 
     def __init__(self, module: GeneMambaModule, config: PlanConfig, keep_best: KeepBestWeights | None = None) -> None:
-        super().__init__()
+        super().__init__(config)
         self._keep_best = keep_best
         # Lightning keeps the mode it finds, and a model that was queried or loaded is in evaluation mode.
         self.module = module.train()
         self.config = config
+        # Also back on, where an earlier training had kept the table as it was.
+        self.module.encoder.embeddings.requires_grad_(config.table_lr != 0)
 
     def forward(self, batch: dict[str, Tensor]) -> Any:
         """Loss of a minibatch, with ``mask_rate`` of its genes hidden."""
@@ -177,56 +177,20 @@ class GeneMambaPlan(pl.LightningModule):
             "batch_size": output.n_obs_minibatch,
             "sync_dist": self.trainer.world_size > 1,
         }
-        self.log(f"{stage}_loss", output.loss, prog_bar=True, **options)
-        for name, value in output.extra_metrics.items():
-            if not torch.isnan(value):
-                self.log(f"{stage}_{name}", value, **options)
+        parts = {name: value for name, value in output.extra_metrics.items() if not torch.isnan(value)}
+        self.log_loss(stage, output.loss, parts, **options)
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW over three groups of parameters; the learning rate follows warm-up and cosine."""
-        self.module.encoder.embeddings.requires_grad_(self.config.table_lr != 0)
-        optimizer = torch.optim.AdamW(parameter_groups(self.module, self.config), lr=self.config.lr, betas=(0.9, 0.98))
-        n_steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(n_steps, self.config.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clip the norm of the gradient."""
-        self.clip_gradients(optimizer, gradient_clip_val=self.config.gradient_clip, gradient_clip_algorithm="norm")
+    def learning_rates(self) -> dict[str, float]:
+        """Rates of the gene table, of the layers and of the rest."""
+        config = self.config
+        # A table with the rate of the rest is in their group: the norm of the gradient is summed in that order.
+        table = {} if config.table_lr is None else {"module.encoder.embeddings.": config.table_lr}
+        return {**table, "module.encoder.layers.": config.layer_lr, "": config.lr}
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Average the weights and keep the best of them, where that is on."""
         keeping: list[pl.Callback] = [] if self._keep_best is None else [self._keep_best]
-        if self.config.ema_decay == 0:
-            return keeping
-        # Lightning makes the average before it moves the weights: left to itself it would stay behind on the CPU.
-        device = None if self._trainer is None else self._trainer.strategy.root_device
-        # Buffers (the markers) do not learn: an average of equal numbers would only round them.
-        averaging = EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)
-        return [*keeping, averaging]
-
-
-def parameter_groups(module: GeneMambaModule, config: PlanConfig) -> list[dict[str, Any]]:
-    """Parameters by learning rate and decay: matrices decay, the rest does not; what has no rate is left out.
-
-    Parameters
-    ----------
-    module
-        Whose parameters are grouped; each stands in one group at most.
-    config
-        The learning rates and decays.
-    """
-    table = module.encoder.embeddings.weight
-    kinds: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        is_matrix = parameter.ndim == 2 and name.endswith("weight")
-        lr = config.layer_lr if name.startswith("encoder.layers.") else config.lr
-        if parameter is table:
-            lr = config.lr if config.table_lr is None else config.table_lr
-        kinds.setdefault((lr, config.weight_decay if is_matrix else 0.0), []).append(parameter)
-    return [
-        {"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in kinds.items() if lr > 0
-    ]
+        return [*keeping, *super().configure_callbacks()]
 
 
 def default_max_epochs(n_train: int) -> int:

@@ -6,21 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.strategies import FSDPStrategy
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc.nn import ObjectiveOutput
-from genemamba_sc.training._optimiser import WarmupCosine
+from genemamba_sc.training._optimiser import OptimisedPlan
 
 _TABLE = "objectives.encoder.embeddings.weight"
-# What wrappers (sharding, recomputed activations) put into the names of parameters.
-_WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +76,7 @@ class PretrainingConfig:
                 raise ValueError(f"{name} must lie in [0, 1). Got {getattr(self, name)!r}. It is a share.")
 
 
-class PretrainingPlan(pl.LightningModule):
+class PretrainingPlan(OptimisedPlan):
     """Minimises the objectives; a run that goes on from a saved state computes what it would have computed.
 
     What a batch draws (masks, dropout, negatives) is a function of the seed and of the batch's number in the whole
@@ -98,16 +92,14 @@ class PretrainingPlan(pl.LightningModule):
     """
 
     def __init__(self, objectives: nn.Module, config: PretrainingConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.objectives = objectives
         self.config = config
         if config.table_lr == 0:
             for name, parameter in self.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and name != _TABLE)
         # By name and now: sharded parameters have lost their shape when the optimiser is made.
-        self._decayed = {
-            name for name, parameter in self.named_parameters() if parameter.ndim == 2 and name.endswith("weight")
-        }
+        self._decayed = frozenset(super().decayed())
         self._tokens, self._since = torch.zeros(()), 0.0
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -136,9 +128,8 @@ class PretrainingPlan(pl.LightningModule):
             yield torch.Generator(self.device).manual_seed(seed)
 
     def _log(self, output: ObjectiveOutput, stage: str, options: dict[str, Any]) -> None:
-        self.log(f"{stage}_loss", output.loss.detach(), prog_bar=True, **options)
-        for name, value in {**output.parts, **output.metrics}.items():
-            self.log(f"{stage}_{name}", value.detach(), **options)
+        parts = {name: value.detach() for name, value in {**output.parts, **output.metrics}.items()}
+        self.log_loss(stage, output.loss.detach(), parts, **options)
 
     def on_train_start(self) -> None:
         """Start the clock of the rate."""
@@ -156,46 +147,18 @@ class PretrainingPlan(pl.LightningModule):
         self.log("tokens_per_second", rate, prog_bar=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, matrices decayed and the rest not; the learning rate follows warm-up and cosine."""
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            for wrapper in _WRAPPERS:
-                name = name.replace(wrapper, "")
-            if parameter.requires_grad:
-                groups.setdefault((name == _TABLE, name in self._decayed), []).append(parameter)
+    def learning_rates(self) -> dict[str, float]:
+        """Rates of the gene table and of the rest."""
         config = self.config
-        optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "weight_decay": config.weight_decay if decays else 0.0,
-                    "lr": config.table_lr if is_table and config.table_lr is not None else config.lr,
-                }
-                for (is_table, decays), parameters in groups.items()
-            ],
-            lr=config.lr,
-            betas=(0.9, 0.98),
-        )
-        factor = WarmupCosine(self.config.n_steps, self.config.warmup)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {_TABLE: config.lr if config.table_lr is None else config.table_lr, "": config.lr}
 
-    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clip the norm of the whole gradient, wherever its shards lie."""
-        strategy = self.trainer.strategy
-        if isinstance(strategy, FSDPStrategy):
-            strategy.model.clip_grad_norm_(self.config.gradient_clip)  # type: ignore[union-attr, operator]
-        else:
-            self.clip_gradients(optimizer, self.config.gradient_clip, "norm")
+    def decayed(self) -> frozenset[str]:
+        """Names of the matrices, as they were before anything was sharded."""
+        return self._decayed
 
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Average the weights, where that is on."""
-        if self.config.ema_decay == 0:
-            return []
-        # Lightning makes the average before it moves the weights: left to itself it would stay behind on the CPU.
-        device = None if self._trainer is None else self._trainer.strategy.root_device
-        return [EMAWeightAveraging(device=device, decay=self.config.ema_decay, use_buffers=False)]
+    def n_steps(self) -> int:
+        """Give the steps of the whole run, whatever was done of it before."""
+        return self.config.n_steps
 
 
 def recompute_activations(encoder: nn.Module) -> None:
