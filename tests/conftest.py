@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:  # light tests must not wait for these
     from anndata import AnnData
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # light tests must not wait for these
     from genemamba_sc import GeneMambaModel
 
 _NOBODY = 65534
+
+# A busy machine is no failure: how long an example takes is not what these tests are about.
+settings.register_profile("genemamba", deadline=None)
+settings.load_profile("genemamba")
 
 
 @pytest.fixture(scope="session")

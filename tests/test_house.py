@@ -182,6 +182,28 @@ def test_every_tested_dependency_has_a_tested_version():
     assert sorted(requirement_names(tested) - pinned) == []
 
 
+# Import name -> name on the package index, where the two differ.
+DISTRIBUTIONS = {"mamba_ssm": "mamba-ssm", "scvi": "scvi-tools", "sklearn": "scikit-learn"}
+
+
+def test_every_imported_package_is_declared():
+    imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
+    others = imported - set(sys.stdlib_module_names) - {"genemamba_sc"}
+    project = PYPROJECT["project"]
+    users = [
+        *project["dependencies"],
+        *(r for e in ("cuda", "corpus", "hub") for r in project["optional-dependencies"][e]),
+    ]
+    assert {"numpy", "torch"} <= others
+    assert sorted({DISTRIBUTIONS.get(name, name) for name in others} - requirement_names(users)) == []
+
+
+def test_every_dependency_that_installs_is_imported():
+    imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
+    names = {DISTRIBUTIONS.get(name, name) for name in imported}
+    assert sorted(requirement_names(PYPROJECT["project"]["dependencies"]) - names) == []
+
+
 def test_readme_and_continuous_integration_run_the_same_test_command():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = re.search(r"^  (python -m pytest.*?) 2>&1", script, re.MULTILINE)

@@ -88,7 +88,6 @@ def test_the_code_of_a_notebook_runs_without_a_network(path: Path, tmp_path: Pat
         env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
-        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

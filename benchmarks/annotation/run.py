@@ -1,7 +1,7 @@
 """Measure annotation: every method on every split, one JSON line each.
 
 python benchmarks/annotation/run.py --methods genemamba,bag,lr_l2 --sets all --splits stratified,batch --seeds 0,1,2 \
-    --out benchmarks/results/annotation.jsonl
+    --out benchmarks/annotation/results/annotation.jsonl
 
 A second call goes on where the first stopped.
 """

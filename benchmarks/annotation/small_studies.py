@@ -1,7 +1,8 @@
 """Fully labelled studies of some hundred cells: what training adds to the fitted start, and which epoch is kept.
 
-    OMP_NUM_THREADS=1 python benchmarks/annotation/small_studies.py --out benchmarks/results/small_studies.jsonl
-    python benchmarks/annotation/small_studies.py --table benchmarks/results/small_studies.jsonl
+    OMP_NUM_THREADS=1 python benchmarks/annotation/small_studies.py \\
+        --out benchmarks/annotation/results/small_studies.jsonl
+    python benchmarks/annotation/small_studies.py --table benchmarks/annotation/results/small_studies.jsonl
 
 Studies of 490 cells, judged on 1,500 others of the set (`demo`: scanpy's 700 cells, judged on the 210 others). `start`:
 `train(max_epochs=0)`; `best`: `train(train_size=0.9)`, which keeps the weights of the epoch with the lowest validation
@@ -26,7 +27,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from splits import LABEL, column, load_set
 
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.benchmark._demo import demo_cells
+from genemamba_sc.benchmark import demo_cells
 
 SIZE, MOST_TEST = 490, 1500
 TRAINING = {

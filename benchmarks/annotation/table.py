@@ -1,6 +1,6 @@
 """Print the tables of a results file as markdown.
 
-python benchmarks/annotation/table.py benchmarks/results/annotation.jsonl
+python benchmarks/annotation/table.py benchmarks/annotation/results/annotation.jsonl
 """
 
 import argparse

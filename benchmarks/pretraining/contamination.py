@@ -11,7 +11,7 @@ import numpy as np
 from corpus import SETS, published_vocabulary, read_set, tokens_of
 
 from genemamba_sc import ContaminationReport, EncoderConfig, Pretrained, check_contamination
-from genemamba_sc.data._cell_hashes import CellHashes
+from genemamba_sc.data import CellHashes
 from genemamba_sc.nn import BiMambaEncoder
 
 _MAX_LEN = 2048

@@ -28,7 +28,7 @@ class Corpus:
 
 
 def data_folder() -> Path:
-    return Path(os.environ.get("GENEMAMBA_TEST_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+    return Path(os.environ.get("GENEMAMBA_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
 def read_set(name: str) -> ad.AnnData:

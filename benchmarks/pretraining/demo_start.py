@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.benchmark._demo import demo_cells
+from genemamba_sc.benchmark import demo_cells
 
 LABELS = "bulk_labels"
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}

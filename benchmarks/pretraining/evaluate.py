@@ -1,8 +1,8 @@
 """Zero-shot and few-label quality of checkpoints on the set that each was pretrained without.
 
     python benchmarks/pretraining/evaluate.py --checkpoints runs/without_{target} \\
-        --targets zheng_sorted,pbmc3k,kang_ctrl --out benchmarks/results/pretraining.jsonl
-    python benchmarks/pretraining/evaluate.py --table benchmarks/results/pretraining.jsonl
+        --targets zheng_sorted,pbmc3k,kang_ctrl --out benchmarks/pretraining/results/pretraining.jsonl
+    python benchmarks/pretraining/evaluate.py --table benchmarks/pretraining/results/pretraining.jsonl
 
 Beside a checkpoint: what it started from (`start_denoised`: the same encoder with the denoised spectral table, before
 any step), the plain spectral table (`start`, and `start_bag` without its layer), an encoder as drawn at random, and
@@ -20,17 +20,17 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import torch
+from command_line import parse
 from corpus import read_set
 from objectives import embed
 from probes import knn_accuracy, probe
-from results import parse
 from sklearn.metrics import silhouette_score
 
 from genemamba_sc import read_pretrained
 from genemamba_sc.corpus import TokenCorpus
 from genemamba_sc.data import query_source
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
-from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+from genemamba_sc.training import denoised_gene_table, spectral_gene_table
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 1.0)
 START_CELLS = 20_000

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import scvi
+from command_line import parse
 from corpus import read_set
 from finetune import QUIET, UNKNOWN
 from probes import probe_of
-from results import parse
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score

@@ -16,9 +16,9 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scvi
+from command_line import parse
 from corpus import read_set
 from probes import few
-from results import parse
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 

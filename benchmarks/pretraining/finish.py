@@ -1,6 +1,6 @@
 """Give a checkpoint its card (data, limits, evaluation of its twins), and store its gene table in half precision.
 
-python benchmarks/pretraining/finish.py WEIGHTS --evaluation benchmarks/results/pretraining.jsonl
+python benchmarks/pretraining/finish.py WEIGHTS --evaluation benchmarks/pretraining/results/pretraining.jsonl
 """
 
 import argparse

@@ -17,9 +17,7 @@ from corpus import SETS, SHARED, data_folder, published_vocabulary, read_set, to
 from genemamba_sc import GeneVocabulary
 from genemamba_sc.corpus import TokenCorpus, build_corpus
 from genemamba_sc.nn import ObjectiveConfig
-from genemamba_sc.pretraining._config import RunConfig, encoder_of_size
-from genemamba_sc.pretraining._plan import PretrainingConfig
-from genemamba_sc.pretraining._run import pretrain
+from genemamba_sc.pretraining import PretrainingConfig, RunConfig, encoder_of_size, pretrain
 
 # A gene in fewer cells has no place in the table worth its bytes.
 LEAST_CELLS = 10

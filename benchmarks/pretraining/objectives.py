@@ -17,10 +17,9 @@ from corpus import Corpus, corpus_without, published_vocabulary, read_set, token
 from probes import knn_accuracy, probe
 from torch import nn
 
-from genemamba_sc.data import Tokens, take_tokens
-from genemamba_sc.data._batches import length_batches, to_batch
+from genemamba_sc.data import Tokens, length_batches, take_tokens, to_batch
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives, gene_log_frequency
-from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+from genemamba_sc.training import denoised_gene_table, spectral_gene_table
 
 OFF = {
     "mgm_weight": 0.0,

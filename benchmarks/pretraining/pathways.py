@@ -1,6 +1,6 @@
 """What the pathway loss does: pretrain with and without it, rank pairs of genes, and ask a set that was left out.
 
-    python benchmarks/pretraining/pathways.py --seeds 0,1,2 --out benchmarks/results/pathways.jsonl
+    python benchmarks/pretraining/pathways.py --seeds 0,1,2 --out benchmarks/pretraining/results/pathways.jsonl
 
 Pairs that share a held-out Reactome pathway, and pairs of a factor and its target (TRRUST, CollecTRI), against the same
 genes shuffled; AUROC of the cosine of their rows in the gene table. A weight of null: the spectral start.

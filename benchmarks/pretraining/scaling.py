@@ -21,24 +21,21 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import torch
+from command_line import parse
 from corpus import SETS, read_set
 from evaluate import spectral_encoder
 from few_cells import draw
 from mini import LEAST_GENES, OBJECTIVES, corpus_of, sets_without
 from objectives import embed
 from probes import knn_accuracy, probe, probe_of
-from results import parse
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 from genemamba_sc import read_pretrained
 from genemamba_sc.corpus import TokenCorpus, build_corpus
-from genemamba_sc.data import Tokens, query_source, take_tokens
-from genemamba_sc.data._batches import length_batches, to_batch
+from genemamba_sc.data import Tokens, length_batches, query_source, take_tokens, to_batch
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig, ObjectiveConfig, PretrainingObjectives
-from genemamba_sc.pretraining._config import SIZES, RunConfig
-from genemamba_sc.pretraining._plan import PretrainingConfig
-from genemamba_sc.pretraining._run import pretrain
+from genemamba_sc.pretraining import SIZES, PretrainingConfig, RunConfig, pretrain
 
 SHARES = (0.01, 0.1, 1.0)
 STUDIES = ((200, 0.25), (500, 0.1))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from command_line import parse
 from corpus import read_set
 from evaluate import embeddings
-from results import parse
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from integration import pca, score
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+from score import pca, score
 
 METRICS = ("avg_bio", "avg_batch", "nmi", "ari", "asw_label", "asw_batch", "graph_connectivity", "ilisi", "clisi")
 

@@ -14,7 +14,7 @@ import scanpy as sc
 from scipy import sparse
 
 from genemamba_sc import read_pretrained
-from genemamba_sc.checks._selftest_cells import write_reference_cells
+from genemamba_sc.checks import write_reference_cells
 from genemamba_sc.data import query_source, to_linear
 
 

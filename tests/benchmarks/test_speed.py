@@ -85,3 +85,12 @@ def test_the_large_file_is_an_h5ad_of_drawn_cells(tmp_path, monkeypatch):
     assert {tuple(row) for row in read.X.toarray().tolist()} == {(1, 0, 2), (0, 5, 0)}
     with h5py.File(tmp_path / "big.h5ad") as file:
         assert file["X/data"].compression == "gzip"
+
+
+def test_cells_are_packed_as_the_package_packs_them():
+    import _packing
+
+    from genemamba_sc.model import _inference
+
+    packing = (_packing.BLOCK_CELLS, _packing.TOKEN_BUDGET, _packing.MOST_PADDING)
+    assert packing == (_inference._BLOCK_CELLS, _inference._TOKEN_BUDGET, _inference._MOST_PADDING)

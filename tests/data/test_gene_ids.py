@@ -37,7 +37,7 @@ class TestReport:
     def test_all_of_it(self):
         adata = cells(["CD3E", "XIST", "CD99", "MALAT1", "CD3E"], [[1, 1, 2, 4, 0], [2, 0, 0, 0, 2]])
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             report = check_genes(adata, HUMAN)
         assert (report.n_vars, report.n_matched, report.share_of_genes) == (5, 3, 0.6)
         assert report.share_of_counts == pytest.approx(7 / 12)
@@ -64,7 +64,7 @@ class TestReport:
 
     def test_the_threshold_can_be_lowered(self):
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             report = check_genes(cells(["CD3E", "MALAT1"], [[1, 9], [2, 8]]), HUMAN, warn_below=0.1)
         assert report.share_of_counts == pytest.approx(0.15)
 
@@ -158,15 +158,17 @@ def test_a_few_ids_among_symbols_do_not_hide_that_the_kinds_differ():
     assert "The vocabulary holds symbols and 1 Ensembl ids: name a column of symbols" in report.advice[0]
 
 
+@pytest.fixture(scope="module")
+def published(real_data):
+    return GeneVocabulary.from_tsv(real_data / "genes" / "published_vocabulary.tsv.gz")
+
+
+@pytest.fixture(scope="module")
+def hgnc(real_data):
+    return GeneAliases.from_tsv(real_data / "genes" / "hgnc_protein_coding.tsv.gz")
+
+
 class TestRealData:
-    @pytest.fixture(scope="class")
-    def published(self, real_data):
-        return GeneVocabulary.from_tsv(real_data / "genes" / "published_vocabulary.tsv.gz")
-
-    @pytest.fixture(scope="class")
-    def hgnc(self, real_data):
-        return GeneAliases.from_tsv(real_data / "genes" / "hgnc_protein_coding.tsv.gz")
-
     def test_pbmc3k_symbols(self, real_data, published, hgnc):
         adata = ad.read_h5ad(real_data / "cells" / "pbmc3k.h5ad")
         plain = check_genes(adata, published)
@@ -196,5 +198,5 @@ def test_a_query_with_few_of_the_genes_warns():
     with pytest.warns(UserWarning, match=message):
         warn_if_few_genes(one, vocabulary)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         warn_if_few_genes(two, vocabulary)

@@ -104,7 +104,7 @@ def test_padding_goes_to_the_longest_cell(counts: np.ndarray, shape: tuple[int, 
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_tokens_equal_the_definition(data: st.DataObject) -> None:
     n_cells, n_vars, n_genes = (data.draw(st.integers(1, high)) for high in (5, 12, 8))
     values = st.one_of(st.just(0.0), st.integers(1, 4).map(float), st.floats(0.125, 2.0**20, width=32))

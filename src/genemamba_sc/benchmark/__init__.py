@@ -1,1 +1,12 @@
 """Comparisons with baselines on cells that no method has seen."""
+
+from typing import TYPE_CHECKING
+
+from genemamba_sc._lazy import lazily
+
+if TYPE_CHECKING:
+    from genemamba_sc.benchmark._demo import demo_cells
+
+__all__ = ["demo_cells"]
+
+__getattr__ = lazily(__name__, {"demo_cells": "_demo"})

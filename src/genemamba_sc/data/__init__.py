@@ -1,7 +1,7 @@
 """From cells on disk or in memory to genes, and from genes to tokens: numpy, scipy and numba.
 
-Importing it loads neither torch nor scvi-tools: a process that only makes tokens must not wait for them. Tokens as
-tensors are in :mod:`genemamba_sc.data._batches`.
+Importing it loads neither torch nor scvi-tools: a process that only makes tokens must not wait for them. The names that
+need torch (tokens as tensors, sets of pathways) are loaded when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -21,10 +21,13 @@ from genemamba_sc.data._tokenizer import RankTokenizer, Tokens, take_tokens
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 if TYPE_CHECKING:
+    from genemamba_sc.data._batches import TokenBatch, length_batches, to_batch
+    from genemamba_sc.data._cell_hashes import CellHashes
     from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 
 __all__ = [
     "CellMatrix",
+    "CellHashes",
     "CellReader",
     "CellSource",
     "Expression",
@@ -37,9 +40,11 @@ __all__ = [
     "PathwaySplit",
     "RankTokenizer",
     "Scale",
+    "TokenBatch",
     "Tokens",
     "check_genes",
     "detect_expression",
+    "length_batches",
     "match_genes",
     "matrix_of",
     "measure_genes",
@@ -51,10 +56,20 @@ __all__ = [
     "read_regulon_pairs",
     "require_match",
     "take_tokens",
+    "to_batch",
     "to_linear",
     "warn_if_few_counts",
     "warn_if_few_genes",
 ]
 
-# These need torch.
-__getattr__ = lazily(__name__, dict.fromkeys(("PathwayReport", "PathwaySet", "PathwaySplit"), "_pathways"))
+_HOMES = {
+    "CellHashes": "_cell_hashes",
+    "PathwayReport": "_pathways",
+    "PathwaySet": "_pathways",
+    "PathwaySplit": "_pathways",
+    "TokenBatch": "_batches",
+    "length_batches": "_batches",
+    "to_batch": "_batches",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

@@ -137,8 +137,9 @@ def _read(path: str | os.PathLike[str], required: Sequence[str]) -> tuple[dict[s
             lines.readline()
         # quoting=3: a quote is a letter like any other; "NA" and "nan" are names like any other.
         table = pd.read_csv(
-            lines, sep="\t", names=columns, quoting=3, keep_default_na=False, float_precision="round_trip",
-            dtype={"ensembl_id": str, "symbol": str, "nonzero_median": np.float64, "token_id": np.int64},
+            lines, sep="\t", names=columns, quoting=3, keep_default_na=False,
+            dtype={"ensembl_id": str, "symbol": str, "token_id": np.int64},
+            converters={"nonzero_median": float},  # exact, where pandas' own parser errs in the last digits
         )  # fmt: skip
     entries = (entry.partition("=") for entry in first[1:].split()) if comment else ()
     return {key: value.replace("_", " ") for key, _, value in entries}, table

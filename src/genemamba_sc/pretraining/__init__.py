@@ -1,7 +1,7 @@
 """Pretraining on a corpus: one run from cells on disk to a folder of weights, on one process or many."""
 
-from genemamba_sc.pretraining._config import RunConfig, RunReport, encoder_of_size
+from genemamba_sc.pretraining._config import SIZES, RunConfig, RunReport, encoder_of_size
 from genemamba_sc.pretraining._plan import PretrainingConfig
 from genemamba_sc.pretraining._run import RUN_SUFFIX, pretrain
 
-__all__ = ["RUN_SUFFIX", "PretrainingConfig", "RunConfig", "RunReport", "encoder_of_size", "pretrain"]
+__all__ = ["RUN_SUFFIX", "SIZES", "PretrainingConfig", "RunConfig", "RunReport", "encoder_of_size", "pretrain"]

@@ -12,8 +12,8 @@ from genemamba_sc._constants import PAD_ID, UNK_ID
 from genemamba_sc.data import CellSource, GeneVocabulary, Tokens, take_tokens
 from genemamba_sc.data._batches import TokenBatch, to_batch
 
-# Batches whose cells are sorted by length together: wide enough that at most 3 % are pads (benchmarks/padding.py),
-# narrow enough that the order of cells stays random.
+# Batches whose cells are sorted by length together: wide enough that at most 3 % are pads
+# (benchmarks/speed/padding.py), narrow enough that the order of cells stays random.
 _WINDOW_BATCHES = 64
 # Tokens of up to this many bytes are kept in memory between epochs.
 _CACHE_BYTES = 2 * 1024**3

@@ -1,6 +1,6 @@
 """Rank tokens per second, beside the ranking of Geneformer's public tokenizer on the same matrix.
 
-python benchmarks/tokenizer.py --cells 8192 --threads 1 2 --out benchmarks/results/speed_tokenizer.md
+python benchmarks/speed/tokenizer.py --cells 8192 --threads 1 2 --out benchmarks/speed/results/tokenizer.md
 
 The peer is written anew here after ctheodoris/Geneformer, geneformer/tokenizer.py (``tokenize_anndata``,
 ``rank_genes``, Apache-2.0), without its metadata, its files and its vocabulary: chunks of 512 cells, counts divided by

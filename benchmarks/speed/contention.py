@@ -1,6 +1,6 @@
 """Rates beside busy neighbours, and whether the pools of threads leave each other alone.
 
-python benchmarks/contention.py --out benchmarks/results/speed_contention.md
+python benchmarks/speed/contention.py --out benchmarks/speed/results/contention.md
 
 Tokenising and embedding alone, and beside one and two processes that compute without a pause; all in turn, medians.
 «fair» is what is left where the system shares its cores evenly: with t threads and k neighbours on c cores, min(1,
@@ -27,7 +27,9 @@ from _machine import cores, machine_line
 from _timing import markdown
 
 import genemamba_sc as gm
+from genemamba_sc.data import query_source
 
+MAX_LEN = 2048
 BUSY = "x = 1.0\nwhile True:\n    x = x * 1.0000001 % 2.0"
 
 
@@ -50,7 +52,7 @@ def work(n_cells: int) -> dict[str, tuple[int, Callable[[], object]]]:
     gm.GeneMambaModel.setup_anndata(adata)
     model = gm.GeneMambaModel(adata)
     model.train(max_epochs=0, accelerator="cpu", enable_progress_bar=False)
-    source = model._source(adata)
+    source = query_source(adata, model.vocabulary, MAX_LEN, {})
     cells = source.reader.read(range(n_cells))
     return {
         "tokenising": (n_cells, lambda: source.tokenizer(cells, source.columns)),

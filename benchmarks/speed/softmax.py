@@ -1,6 +1,6 @@
 """The softmax over all genes in blocks, beside the plain form: time and memory of a forward and a backward pass.
 
-python benchmarks/softmax.py
+python benchmarks/speed/softmax.py
 
 Each line is a process of its own, so that its peak of memory is its own; times are the best of four.
 """

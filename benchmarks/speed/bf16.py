@@ -1,6 +1,6 @@
 """Projections in bfloat16 under torch.autocast against float32: one bidirectional mixer, forward.
 
-    OMP_NUM_THREADS=1 python benchmarks/bf16.py
+    OMP_NUM_THREADS=1 python benchmarks/speed/bf16.py
 
 The compiled kernel works in float32 either way. A processor without bfloat16 instructions is slower with it.
 """

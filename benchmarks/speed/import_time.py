@@ -1,6 +1,6 @@
 """Seconds until the package can be used, and until the command line answers.
 
-python benchmarks/import_time.py --out benchmarks/results/speed_import.md
+python benchmarks/speed/import_time.py --out benchmarks/speed/results/import.md
 
 Every row is a fresh interpreter; all rows in turn, medians. Imports beyond ``scvi`` are timed within the process, after
 ``import scvi``; CPU seconds are those of the process.

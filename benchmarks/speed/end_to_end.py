@@ -1,6 +1,6 @@
 """Embedding a large h5ad from the command line: cells per second, memory, and where the time goes.
 
-python benchmarks/end_to_end.py --cells 1000000 --out benchmarks/results/speed_end_to_end.md
+python benchmarks/speed/end_to_end.py --cells 1000000 --out benchmarks/speed/results/end_to_end.md
 
 Writes a file of so many cells, drawn with replacement from two real sets (about 1,140 genes per cell), a part at a time
 and uncompressed (8.9 GB for a million cells, in --folder, removed afterwards); starts a model on 2,000 of them
@@ -27,15 +27,14 @@ import scvi
 import torch
 from _cells import SETS, pool, resampled
 from _machine import machine_line
+from _packing import BLOCK_CELLS, MOST_PADDING, TOKEN_BUDGET
 from _timing import markdown
 from anndata.io import write_elem
 
 import genemamba_sc as gm
-from genemamba_sc.data import open_h5ad, take_tokens
-from genemamba_sc.data._batches import length_batches, to_batch
-from genemamba_sc.model import _inference as _inference
+from genemamba_sc.data import length_batches, open_backed, query_source, take_tokens, to_batch
 
-PART = 20_000
+PART, MAX_LEN = 20_000, 2048
 KEY = "X_genemamba"
 
 
@@ -83,16 +82,15 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).grou
 """
 COMMAND = """
 import sys
-from genemamba_sc.cli._main import main
+from genemamba_sc.cli import main
 if status := main(sys.argv[1:]):
     sys.exit(status)
 """
 START = """
 import sys
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.cli import _commands as _cli_commands
-from genemamba_sc.data import open_h5ad
-adata = open_h5ad(sys.argv[1])
+from genemamba_sc.data import open_backed
+adata = open_backed(sys.argv[1])
 model = GeneMambaModel.load(sys.argv[2], adata=False, accelerator="cpu")
 """
 
@@ -125,11 +123,11 @@ class Clock:
 def steps(big: Path, folder: Path, n_blocks: int, out: Path) -> tuple[dict[str, float], float, int]:
     """Seconds of each step over the first blocks, one after the other; of embedding them; the number of cells."""
     clock, model = Clock(), gm.GeneMambaModel.load(folder, adata=False, accelerator="cpu")
-    adata = open_h5ad(big)
-    source, module = model._source(adata), model.module.eval()
-    size = _inference._BLOCK_CELLS
+    adata = open_backed(big)
+    module = model.module.eval()
+    source = query_source(adata, model.vocabulary, MAX_LEN, {})
+    size = BLOCK_CELLS
     n_cells = min(adata.n_obs, n_blocks * size)
-    encode = _inference._cells
     result = np.empty((n_cells, module.encoder_config.d_model), dtype=np.float32)
     for start in range(0, n_cells, size):
         rows = np.arange(start, min(start + size, n_cells))
@@ -137,16 +135,17 @@ def steps(big: Path, folder: Path, n_blocks: int, out: Path) -> tuple[dict[str, 
             cells = source.reader.read(rows, canonical=False)
         with clock.step("tokenising"):
             tokens = source.tokenizer(cells, source.columns)
-        for part in length_batches(tokens.lengths, _inference._TOKEN_BUDGET, None, _inference._MOST_PADDING):
+        for part in length_batches(tokens.lengths, TOKEN_BUDGET, None, MOST_PADDING):
             with clock.step("making batches"):
                 batch = to_batch(take_tokens(tokens, part))
             with clock.step("encoder"):
-                result[start + part] = encode(module, batch).numpy()
+                encoded = module.encoder(batch["token_ids"], batch["token_values"], batch["lengths"])
+                result[start + part] = encoded.cell.numpy()
     with clock.step("writing"):
         ad.AnnData(obs=adata.obs[:n_cells].copy(), obsm={KEY: result}).write_h5ad(out)
     scvi.settings.progress_bar_style = None
     start_all = time.perf_counter()
-    _inference.embed(module, source, np.arange(n_cells))
+    model.get_latent_representation(adata, indices=np.arange(n_cells), key_added=None)
     return clock.seconds, time.perf_counter() - start_all, n_cells
 
 

@@ -1,6 +1,6 @@
 """Padded tokens of every real set: embedding in length batches, training in length buckets.
 
-python benchmarks/padding.py --out benchmarks/results/speed_padding.md
+python benchmarks/speed/padding.py --out benchmarks/speed/results/padding.md
 
 Per cent of the tokens of all batches that are pads. «all»: of the cell's tokens, up to 2,048, which are pooled. «read»:
 of its first 128, which the layers read; they are what costs time. The packing is the package's own
@@ -16,11 +16,11 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 from _cells import cells_folder
+from _packing import BLOCK_CELLS, MOST_PADDING, TOKEN_BUDGET
 from _timing import markdown
 
-from genemamba_sc.data._batches import length_batches
-from genemamba_sc.model import _inference as _inference
-from genemamba_sc.training._dataset import LengthBucketSampler
+from genemamba_sc.data import length_batches
+from genemamba_sc.training import LengthBucketSampler
 
 MAX_LEN, CONTEXT, BATCH, DROPOUT = 2048, 128, 32, 0.3
 
@@ -35,9 +35,12 @@ def padded(lengths: np.ndarray, batches: Iterable[np.ndarray], cut: int) -> floa
 
 def embedding_batches(lengths: np.ndarray) -> list[np.ndarray]:
     """As cells are embedded: blocks of cells, batches of similar length within a block."""
-    block, budget, most = _inference._BLOCK_CELLS, _inference._TOKEN_BUDGET, _inference._MOST_PADDING
-    starts = range(0, len(lengths), block)
-    return [s + rows for s in starts for rows in length_batches(lengths[s : s + block], budget, most_padding=most)]
+    blocks = {start: lengths[start : start + BLOCK_CELLS] for start in range(0, len(lengths), BLOCK_CELLS)}
+    return [
+        start + rows
+        for start, block in blocks.items()
+        for rows in length_batches(block, TOKEN_BUDGET, most_padding=MOST_PADDING)
+    ]
 
 
 def row(name: str, lengths: np.ndarray) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
 """What a bidirectional encoder learns from the published next-token objective, beside masked gene modelling.
 
-python benchmarks/leak.py
+python benchmarks/pretraining/leak.py
 
 Small encoders of one shape are trained for some hundred steps on real cells, from the same spectral gene table: on
 naming the next token with both directions read (as published), on the same with one direction, and on naming hidden
@@ -20,9 +20,8 @@ import torch
 from scipy import sparse
 
 import genemamba_sc as gm
-from genemamba_sc.checks._leak import Reading, read_hidden
-from genemamba_sc.data import Tokens, match_genes, take_tokens
-from genemamba_sc.data._batches import to_batch
+from genemamba_sc.checks import Reading, read_hidden
+from genemamba_sc.data import Tokens, match_genes, take_tokens, to_batch
 from genemamba_sc.nn import (
     BiMambaEncoder,
     EncoderConfig,
@@ -31,9 +30,9 @@ from genemamba_sc.nn import (
     gene_log_frequency,
     next_token_loss,
 )
-from genemamba_sc.training._gene_table import spectral_gene_table
+from genemamba_sc.training import spectral_gene_table
 
-sys.path.insert(0, str(Path(__file__).parent / "annotation"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
 from splits import SETS, load_set
 
 TARGETS = 512

@@ -1,6 +1,6 @@
 """Random batches of tokens from several stores: cells per second, and memory that is not the page cache.
 
-    python benchmarks/corpus.py --cells 40000
+    python benchmarks/speed/stores.py --cells 40000
 
 Every store gives the same padded batches of 64 random cells; each runs in a process of its own. The files are
 read again and again, so the page cache is hot: a cold disk is not measured. Lines of what is not installed tell the
@@ -87,7 +87,7 @@ def write_flat(corpus: "TokenCorpus", folder: Path) -> None:
     starts = np.concatenate([[0], np.cumsum(corpus.lengths, dtype=np.int64)])
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.uint16, (int(starts[-1]),))
     bins = np.lib.format.open_memmap(folder / "bins.npy", "w+", np.int8, (int(starts[-1]),))
-    from genemamba_sc.corpus._codes import to_bins
+    from genemamba_sc.corpus import to_bins
 
     for cell in range(corpus.n_cells):
         tokens = corpus.tokens(np.array([cell]))
@@ -192,21 +192,19 @@ def open_numpy(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
 
 def open_h5ad(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
     """Counts from disk, tokenised anew for each batch."""
-    from genemamba_sc import GeneVocabulary, RankTokenizer
-    from genemamba_sc.data import CellSource, detect_expression, match_genes
-    from genemamba_sc.data._cell_files import open_cells
+    from genemamba_sc import GeneVocabulary
+    from genemamba_sc.data import open_backed, query_source
 
     name = "gzip.h5ad" if store.endswith("gzip") else "plain.h5ad"
-    cells = stack.enter_context(open_cells(folder / name, None))
-    vocabulary = GeneVocabulary.from_tsv(folder / "corpus" / "genes.tsv")
-    columns = match_genes(cells.var, vocabulary).token_ids
-    source = CellSource(cells.reader, columns, detect_expression(cells.reader), RankTokenizer(vocabulary, 2048))
+    adata = open_backed(folder / name)
+    stack.callback(adata.file.close)
+    source = query_source(adata, GeneVocabulary.from_tsv(folder / "corpus" / "genes.tsv"), 2048, {})
 
     def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tokens = source.tokens(rows)
         return tokens.ids, tokens.values, tokens.lengths
 
-    return take, cells.reader.n_obs
+    return take, adata.n_obs
 
 
 OPENERS = {
@@ -227,7 +225,7 @@ def from_table(rows: "pa.Table") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def pad(ids: list[np.ndarray], bins: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lists of cells as padded arrays, values from bins."""
-    from genemamba_sc.corpus._codes import NO_VALUE, from_bins
+    from genemamba_sc.corpus import NO_VALUE, from_bins
 
     lengths = np.array([len(cell) for cell in ids], dtype=np.int32)
     out = np.ones((len(ids), max(1, lengths.max())), dtype=np.int32)

@@ -1,6 +1,6 @@
 """What a pretraining run costs, on paper: operations, hours, memory, data rate; by sizes and stated assumptions.
 
-    python benchmarks/pretraining_plan.py --cells 30e6 --tokens 2048 --gpus 8
+    python benchmarks/pretraining/plan.py --cells 30e6 --tokens 2048 --gpus 8
 
 Nothing is measured here. `--peak` is the vendor's dense bf16 rate of an H200; the share of it that is reached is an
 assumption, so the hours are shown for several.
@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
 from _timing import markdown
 
 from genemamba_sc import EncoderConfig

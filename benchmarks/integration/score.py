@@ -1,6 +1,6 @@
 """Integration of one set: GeneMamba's embedding beside PCA, Harmony and a random encoder, scored by scib-metrics.
 
-python benchmarks/integration.py --set immune_3studies --out benchmarks/results/integration.jsonl
+python benchmarks/integration/score.py --set immune_3studies --out benchmarks/integration/results/integration.jsonl
 
 avg_bio = mean(NMI, ARI at the best-NMI Leiden resolution of 10 in 0.2–2, ASW of labels);
 avg_batch = mean(ASW of batches, graph connectivity), graph connectivity on the symmetric neighbour graph as in scib.
@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 import genemamba_sc as gm
 
-sys.path.insert(0, str(Path(__file__).parent / "annotation"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
 from baselines import CLIP, COMPONENTS, log_cp10k, variable_genes
 from rows import append_row, read_rows
 from run import versions

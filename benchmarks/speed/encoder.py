@@ -1,7 +1,7 @@
 """Speed of a bidirectional layer on a CPU: against its own projections, one direction, and what others offer.
 
-    OMP_NUM_THREADS=1 python benchmarks/encoder.py --threads 1
-    python benchmarks/encoder.py --threads 2 --markdown benchmarks/results/speed_encoder.md
+    OMP_NUM_THREADS=1 python benchmarks/speed/encoder.py --threads 1
+    python benchmarks/speed/encoder.py --threads 2 --markdown benchmarks/speed/results/encoder.md
 
 Every row is one run: the variants are called in turn, and the medians are divided, of processor time with one thread
 and of time on the wall with more. Memory is the peak of a fresh process over what it held before the call (Linux only).
@@ -226,7 +226,7 @@ def main() -> None:
     if options.memory_of:
         print(memory(*json.loads(options.memory_of)))
         return
-    say = [f"`{machine_line(options.threads)}`; `python benchmarks/encoder.py {' '.join(sys.argv[1:])}`"]
+    say = [f"`{machine_line(options.threads)}`; `python benchmarks/speed/encoder.py {' '.join(sys.argv[1:])}`"]
     passes = [(d, l, training) for d in options.d_model for l in options.tokens for training in (False, True)]
     layers = [layer_row(d, n, l, training, options) for n in options.d_state for d, l, training in passes]
     say += ["One bidirectional mixer", table(layers)]
