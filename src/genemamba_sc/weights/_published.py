@@ -11,9 +11,11 @@ from torch import Tensor
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.nn._config import Combine
-from genemamba_sc.weights._folder import CONFIG_FILE, read_json, read_tensors
-from genemamba_sc.weights._own import Pretrained, check_shapes, encoder_shapes
+from genemamba_sc.weights._folder import CONFIG_FILE, read_json
+from genemamba_sc.weights._own import Pretrained
 from genemamba_sc.weights._published_names import Layout, layout_of, original_name, rename
+from genemamba_sc.weights._shapes import check_shapes, encoder_shapes
+from genemamba_sc.weights._tensors import read_tensors
 
 _LEARNED: tuple[Combine, ...] = ("gate", "concat")
 _FIXED: tuple[Combine, ...] = ("mean", "sum")

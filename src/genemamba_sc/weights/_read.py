@@ -5,11 +5,12 @@ from pathlib import Path
 
 from genemamba_sc._version import __version__
 from genemamba_sc.nn._config import Combine
-from genemamba_sc.weights._folder import CONFIG_FILE, read_json, refuse_pickles
+from genemamba_sc.weights._folder import CONFIG_FILE, read_json
 from genemamba_sc.weights._hub import download, is_repository
 from genemamba_sc.weights._own import Pretrained, is_own, read_own, write_pretrained
 from genemamba_sc.weights._published import as_pretrained, read_published_weights
 from genemamba_sc.weights._published_genes import TablePath, read_published_genes
+from genemamba_sc.weights._tensors import refuse_pickles
 
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained", "shipped_checkpoint", "write_pretrained"]
 

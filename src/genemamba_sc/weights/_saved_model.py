@@ -2,10 +2,10 @@
 
 A folder holds ``config.json`` (format, versions, constructor arguments, registry, history, checksums),
 ``model.safetensors`` and ``genes.tsv``; ``cells.safetensors`` where the model started from weights that bring the
-hashes of their cells. Nothing in it is executed when it is read.
+hashes of their cells, ``aliases.tsv.gz`` where it knows further names of genes. Nothing in it is executed when it is
+read.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +14,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata.io import write_h5ad
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genemamba_sc._files import replacing_folder
-from genemamba_sc.data import GeneVocabulary
+from genemamba_sc._warn import warn
+from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
+from genemamba_sc.nn import EncoderConfig
+from genemamba_sc.weights._folder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_replaceable,
+    check_seal,
+    check_sha256,
+    file_sha256,
+    sealed,
+)
+from genemamba_sc.weights._shapes import cheap_shapes, check_header
+from genemamba_sc.weights._tensors import read_safetensors, write_tensors
 
 FORMAT = "genemamba_sc"
-# 2: the cell-type head has programs.
-FORMAT_VERSION = 2
+# 2: the cell-type head has programs. 3: configuration and gene table have checksums, aliases are kept.
+FORMAT_VERSION = 3
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 GENES_FILE = "genes.tsv"
 ADATA_FILE = "adata.h5ad"
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE, ADATA_FILE, CELLS_FILE)
+ALIASES_FILE = "aliases.tsv.gz"
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE, ADATA_FILE, CELLS_FILE, ALIASES_FILE)
+# Entries of the configuration with the checksums of files; the first is in every format.
+_SUMS = {
+    "weights_sha256": WEIGHTS_FILE,
+    "genes_sha256": GENES_FILE,
+    "cells_sha256": CELLS_FILE,
+    "aliases_sha256": ALIASES_FILE,
+}
 _ENTRIES = ("weights_sha256", "vocabulary_fingerprint", "versions", "class", "init", "registry", "attributes")
 
 
@@ -48,12 +65,15 @@ class SavedModel:
         The genes.
     cells
         Hashes of the cells of the pretraining, where there was one that tells them.
+    aliases
+        Further names of genes, where a table was given.
     """
 
     meta: dict[str, Any]
     tensors: dict[str, Tensor]
     vocabulary: GeneVocabulary
     cells: CellHashes | None = None
+    aliases: GeneAliases | None = None
 
 
 def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = False, adata: Any = None) -> None:
@@ -80,22 +100,21 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
     target = Path(folder)
     check_target(target, overwrite=overwrite)
     with replacing_folder(target) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in saved.tensors.items()},
-            temporary / WEIGHTS_FILE,
-        )
+        write_tensors(temporary / WEIGHTS_FILE, saved.tensors)
         saved.vocabulary.to_tsv(temporary / GENES_FILE)
+        if saved.cells is not None:
+            write_cell_hashes(temporary / CELLS_FILE, saved.cells)
+        if saved.aliases is not None:
+            saved.aliases.to_tsv(temporary / ALIASES_FILE)
+        sums = {name: file_sha256(temporary / file) for name, file in _SUMS.items() if (temporary / file).is_file()}
         config = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "weights_sha256": _sha256(temporary / WEIGHTS_FILE),
+            **sums,
             "vocabulary_fingerprint": saved.vocabulary.fingerprint,
             **{key: _encode(value) for key, value in saved.meta.items()},
         }
-        if saved.cells is not None:
-            write_cell_hashes(temporary / CELLS_FILE, saved.cells)
-            config["cells_sha256"] = _sha256(temporary / CELLS_FILE)
-        (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (temporary / CONFIG_FILE).write_text(json.dumps(sealed(config), indent=1), encoding="utf-8")
         if adata is not None:
             # The method of AnnData would point a backed one at the temporary file.
             write_h5ad(temporary / ADATA_FILE, adata)
@@ -116,31 +135,11 @@ def check_target(folder: str | Path, *, overwrite: bool) -> None:
     FileExistsError
         If something stands there and ``overwrite`` is off, or it is anything but a model.
     """
-    target = Path(folder)
-    if not target.exists():
-        return
-    if not overwrite:
-        raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
-    if not target.is_dir():
-        raise FileExistsError(f"{target} is a file, so it is not replaced by a model folder. Choose another name.")
-    foreign = sorted(path.name for path in target.iterdir() if path.name not in _FILES)
-    if foreign:
-        raise FileExistsError(
-            f"{target} exists and holds what is no part of a {FORMAT} model ({', '.join(foreign[:3])}), "
-            "so it is not replaced. Choose another folder."
-        )
-    if any(target.iterdir()):
-        _check_own(target)
+    check_replaceable(Path(folder), overwrite=overwrite, files=_FILES, is_own=_is_own, what=f"a {FORMAT} model")
 
 
-def _check_own(folder: Path) -> None:
-    """Refuse to replace a folder whose ``config.json`` is not ours: other libraries use the same names."""
-    try:
-        _read_config(folder / CONFIG_FILE)
-    except (OSError, ValueError) as error:
-        raise FileExistsError(
-            f"{folder} exists and is no {FORMAT} model, so it is not replaced ({error}) Choose another folder."
-        ) from error
+def _is_own(config: Any) -> bool:
+    return isinstance(config, dict) and config.get("format") == FORMAT
 
 
 def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
@@ -163,16 +162,11 @@ def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
     source = Path(folder)
     _check_complete(source)
     config = _read_config(source / CONFIG_FILE)
-    weights = source / WEIGHTS_FILE
-    if _sha256(weights) != config["weights_sha256"]:
-        raise ValueError(
-            f"{weights} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of another model. "
-            "Copy the model folder again, or save the model anew."
-        )
-    try:
-        tensors = load_file(weights, device=device)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is not a readable safetensors file ({error}). Save the model anew.") from error
+    for name, file in _SUMS.items():
+        if name in config:
+            check_sha256(source / file, config[name])
+    check_header(source / WEIGHTS_FILE, _asked_for(config))
+    tensors = {name: tensor.to(device) for name, tensor in read_safetensors(source / WEIGHTS_FILE).items()}
     vocabulary = GeneVocabulary.from_tsv(source / GENES_FILE)
     if vocabulary.fingerprint != config["vocabulary_fingerprint"]:
         raise ValueError(
@@ -180,19 +174,19 @@ def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
             f"{vocabulary.fingerprint[:12]}, the model's {config['vocabulary_fingerprint'][:12]}. "
             "Keep the files of a model folder together."
         )
-    meta = {key: _decode(value) for key, value in config.items()}
-    return SavedModel(meta=meta, tensors=tensors, vocabulary=vocabulary, cells=_read_cells(source, config))
+    return SavedModel(
+        meta={key: _decode(value) for key, value in config.items()},
+        tensors=tensors,
+        vocabulary=vocabulary,
+        cells=read_cell_hashes(source / CELLS_FILE) if "cells_sha256" in config else None,
+        aliases=GeneAliases.of_tsv(source / ALIASES_FILE) if "aliases_sha256" in config else None,
+    )
 
 
-def _read_cells(folder: Path, config: dict[str, Any]) -> CellHashes | None:
-    if "cells_sha256" not in config:
-        return None
-    path = folder / CELLS_FILE
-    if not path.is_file() or _sha256(path) != config["cells_sha256"]:
-        raise ValueError(
-            f"{path} is missing or does not match the checksum in {CONFIG_FILE}. Copy the model folder again."
-        )
-    return read_cell_hashes(path)
+def _asked_for(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes that the configuration of the encoder asks for, by the names of a saved model."""
+    encoder = EncoderConfig.from_dict(config["init"]["encoder_config"])
+    return {f"encoder.{name}": shape for name, shape in cheap_shapes(encoder).items()}
 
 
 def _check_complete(folder: Path) -> None:
@@ -218,18 +212,17 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} has format version {version}; this package reads up to {FORMAT_VERSION}. Upgrade genemamba-sc."
         )
+    if not check_seal(config, path):
+        if version > 2:
+            raise ValueError(f"{path} lacks its checksum: it was edited. Copy the model folder again.")
+        warn(
+            f"{path.parent} was saved by an older version, without checksums of its configuration and its gene table: "
+            "whether they were changed since cannot be told. Load it and save it anew to have them."
+        )
     missing = [name for name in _ENTRIES if name not in config]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: it was edited or damaged. Copy the model folder again.")
     return config
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _encode(value: Any) -> Any:
