@@ -29,8 +29,7 @@ def reader_of(adata: AnnData, layer: str | None) -> CellReader:
     ValueError
         If there is no such layer, no ``X``, no cell or no gene.
     """
-    # From anndata 0.13 on, the layers have a key None, which is X.
-    have = ", ".join(repr(str(name)) for name in adata.layers if name is not None) or "none"
+    have = ", ".join(repr(str(name)) for name in adata.layers) or "none"
     if layer is not None and layer not in adata.layers:
         raise ValueError(
             f"layer must name one of adata.layers; got {layer!r}, the layers are: {have}. "

@@ -100,7 +100,7 @@ def query_source(
     if layer is not None and layer not in adata.layers:
         raise ValueError(
             f"This model reads adata.layers[{layer!r}], as setup_anndata was told. The layers here are "
-            f"{[name for name in adata.layers if name is not None]}. Put the counts there, e.g. adata.layers[{layer!r}] = adata.X."
+            f"{list(adata.layers)}. Put the counts there, e.g. adata.layers[{layer!r}] = adata.X."
         )
     reader = reader_of(adata, layer)
     expression = detect_expression(reader, uns=adata.uns, where=where_is(layer))
