@@ -192,10 +192,8 @@ def test_every_imported_package_is_declared():
     imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
     others = imported - set(sys.stdlib_module_names) - {"genemamba_sc"}
     project = PYPROJECT["project"]
-    users = [
-        *project["dependencies"],
-        *(r for e in ("cuda", "corpus", "hub") for r in project["optional-dependencies"][e]),
-    ]
+    extras = [r for e in ("cuda", "corpus", "hub") for r in project["optional-dependencies"][e]]
+    users = [*project["dependencies"], *extras]
     assert {"numpy", "torch"} <= others
     assert sorted({DISTRIBUTIONS.get(name, name) for name in others} - requirement_names(users)) == []
 
@@ -204,6 +202,22 @@ def test_every_dependency_that_installs_is_imported():
     imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
     names = {DISTRIBUTIONS.get(name, name) for name in imported}
     assert sorted(requirement_names(PYPROJECT["project"]["dependencies"]) - names) == []
+
+
+def test_the_page_for_developers_has_every_room():
+    page = (ROOT / "docs" / "developers.md").read_text(encoding="utf-8")
+    rooms = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert len(rooms) > 10
+    assert [room for room in rooms if f"\n  {room}/ " not in page] == []
+
+
+def test_workflows_run_what_anyone_can_run_and_pin_what_they_use():
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+    commands = [line.strip(" -") for line in text.splitlines() if line.strip(" -").startswith("run:")]
+    assert {command.split()[1:3][-1] for command in commands} == {".ci/run", ".ci/stacks", "-f"}  # -f: the tag's wheel
+    actions = re.findall(r"uses: (\S+)", text)
+    assert actions
+    assert [action for action in actions if not re.search(r"@(v|release/v)\d+$", action)] == []
 
 
 def test_readme_and_continuous_integration_run_the_same_test_command():

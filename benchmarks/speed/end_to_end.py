@@ -32,7 +32,7 @@ from _timing import markdown
 from anndata.io import write_elem
 
 import genemamba_sc as gm
-from genemamba_sc.data import length_batches, open_backed, query_source, take_tokens, to_batch
+from genemamba_sc.data import length_batches, query_source, take_tokens, to_batch
 
 PART, MAX_LEN = 20_000, 2048
 KEY = "X_genemamba"
@@ -88,9 +88,9 @@ if status := main(sys.argv[1:]):
 """
 START = """
 import sys
+import anndata
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.data import open_backed
-adata = open_backed(sys.argv[1])
+adata = anndata.read_h5ad(sys.argv[1], backed="r")
 model = GeneMambaModel.load(sys.argv[2], adata=False, accelerator="cpu")
 """
 
@@ -123,7 +123,7 @@ class Clock:
 def steps(big: Path, folder: Path, n_blocks: int, out: Path) -> tuple[dict[str, float], float, int]:
     """Seconds of each step over the first blocks, one after the other; of embedding them; the number of cells."""
     clock, model = Clock(), gm.GeneMambaModel.load(folder, adata=False, accelerator="cpu")
-    adata = open_backed(big)
+    adata = ad.read_h5ad(big, backed="r")
     module = model.module.eval()
     source = query_source(adata, model.vocabulary, MAX_LEN, {})
     size = BLOCK_CELLS

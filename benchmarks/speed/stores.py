@@ -192,11 +192,13 @@ def open_numpy(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
 
 def open_h5ad(store: str, folder: Path, stack: ExitStack) -> tuple[Take, int]:
     """Counts from disk, tokenised anew for each batch."""
+    import anndata as ad
+
     from genemamba_sc import GeneVocabulary
-    from genemamba_sc.data import open_backed, query_source
+    from genemamba_sc.data import query_source
 
     name = "gzip.h5ad" if store.endswith("gzip") else "plain.h5ad"
-    adata = open_backed(folder / name)
+    adata = ad.read_h5ad(folder / name, backed="r")
     stack.callback(adata.file.close)
     source = query_source(adata, GeneVocabulary.from_tsv(folder / "corpus" / "genes.tsv"), 2048, {})
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -36,6 +37,16 @@ class TestTables:
         assert again == v
         assert (again.symbols, again.species) == (v.symbols, "mouse or rat")
         assert os.listdir(tmp_path) == [name]
+
+    def test_every_digit_of_a_median_comes_back_and_pandas_deprecates_nothing(self, tmp_path):
+        medians = np.random.default_rng(0).lognormal(size=500)
+        ids = tuple(f"ENSG{i:011d}" for i in range(500))
+        v = vocabulary(gene_ids=ids, symbols=("",) * 500, medians=medians)
+        v.to_tsv(tmp_path / "genes.tsv")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            again = GeneVocabulary.from_tsv(tmp_path / "genes.tsv")
+        assert again.medians.tolist() == medians.tolist()
 
     def test_what_is_written(self, tmp_path):
         vocabulary().to_tsv(tmp_path / "genes.tsv.gz")

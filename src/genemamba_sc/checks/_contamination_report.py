@@ -98,8 +98,9 @@ class ContaminationReport:
                 "Pass the obs_names of the AnnData that was checked."
             )
         names = np.array([*self.sources, None], dtype=object)  # -1 is the last
-        columns = {"exact": self.exact, "near": self.near, "source": names[self.source]}
-        return pd.DataFrame(columns, index=obs_names)
+        # As objects: pandas 3 would infer text, and turn None into NaN.
+        source = pd.Series(names[self.source], index=obs_names, dtype=object)
+        return pd.DataFrame({"exact": self.exact, "near": self.near, "source": source}, index=obs_names)
 
     def __str__(self) -> str:
         lines = [
