@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import scanpy as sc
@@ -12,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -20,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from genemamba_sc._constants import OBSM_KEY, PREDICTION_KEY
 from genemamba_sc._files import replacing_file
-from genemamba_sc.model._model import GeneMambaModel
+from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.pl import confusion_matrix, save_figure, umap
 
 _LABELS = "bulk_labels"
 
@@ -78,7 +78,7 @@ def run_demo(
     max_epochs, accelerator
         As in :meth:`GeneMambaModel.train`.
     seed
-        Of the split.
+        Seed of the split.
     """
     folder.mkdir(parents=True, exist_ok=True)
     adata = demo_cells()
@@ -165,36 +165,15 @@ def _write(
     sc.pp.neighbors(adata, use_rep=OBSM_KEY)
     sc.tl.umap(adata)
     files = [folder / "umap.png", folder / "confusion_matrix.png", folder / "cells.h5ad"]
-    _draw_umap(adata, files[0])
-    _draw_confusion(adata, test, files[1])
+    titles = ["cell type", "prediction on held-out cells"]
+    save_figure(umap(adata, [_LABELS, PREDICTION_KEY], titles=titles), files[0])
+    held_out = adata.obs.iloc[test]
+    axes = confusion_matrix(held_out[_LABELS], held_out[PREDICTION_KEY])
+    axes.set_title(f"{len(test)} held-out cells")
+    save_figure(axes, files[1])
     with replacing_file(files[2]) as temporary:
         adata.write_h5ad(temporary)
     if keep_model:
         model.save(folder / "model", overwrite=True)
         files.append(folder / "model")
     return files
-
-
-def _draw_umap(adata: AnnData, path: Path) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(14, 5), layout="constrained")
-    sc.pl.umap(adata, color=_LABELS, title="cell type", legend_loc="none", ax=axes[0], show=False)
-    sc.pl.umap(adata, color=PREDICTION_KEY, title="prediction on held-out cells", ax=axes[1], show=False)
-    _save_figure(figure, path)
-
-
-def _draw_confusion(adata: AnnData, test: np.ndarray, path: Path) -> None:
-    cells = adata.obs.iloc[test]
-    figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
-    ConfusionMatrixDisplay.from_predictions(
-        cells[_LABELS].astype(str), cells[PREDICTION_KEY].astype(str), ax=axes, colorbar=False
-    )
-    for name in axes.get_xticklabels():
-        name.set(rotation=60, ha="right")
-    axes.set_title("held-out cells")
-    _save_figure(figure, path)
-
-
-def _save_figure(figure: plt.Figure, path: Path) -> None:
-    with replacing_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, bbox_inches="tight")
-    plt.close(figure)

@@ -1,1 +1,24 @@
-"""Pictures of what models and reports hold; the only room that knows matplotlib."""
+"""Pictures of what models and reports hold; the only room that knows matplotlib.
+
+Importing it loads nothing that draws: the functions are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from genemamba_sc._lazy import lazily
+
+if TYPE_CHECKING:
+    from genemamba_sc.pl._colours import share_colours
+    from genemamba_sc.pl._confusion import confusion_matrix
+    from genemamba_sc.pl._save import save_figure
+    from genemamba_sc.pl._umap import umap
+
+__all__ = ["confusion_matrix", "save_figure", "share_colours", "umap"]
+
+_HOMES = {"confusion_matrix": "_confusion", "save_figure": "_save", "share_colours": "_colours", "umap": "_umap"}
+
+__getattr__ = lazily(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,74 @@
+"""One colour per cell type, whichever column of ``obs`` it stands in."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import scanpy as sc
+from anndata import AnnData
+from matplotlib.colors import to_hex
+
+
+def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
+    """Give the same type the same colour in several columns, such as known and predicted types.
+
+    The columns become categorical text in the order of the first one, and ``adata.uns[f"{key}_colors"]`` of each is
+    set, where scanpy looks for it. Colours that the first column has already are kept.
+
+    Parameters
+    ----------
+    adata
+        Cells; changed in place.
+    keys
+        Columns of ``obs``, the one that decides first. Missing values stay missing.
+
+    Returns
+    -------
+    The colour of each type, as ``"#rrggbb"``.
+
+    Raises
+    ------
+    ValueError
+        If no column is named, or one is not in ``obs``.
+    """
+    _check_columns(adata, keys)
+    names = _types_in_order([adata.obs[key] for key in keys])
+    known = _colours_in_place(adata, keys[0])
+    colours = {name: known.get(name, colour) for name, colour in zip(names, _palette(len(names)))}
+    for key in keys:
+        adata.obs[key] = pd.Categorical(_as_text(adata.obs[key]), categories=names)
+        adata.uns[f"{key}_colors"] = list(colours.values())
+    return colours
+
+
+def _check_columns(adata: AnnData, keys: Sequence[str]) -> None:
+    absent = [key for key in keys if key not in adata.obs]
+    if absent or not keys:
+        raise ValueError(
+            f"Columns of adata.obs are needed. Got {list(keys)}; obs has {list(adata.obs.columns)}. Name some of these."
+        )
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    return column.astype(object).map(str, na_action="ignore")
+
+
+def _types_in_order(columns: Sequence[pd.Series]) -> list[str]:
+    """Types of the first column in its own order, then those that only others have."""
+    found: dict[str, None] = {}
+    for column in columns:
+        categorical = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
+        found |= dict.fromkeys(str(name) for name in categorical.cat.categories)
+    return list(found)
+
+
+def _colours_in_place(adata: AnnData, key: str) -> dict[str, str]:
+    names, colours = _types_in_order([adata.obs[key]]), adata.uns.get(f"{key}_colors", ())
+    return dict(zip(names, map(to_hex, colours))) if len(names) == len(colours) else {}
+
+
+def _palette(n: int) -> list[str]:
+    """Colours that can be told apart, as scanpy chooses them; beyond 102 types all are grey, as there."""
+    for palette in (sc.pl.palettes.default_20, sc.pl.palettes.default_28, sc.pl.palettes.default_102):
+        if n <= len(palette):
+            return [to_hex(colour) for colour in palette[:n]]
+    return ["#808080"] * n

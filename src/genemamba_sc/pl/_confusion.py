@@ -1,0 +1,82 @@
+"""Known against predicted types, as shares of the known ones."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+from sklearn.metrics import ConfusionMatrixDisplay
+from sklearn.metrics import confusion_matrix as counts_of
+
+# Shares below it would be printed as 0.
+_LEAST_SHOWN = 0.005
+
+
+def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, *, ax: Axes | None = None) -> Axes:
+    """Draw which share of the cells of each known type was predicted as which type.
+
+    Rows are known types and add up to 100 %; zeros are not printed. The number of cells stands beside each row.
+
+    Parameters
+    ----------
+    truth, predicted
+        Types of the same cells, shape ``(n_cells,)`` each. The order of the types is that of the categories of
+        ``truth`` where it is categorical, else sorted; types that are only predicted come last.
+    ax
+        Where to draw; ``None`` makes a figure of fitting size.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If there are no cells, the lengths differ, or a cell has no type.
+    """
+    known, said = pd.Series(np.asarray(truth, dtype=object)), pd.Series(np.asarray(predicted, dtype=object))
+    _check_types(known, said)
+    known, said = known.astype(str), said.astype(str)
+    names = _order(truth, known, said)
+    counts = counts_of(known, said, labels=names)
+    if ax is None:
+        size = 3 + 0.45 * len(names)
+        ax = plt.subplots(figsize=(size + 0.5, size), layout="constrained")[1]
+    _draw(counts, names, ax)
+    return ax
+
+
+def _check_types(known: pd.Series, said: pd.Series) -> None:
+    if len(known) != len(said) or not len(known):
+        raise ValueError(
+            f"Known and predicted types of the same cells are needed. Got {len(known)} and {len(said)}. "
+            "Take both from the same rows of adata.obs."
+        )
+    n_missing = int((known.isna() | said.isna()).sum())
+    if n_missing:
+        raise ValueError(
+            f"Every cell needs a known and a predicted type. {n_missing} of {len(known)} lack one. "
+            "Leave these cells out, e.g. adata.obs.dropna(subset=[...])."
+        )
+
+
+def _order(truth: ArrayLike, known: pd.Series, said: pd.Series) -> list[str]:
+    """Types that occur, in the order of the categories of the truth where it has one."""
+    dtype = getattr(truth, "dtype", None)
+    asked = [str(name) for name in dtype.categories] if isinstance(dtype, pd.CategoricalDtype) else sorted(set(known))
+    present = set(known) | set(said)
+    return [name for name in asked if name in present] + sorted(present - set(asked))
+
+
+def _draw(counts: np.ndarray, names: list[str], ax: Axes) -> None:
+    n_cells = counts.sum(axis=1)
+    shares = counts / np.maximum(n_cells, 1)[:, None]
+    display = ConfusionMatrixDisplay(shares, display_labels=names)
+    display.plot(ax=ax, cmap="Blues", colorbar=False, values_format=".0%", im_kw={"vmin": 0, "vmax": 1})
+    for share, text in zip(shares.ravel(), display.text_.ravel()):
+        text.set(fontsize=8)
+        if share < _LEAST_SHOWN:
+            text.set_text("")
+    ax.set_yticks(range(len(names)), [f"{name} ({n})" for name, n in zip(names, n_cells)])
+    ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+    ax.set(xlabel="predicted type", ylabel="known type (cells)")

@@ -1,0 +1,61 @@
+"""The confusion matrix: shares of rows, no zeros, the order of the reference."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from genemamba_sc.pl import confusion_matrix
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def shown(ax: plt.Axes) -> list[list[str]]:
+    n = len(ax.get_xticks())
+    texts = [text.get_text() for text in ax.texts]
+    return [texts[i * n : (i + 1) * n] for i in range(len(texts) // n)]
+
+
+def test_rows_are_shares_and_zeros_are_not_printed():
+    truth = pd.Series(pd.Categorical(["T", "T", "T", "T", "B"], categories=["T", "B"]))
+
+    ax = confusion_matrix(truth, ["T", "T", "T", "B", "B"])
+
+    assert shown(ax) == [["75%", "25%"], ["", "100%"]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["T (4)", "B (1)"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["T", "B"]
+
+
+def test_types_that_do_not_occur_are_left_out_and_foreign_ones_come_last():
+    truth = pd.Series(pd.Categorical(["T", "B"], categories=["T", "absent", "B"]))
+
+    ax = confusion_matrix(truth, ["A", "B"])
+
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["T (1)", "B (1)", "A (0)"]
+    assert shown(ax) == [["", "", "100%"], ["", "100%", ""], ["", "", ""]]
+
+
+def test_without_categories_types_are_sorted_and_axes_of_the_caller_are_used():
+    ax = plt.subplots()[1]
+
+    assert confusion_matrix(np.array([2, 1]), np.array([2, 1]), ax=ax) is ax
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "message"),
+    [
+        ([], [], "Got 0 and 0"),
+        (["T"], ["T", "B"], "Got 1 and 2"),
+        (["T", None], ["T", "B"], "1 of 2 lack one"),
+        (["T", "B"], pd.Series(["T", np.nan]), "1 of 2 lack one"),
+    ],
+    ids=["no cells", "other lengths", "no truth", "no prediction"],
+)
+def test_what_cannot_be_compared_is_refused(truth, predicted, message: str):
+    with pytest.raises(ValueError, match=message):
+        confusion_matrix(truth, predicted)
