@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from torch import Tensor
 
+from genemamba_sc._bins import BINS_PER_OCTAVE
 from genemamba_sc._files import replacing_file
 from genemamba_sc.data import RankTokenizer, Tokens
 from genemamba_sc.data._batches import to_batch
@@ -183,6 +184,6 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
 
 def _is_fit(tokens: Tokens) -> np.ndarray:
     """Tell which cells have tokens, and no value near the edge of a half-octave."""
-    halves = 2 * np.log2(np.where(tokens.values > 0, tokens.values, 2**0.25).astype(np.float64))
+    halves = BINS_PER_OCTAVE * np.log2(np.where(tokens.values > 0, tokens.values, 2**0.25).astype(np.float64))
     off = np.abs(halves - np.round(halves))
     return (off > _NEAR_EDGE).all(axis=1) & (tokens.lengths > 0)

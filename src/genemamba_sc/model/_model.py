@@ -22,7 +22,7 @@ from genemamba_sc.model._pretrained import PretrainedMixin, first_history, needs
 from genemamba_sc.model._queries import QueryMixin
 from genemamba_sc.model._setup import build_fields, check_encoder_config, check_registered, training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._start import start_cell_types, start_genes
+from genemamba_sc.model._start import sample_genes, start_cell_types, start_genes
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
@@ -212,10 +212,11 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
             train_size = default_train_size(codes.get("labels"), self.module.n_labels)
         splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
         gene_init = table_start(self, self.gene_init_)
+        sample = sample_genes(dataset, splitter.train_idx)
         if needs_start(self):
-            start_genes(self.module, dataset, splitter.train_idx, gene_init)
+            start_genes(self.module, sample, gene_init)
         if "labels" in dataset.columns and config.classification_weight > 0:
-            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx, gene_init)
+            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init)
             dataset.columns["gene_scores"] = scores
         if max_epochs is None:
             max_epochs = default_max_epochs(splitter.n_train)

@@ -1,12 +1,18 @@
-"""What is stored of a token beside its id: the half-octave of its value."""
+"""Half-octaves of a token's value: the one definition that corpora, encoder and self-test share.
+
+It lies below ``data`` and ``nn``, which do not know each other, and needs numpy alone.
+"""
+
+from typing import Final
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int32
+from jaxtyping import Float32, Int8
 
+BINS_PER_OCTAVE: Final = 2
 # The bins of an encoder are 16 by default; eight bits hold values from 2^-64 to 2^64.
 _LOWEST, _HIGHEST = -127, 127
 # No value is known: what a corpus without values says of each token.
-NO_VALUE = -128
+NO_VALUE: Final = -128
 
 
 def to_bins(values: Float32[np.ndarray, "*s"]) -> Int8[np.ndarray, "*s"]:
@@ -25,7 +31,7 @@ def to_bins(values: Float32[np.ndarray, "*s"]) -> Int8[np.ndarray, "*s"]:
     known = values > 0
     # In float32, as the encoder computes it: a value on the edge of a bin falls to the same side.
     octaves = np.log2(np.where(known, values, np.float32(1.0)))
-    bins = np.clip(np.floor(np.float32(2) * octaves), _LOWEST, _HIGHEST)
+    bins = np.clip(np.floor(np.float32(BINS_PER_OCTAVE) * octaves), _LOWEST, _HIGHEST)
     return np.where(known, bins, NO_VALUE).astype(np.int8)
 
 
@@ -34,22 +40,5 @@ def from_bins(bins: Int8[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
     return _MIDDLES[bins.astype(np.int16) - NO_VALUE]
 
 
-_MIDDLES = np.exp2((np.arange(NO_VALUE, _HIGHEST + 1) + 0.5) / 2).astype(np.float32)
+_MIDDLES = np.exp2((np.arange(NO_VALUE, _HIGHEST + 1) + 0.5) / BINS_PER_OCTAVE).astype(np.float32)
 _MIDDLES[0] = 0.0
-
-
-def common_rank_tokens(ids: Int32[np.ndarray, "b l"], lengths: Int32[np.ndarray, "b"]) -> Int32[np.ndarray, "l"]:
-    """Most frequent token at each rank over cells, the smallest id among equals.
-
-    Parameters
-    ----------
-    ids, lengths
-        Tokens of a sample of cells.
-    """
-    n_cells, width = ids.shape
-    real = np.arange(width)[None, :] < lengths[:, None]
-    best = np.zeros(width, dtype=np.int32)
-    for rank in range(width):
-        seen = ids[real[:, rank], rank]
-        best[rank] = np.bincount(seen).argmax() if len(seen) else 0
-    return best
