@@ -20,13 +20,13 @@ import torch
 from scipy import sparse
 
 import genemamba_sc as gm
-from genemamba_sc.checks import Reading, read_hidden
 from genemamba_sc.data import Tokens, match_genes, take_tokens, to_batch
 from genemamba_sc.nn import (
     BiMambaEncoder,
     EncoderConfig,
     ObjectiveConfig,
     PretrainingObjectives,
+    Reading,
     gene_log_frequency,
     next_token_loss,
 )
@@ -95,7 +95,7 @@ def score_next(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss and hits of naming the next token, for at most so many targets."""
     ids, lengths = batch["token_ids"], batch["lengths"]
-    hidden = read_hidden(objectives.encoder, ids, None, lengths, reading)
+    hidden = objectives.encoder(ids, None, lengths, reading=reading).hidden
     targets = ids[:, 1:][torch.arange(ids.shape[1] - 1) < lengths[:, None] - 1]
     drawn = slice(None) if most is None else torch.randperm(len(targets))[:most]
     assert objectives.gene_head is not None

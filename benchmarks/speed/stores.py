@@ -87,7 +87,7 @@ def write_flat(corpus: "TokenCorpus", folder: Path) -> None:
     starts = np.concatenate([[0], np.cumsum(corpus.lengths, dtype=np.int64)])
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", np.uint16, (int(starts[-1]),))
     bins = np.lib.format.open_memmap(folder / "bins.npy", "w+", np.int8, (int(starts[-1]),))
-    from genemamba_sc.corpus import to_bins
+    from genemamba_sc.data import to_bins
 
     for cell in range(corpus.n_cells):
         tokens = corpus.tokens(np.array([cell]))
@@ -227,7 +227,7 @@ def from_table(rows: "pa.Table") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def pad(ids: list[np.ndarray], bins: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lists of cells as padded arrays, values from bins."""
-    from genemamba_sc.corpus import NO_VALUE, from_bins
+    from genemamba_sc.data import NO_VALUE, from_bins
 
     lengths = np.array([len(cell) for cell in ids], dtype=np.int32)
     out = np.ones((len(ids), max(1, lengths.max())), dtype=np.int32)

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, SelftestReport, selftest, write_pretrained
+from genemamba_sc._digests import sha256_of
 from genemamba_sc.checks import _selftest
 from genemamba_sc.checks._selftest import SelftestRow
 from genemamba_sc.checks._selftest_cells import read_reference_cells, write_reference_cells
@@ -19,7 +20,6 @@ from genemamba_sc.data import query_source
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.ops import available_backends
 from genemamba_sc.weights import _read
-from genemamba_sc.weights._folder import file_sha256
 
 PRECISIONS = (("float32", torch.float32), ("bfloat16", torch.bfloat16))
 
@@ -141,7 +141,7 @@ def test_what_raises_is_a_failed_check(monkeypatch: pytest.MonkeyPatch):
 def test_other_embeddings_and_other_tokens_fail(folder: Path):
     path = folder / "selftest.safetensors"
     arrays, whole = load_file(path), path.read_bytes()
-    facts = {"selftest": f'{{"weights_sha256": "{file_sha256(folder / "model.safetensors")}"}}'}
+    facts = {"selftest": f'{{"weights_sha256": "{sha256_of(folder / "model.safetensors")}"}}'}
     save_file(arrays | {"embeddings": arrays["embeddings"] * 1.001}, path, metadata=facts)
     failed = [row for row in selftest(folder, ["cpu"]).rows if not row.ok]
     assert {row.check for row in failed} == {"embeddings float32"}

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from genemamba_sc import CheckpointReport, EncoderConfig, GeneMambaModel, checkpoint_report
 from genemamba_sc.checks._init import check_layers, layers_verdict, table_deviates
-from genemamba_sc.checks._leak import READINGS, LeakReport, Reading, measure_leak, read_hidden
+from genemamba_sc.checks._leak import READINGS, LeakReport, measure_leak
 from genemamba_sc.data import Tokens
-from genemamba_sc.nn import BiMambaEncoder
+from genemamba_sc.nn import BiMambaEncoder, Reading
 
 Publish = Callable[..., Path]
 Tensors = dict[str, torch.Tensor]
@@ -185,7 +185,7 @@ def test_reading_both_ways_is_what_the_encoder_does(config: dict[str, Any]):
     encoder, values = encoder_of(**config), torch.rand(2, 5) + 0.5
     with torch.inference_mode():
         expected = encoder(IDS, values, LENGTHS).hidden
-        torch.testing.assert_close(read_hidden(encoder, IDS, values, LENGTHS, "both"), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(encoder(IDS, values, LENGTHS, reading="both").hidden, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("combine", ["mean", "sum", "gate", "concat"])
@@ -198,7 +198,7 @@ def test_a_direction_that_is_off_sees_nothing(combine: str, reading: Reading, se
     changed = IDS.clone()
     changed[:, 1] = 10
     with torch.inference_mode():
-        before, after = (read_hidden(encoder, ids, None, LENGTHS, reading) for ids in (IDS, changed))
+        before, after = (encoder(ids, None, LENGTHS, reading=reading).hidden for ids in (IDS, changed))
     moved = (before - after).abs().amax(dim=-1) > 1e-6
     # Position 0 has the change on its right, position 2 on its left.
     assert moved[:, 0].tolist() == [sees_right] * 2
@@ -210,7 +210,7 @@ def test_without_layers_the_table_and_the_norm_are_left():
     encoder = encoder_of(n_layer=3)
     expected = F.rms_norm(encoder.embeddings(IDS), (16,), encoder.norm_f.weight, 1e-5)
     expected[1, 3:] = 0
-    torch.testing.assert_close(read_hidden(encoder, IDS, None, LENGTHS, "none"), expected)
+    torch.testing.assert_close(encoder(IDS, None, LENGTHS, reading="none").hidden, expected)
 
 
 # ------------------------------------------------------------------------- leak

@@ -274,3 +274,14 @@ def test_progress_counts_cells(cell_files: list[Path], tmp_path: Path):
     build_corpus(cell_files, tmp_path / "corpus", on_progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (105, 105)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_corpus_that_another_process_writes_is_left_alone(cell_files: list[Path], tmp_path: Path):
+    from filelock import FileLock
+
+    with FileLock(tmp_path / ".corpus.lock"):
+        with pytest.raises(FileExistsError, match=r"The corpus .* must have one writer at a time"):
+            build_corpus(cell_files, tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+    assert build_corpus(cell_files, tmp_path / "corpus")["n_cells"] == 100
+    assert not (tmp_path / ".corpus.lock").exists()

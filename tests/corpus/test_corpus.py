@@ -10,6 +10,7 @@ import pytest
 
 from genemamba_sc import GeneVocabulary
 from genemamba_sc.corpus import TokenCorpus, build_corpus
+from genemamba_sc.corpus._shards import read_batches
 from genemamba_sc.data._cell_hashes import token_hashes
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
@@ -177,3 +178,81 @@ def test_hashes_of_a_foreign_corpus_are_computed(vocabulary: GeneVocabulary, tmp
     cells = corpus.cell_hashes(rows)
     assert cells.exact.tolist() == sorted(token_hashes(corpus.tokens(rows)).tolist())
     assert (cells.max_len, cells.sources) == (int(corpus.lengths.max()), ())
+
+
+# ------------------------------------------------------------- damaged files
+
+
+def change_a_token(shard: Path) -> None:
+    """Change one token id of the first cell, and nothing else."""
+    ids = next(iter(read_batches(shard))).column("input_ids").values.to_numpy()
+    content, first = bytearray(shard.read_bytes()), ids.tobytes()
+    place = content.index(first)
+    content[place] ^= 1
+    shard.write_bytes(content)
+
+
+def test_a_changed_token_is_found_when_its_cell_is_read(cell_files: list[Path], tmp_path: Path):
+    manifest = build_corpus(cell_files, tmp_path / "corpus")
+    change_a_token(tmp_path / "corpus" / manifest["shards"][0]["file"])
+
+    corpus = TokenCorpus.open(tmp_path / "corpus")
+
+    with pytest.raises(ValueError, match=r"data-00000-of-00002\.arrow must have the SHA-256 that manifest\.json says"):
+        corpus.tokens(np.array([0]))
+    last = corpus.tokens(np.array([corpus.n_cells - 1]))  # in the other shard, which is whole
+    assert last.lengths[0] > 0
+
+
+def test_a_corpus_without_digests_is_of_an_older_version_and_has_the_same_identity(
+    cell_files: list[Path], tmp_path: Path
+):
+    build_corpus(cell_files, tmp_path / "corpus")
+    new = TokenCorpus.open(tmp_path / "corpus")
+    manifest = json.loads((tmp_path / "corpus" / "manifest.json").read_text())
+    for shard in manifest["shards"]:
+        assert len(shard.pop("sha256")) == 64
+    (tmp_path / "corpus" / "manifest.json").write_text(json.dumps(manifest))
+
+    old = TokenCorpus.open(tmp_path / "corpus")
+
+    assert old.identity() == new.identity()
+    assert np.array_equal(old.tokens(np.array([0])).ids, new.tokens(np.array([0])).ids)
+
+
+def test_a_corpus_of_more_or_fewer_cells_than_it_says_is_refused(cell_files: list[Path], tmp_path: Path):
+    manifest = build_corpus(cell_files, tmp_path / "corpus")
+    (tmp_path / "corpus" / "manifest.json").write_text(json.dumps({**manifest, "n_cells": manifest["n_cells"] + 1}))
+
+    with pytest.raises(ValueError, match=r"must hold the 101 cells that manifest\.json says\. Got 100\."):
+        TokenCorpus.open(tmp_path / "corpus")
+
+
+@pytest.mark.parametrize("offsets", [[0, 5, 3, 6], [0, 2, 4, 700]], ids=["backwards", "beyond the values"])
+def test_lists_outside_the_values_are_refused(offsets: list[int], vocabulary: GeneVocabulary, tmp_path: Path):
+    folder = tmp_path / "genecorpus"
+    write_dataset(folder, CELLS, n_files=1)
+    shard = folder / "data-00000-of-00001.arrow"
+    table = pa.record_batch([pa.array([[2, 3], [4, 5], [6, 7]], LISTS)], ["input_ids"])
+    with pa.OSFile(str(shard), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_batch(table)
+    right, wrong = (np.array(numbers, dtype=np.int32).tobytes() for numbers in ([0, 2, 4, 6], offsets))
+    assert shard.read_bytes().count(right) == 1
+    shard.write_bytes(shard.read_bytes().replace(right, wrong))
+
+    with pytest.raises(ValueError, match="must follow each other within its .* values"):
+        TokenCorpus.open(folder, vocabulary=vocabulary)
+
+
+def test_a_link_or_a_name_outside_the_folder_is_refused(vocabulary: GeneVocabulary, tmp_path: Path):
+    folder = tmp_path / "genecorpus"
+    write_dataset(folder, CELLS, n_files=1)
+    shard = folder / "data-00000-of-00001.arrow"
+    shard.rename(tmp_path / "elsewhere.arrow")
+    shard.symlink_to(tmp_path / "elsewhere.arrow")
+    with pytest.raises(ValueError, match="must be a regular file"):
+        TokenCorpus.open(folder, vocabulary=vocabulary)
+
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "../elsewhere.arrow"}]}))
+    with pytest.raises(ValueError, match=r"must lie in it\. state\.json names"):
+        TokenCorpus.open(folder, vocabulary=vocabulary)

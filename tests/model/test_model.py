@@ -17,7 +17,7 @@ from scipy import sparse
 
 import genemamba_sc as gm
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.model import GeneMambaPlan, _model
+from genemamba_sc.model import GeneMambaPlan
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -381,8 +381,8 @@ def test_the_programs_are_told_how_the_table_started(
     make_cells: Cells, trained: GeneMambaModel, tmp_path, monkeypatch: pytest.MonkeyPatch, gene_init, told
 ):
     heard = []
-    start = _model.start_cell_types
-    monkeypatch.setattr(_model, "start_cell_types", lambda *parts: heard.append(parts[4]) or start(*parts))
+    start = _training.start_cell_types
+    monkeypatch.setattr(_training, "start_cell_types", lambda *parts: heard.append(parts[5]) or start(*parts))
     adata = make_cells()
     GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
     if gene_init is None:
@@ -458,7 +458,7 @@ def test_an_interrupt_ends_the_training_as_one_and_can_be_followed_by_another(
     adata = make_cells()
     with monkeypatch.context() as patch:
         patch.setattr(GeneMambaPlan, "training_step", interrupted)
-        with pytest.raises(KeyboardInterrupt, match="training was interrupted"):
+        with pytest.raises(KeyboardInterrupt, match="interrupted in epoch 1: what was learned is kept"):
             fit(adata, setup={})
     assert signal.getsignal(signal.SIGINT) is handler
     assert fit(adata, setup={}).is_trained

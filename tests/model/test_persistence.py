@@ -18,9 +18,10 @@ from safetensors.numpy import load_file, save_file
 from scvi.model import SCVI
 
 from genemamba_sc import GeneAliases, GeneMambaModel
+from genemamba_sc._digests import sha256_of
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.weights import _saved_model
-from genemamba_sc.weights._folder import file_sha256, sealed
+from genemamba_sc.weights._folder import sealed
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -241,7 +242,7 @@ def rewrite_weights(change: Callable[[dict[str, Any]], object]) -> Fault:
         tensors = load_file(folder / "model.safetensors")
         change(tensors)
         save_file(tensors, folder / "model.safetensors")
-        change_config(weights_sha256=file_sha256(folder / "model.safetensors"))(folder)
+        change_config(weights_sha256=sha256_of(folder / "model.safetensors"))(folder)
 
     return fault
 
@@ -364,12 +365,12 @@ def other_weights_with_their_checksum(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["encoder.embeddings.weight"] = tensors["encoder.embeddings.weight"][:-1]
     save_file(tensors, folder / "model.safetensors")
-    change_config(weights_sha256=file_sha256(folder / "model.safetensors"))(folder)
+    change_config(weights_sha256=sha256_of(folder / "model.safetensors"))(folder)
 
 
 def no_tensors_with_their_checksum(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not safetensors at all")
-    change_config(weights_sha256=file_sha256(folder / "model.safetensors"))(folder)
+    change_config(weights_sha256=sha256_of(folder / "model.safetensors"))(folder)
 
 
 @pytest.mark.parametrize(

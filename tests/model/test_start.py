@@ -8,7 +8,7 @@ from scipy import sparse
 from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer
 from genemamba_sc.model import _start
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._start import start_cell_types, start_genes
+from genemamba_sc.model._start import sample_genes
 from genemamba_sc.nn import EncoderConfig, gene_log_frequency
 from genemamba_sc.training import _cell_types, _gene_table
 from genemamba_sc.training._dataset import TokenDataset
@@ -46,6 +46,15 @@ def new_module(dataset: TokenDataset, **config) -> GeneMambaModule:
 
 def table_of(module: GeneMambaModule) -> np.ndarray:
     return module.encoder.embeddings.weight.detach().numpy().copy()
+
+
+def start_genes(module, dataset, train, gene_init, seed=0) -> None:
+    _start.start_genes(module, sample_genes(dataset, train, seed), gene_init)
+
+
+def start_cell_types(module, dataset, train, validation, gene_init, seed=0) -> np.ndarray:
+    sample = sample_genes(dataset, train, seed)
+    return _start.start_cell_types(module, dataset, train, validation, sample, gene_init)
 
 
 TRAIN, VALIDATION = np.arange(0, 45), np.arange(45, 57)
@@ -119,7 +128,7 @@ def test_the_start_is_deterministic():
 def test_of_many_cells_a_random_subset_is_read(monkeypatch):
     dataset = new_dataset()
     asked = []
-    monkeypatch.setattr(_start, "_TABLE_CELLS", 10)
+    monkeypatch.setattr(_gene_table, "_CELLS", 10)
     monkeypatch.setattr(TokenDataset, "tokens", lambda self, rows: asked.append(rows) or self._take(rows))
 
     for seed in (0, 0, 1):

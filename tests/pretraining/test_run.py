@@ -431,3 +431,31 @@ def test_the_table_learns_at_its_own_rate(table_lr: float):
     assert table.requires_grad == bool(table_lr)
     others = {group["initial_lr"] for group in groups if all(parameter is not table for parameter in group["params"])}
     assert others == {1e-3}
+
+
+@pytest.mark.parametrize("name", ["state.ckpt", "start.safetensors"])
+def test_a_run_does_not_go_on_from_a_changed_file(run: Run, name: str, tmp_path: Path):
+    run(tmp_path / "w", steps=2)
+    (tmp_path / "w" / "model.safetensors").unlink()
+    for file in sorted((tmp_path / "w").iterdir()):
+        file.unlink()
+    (tmp_path / "w").rmdir()
+    damaged = tmp_path / "w.run" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    if name == "start.safetensors":
+        (tmp_path / "w.run" / "state.ckpt").unlink()  # the start is read by a run that has no state yet
+
+    with pytest.raises(ValueError, match=f"{name} must be as it was written"):
+        run(tmp_path / "w", steps=2)
+
+
+def test_two_runs_into_one_folder_are_refused(run: Run, tmp_path: Path):
+    from filelock import FileLock
+
+    (tmp_path / "w.run").mkdir()
+    with FileLock(tmp_path / "w.run" / ".lock"):
+        with pytest.raises(FileExistsError, match=r"The run .* must have one writer at a time"):
+            run(tmp_path / "w", steps=2)
+    assert run(tmp_path / "w", steps=2).finished

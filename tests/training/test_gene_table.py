@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genemamba_sc.data import Tokens
-from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+from genemamba_sc.training._gene_table import common_rank_tokens, denoised_gene_table, spectral_gene_table
 
 
 def tokens_of(cells: list[list[int]]) -> Tokens:
@@ -164,3 +164,10 @@ def test_cells_too_short_to_be_halved_leave_the_table_as_it_is():
     np.testing.assert_array_equal(denoised, table)
     # Two names of one array cannot be saved side by side: a corpus of few cells could not be pretrained on.
     assert not np.shares_memory(denoised, table)
+
+
+def test_the_common_token_at_each_rank_ignores_pads_and_takes_the_smaller_of_equals():
+    tokens = tokens_of([[4, 5, 6], [4, 7], [3, 5]])
+    assert common_rank_tokens(tokens.ids, tokens.lengths).tolist() == [4, 5, 6]
+    tied = tokens_of([[9], [8]])
+    assert common_rank_tokens(tied.ids, tied.lengths).tolist() == [8]

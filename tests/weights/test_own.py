@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
+from genemamba_sc._digests import sha256_of
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.weights import _own, _read
-from genemamba_sc.weights._folder import file_sha256, sealed
+from genemamba_sc.weights._folder import sealed
 
 Fault = Callable[[Path], None]
 FILES = ["README.md", "config.json", "evaluation.json", "manifest.json", "model.safetensors", "vocabulary.tsv.gz"]
@@ -182,7 +183,7 @@ def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Fault:
         change(tensors)
         save_file(tensors, folder / "model.safetensors")
         sums = json.loads((folder / "config.json").read_text())["sha256"]
-        edit(sha256=sums | {"model.safetensors": file_sha256(folder / "model.safetensors")})(folder)
+        edit(sha256=sums | {"model.safetensors": sha256_of(folder / "model.safetensors")})(folder)
 
     return fault
 

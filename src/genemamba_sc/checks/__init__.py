@@ -2,7 +2,7 @@
 
 from genemamba_sc.checks._contamination import check_contamination
 from genemamba_sc.checks._contamination_report import ContaminationReport
-from genemamba_sc.checks._leak import LeakReport, Reading, measure_leak, read_hidden
+from genemamba_sc.checks._leak import LeakReport, measure_leak
 from genemamba_sc.checks._selftest import SelftestReport, selftest
 from genemamba_sc.checks._selftest_cells import write_reference_cells
 from genemamba_sc.checks._weights import CheckpointReport, checkpoint_report
@@ -11,12 +11,10 @@ __all__ = [
     "CheckpointReport",
     "ContaminationReport",
     "LeakReport",
-    "Reading",
     "SelftestReport",
     "check_contamination",
     "checkpoint_report",
     "measure_leak",
-    "read_hidden",
     "selftest",
     "write_reference_cells",
 ]

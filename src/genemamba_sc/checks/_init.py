@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genemamba_sc.nn import EncoderConfig
+from genemamba_sc.nn._mamba2 import DECAY_RANGE, STEP_RANGE
 
 Verdict = Literal["changed", "as at the start", "like the start"]
 LayersVerdict = Literal["trained", "partly trained", "untouched", "another start"]
@@ -21,9 +22,7 @@ LayersVerdict = Literal["trained", "partly trained", "untouched", "another start
 _ALPHA = 1e-4
 # Values of one tensor that enter a test of their distribution.
 _MOST = 20_000
-# mamba_ssm.Mamba2: -A uniform in [1, 16], step sizes log-uniform in [0.001, 0.1].
-_DECAYS = (1.0, 16.0)
-_LOG_STEPS = (math.log(1e-3), math.log(1e-1))
+_LOG_STEPS = (math.log(STEP_RANGE[0]), math.log(STEP_RANGE[1]))
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -90,7 +89,7 @@ def check_layers(encoder: Mapping[str, Tensor], config: EncoderConfig) -> tuple[
     families = [_constant(encoder, config, name) for name in ("D", "norm.weight")]
     inner = config.expand * config.d_model
     uniforms: list[tuple[str, str, Transform, tuple[float, float]]] = [
-        ("A_log", "exp in [1, 16]", torch.exp, _DECAYS),
+        ("A_log", "exp in [1, 16]", torch.exp, DECAY_RANGE),
         ("dt_bias", "softplus log-uniform in [0.001, 0.1]", lambda t: F.softplus(t).log(), _LOG_STEPS),
     ]
     bounds = {

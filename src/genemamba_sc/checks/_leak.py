@@ -5,20 +5,17 @@ accuracy comes from there shows when that direction is switched off, or when the
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from genemamba_sc._types import Hidden, Lengths, Mask, TokenIds, TokenValues
+from genemamba_sc._types import Lengths, TokenIds, TokenValues
 from genemamba_sc.data import Tokens, take_tokens
 from genemamba_sc.data._batches import to_batch
-from genemamba_sc.nn import BiMambaEncoder, GeneHead
+from genemamba_sc.nn import BiMambaEncoder, GeneHead, Reading
 
-Reading = Literal["both", "left to right", "right to left", "none"]
 READINGS: tuple[Reading, ...] = ("both", "left to right", "right to left", "none")
 
 _HIDDEN_SHARE = 0.15
@@ -115,72 +112,6 @@ def measure_leak(encoder: BiMambaEncoder, head: dict[str, Tensor], tokens: Token
     return scorer.report(len(tokens.lengths))
 
 
-def read_hidden(
-    encoder: BiMambaEncoder, ids: TokenIds, values: TokenValues | None, lengths: Lengths, reading: Reading
-) -> Float[Tensor, "b k d"]:
-    """Hidden states of the encoder, (b, k, d), with one or both directions, or no layer at all.
-
-    A direction that is switched off is replaced by the other one, so that the combined states keep their size; with
-    ``"none"`` the mixers add nothing, which is what the layers of the public code did.
-
-    Parameters
-    ----------
-    encoder
-        In evaluation mode.
-    ids, values
-        Shape (b, l), right-padded.
-    lengths
-        Shape (b,).
-    reading
-        What the layers read; ``"both"`` is what the encoder itself does.
-    """
-    config = encoder.config
-    k = min(ids.shape[1], config.context_len or ids.shape[1])
-    mask = torch.arange(k) < lengths[:, None]
-    weight = mask.to(encoder.embeddings.weight.dtype)
-    if encoder.expression is not None and values is not None:
-        weight = weight * encoder.expression(values[:, :k])
-    x = encoder.embeddings(ids[:, :k]) * weight[..., None]
-    order = _reversal(mask)
-    layers: list[Any] = list(encoder.layers)
-    for i, layer in enumerate(layers):
-        read = x if layer.norm is None else layer.norm(x) * weight[..., None]
-        forwards, backwards = _directions(layer.mixer, read, mask, order, reading)
-        combiner: Any = encoder.combiner if encoder.combiners is None else encoder.combiners[i]
-        x = _combine(config.combine, combiner, x + forwards, x + backwards) * mask[..., None]
-    return encoder.norm_f(x) if config.norm == "token" else x
-
-
-def _directions(
-    mixer: torch.nn.Module, read: Hidden, mask: Mask, order: Tensor, reading: Reading
-) -> tuple[Hidden, Hidden]:
-    if reading == "none":
-        return torch.zeros_like(read), torch.zeros_like(read)
-    forwards = backwards = None
-    if reading != "right to left":
-        forwards = mixer(read, mask)
-    if reading != "left to right":
-        backwards = mixer(read.gather(1, order.expand_as(read)), mask).gather(1, order.expand_as(read))
-    first = backwards if forwards is None else forwards
-    second = forwards if backwards is None else backwards
-    assert first is not None and second is not None  # one of them was read
-    return first, second
-
-
-def _reversal(mask: Mask) -> Tensor:
-    """Positions that reverse the valid part of each row, (b, k, 1); its own inverse."""
-    positions = torch.arange(mask.shape[1]).expand(mask.shape)
-    last = mask.sum(1, keepdim=True) - 1
-    return torch.where(mask, last - positions, positions)[..., None]
-
-
-def _combine(mode: str, combiner: torch.nn.Module | None, forwards: Hidden, backwards: Hidden) -> Hidden:
-    if combiner is None:
-        return (forwards + backwards) / (2 if mode == "mean" else 1)
-    mixed = combiner(torch.cat([forwards, backwards], dim=-1))
-    return torch.lerp(backwards, forwards, torch.sigmoid(mixed)) if mode == "gate" else mixed
-
-
 class _Scorer:
     """Collects scores over batches."""
 
@@ -224,14 +155,14 @@ class _Scorer:
         targets: Tensor,
     ) -> None:  # fmt: skip
         for reading in READINGS:
-            hidden = read_hidden(self.encoder, ids, values, lengths, reading)
+            hidden = self.encoder(ids, values, lengths, reading=reading).hidden
             self._count(f"next:{reading}", self._name(hidden[rows, columns - 1], None), targets)
-        hidden = read_hidden(self.encoder, masked, values, lengths, "both")
+        hidden = self.encoder(masked, values, lengths, reading="both").hidden
         self._count("next:target hidden", self._name(hidden[rows, columns - 1], None), targets)
 
     def _add_effect(self, ids: TokenIds, values: TokenValues, lengths: Lengths) -> None:
-        with_layers = read_hidden(self.encoder, ids, values, lengths, "both")
-        without = read_hidden(self.encoder, ids, values, lengths, "none")
+        with_layers = self.encoder(ids, values, lengths, reading="both").hidden
+        without = self.encoder(ids, values, lengths, reading="none").hidden
         self.moved += float((with_layers - without).square().sum())
         self.size += float(without.square().sum())
 

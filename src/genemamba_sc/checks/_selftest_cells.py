@@ -12,12 +12,14 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from torch import Tensor
 
+from genemamba_sc._bins import BINS_PER_OCTAVE
+from genemamba_sc._digests import sha256_of
 from genemamba_sc._files import replacing_file
 from genemamba_sc.data import RankTokenizer, Tokens
 from genemamba_sc.data._batches import to_batch
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.nn._mamba2 import Mamba2Mixer
-from genemamba_sc.weights._folder import WEIGHTS_FILE, file_sha256
+from genemamba_sc.weights._folder import WEIGHTS_FILE
 from genemamba_sc.weights._own import SELFTEST_FILE
 from genemamba_sc.weights._read import Pretrained, read_pretrained
 
@@ -144,7 +146,7 @@ def write_reference_cells(
         "lengths": tokens.lengths,
         "embeddings": truth.float().numpy(),
     }
-    facts = json.dumps({"weights_sha256": file_sha256(folder / WEIGHTS_FILE)})
+    facts = json.dumps({"weights_sha256": sha256_of(folder / WEIGHTS_FILE)})
     with replacing_file(folder / SELFTEST_FILE) as temporary:
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, metadata={_FACTS: facts})
     return folder / SELFTEST_FILE
@@ -174,7 +176,7 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
             values, genes, starts, ids, lengths, embeddings = (stream.get_tensor(name) for name in _ARRAYS)
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). Copy it again.") from error
-    if facts["weights_sha256"] != file_sha256(folder / WEIGHTS_FILE):
+    if facts["weights_sha256"] != sha256_of(folder / WEIGHTS_FILE):
         raise ValueError(f"{path} is of other weights than those beside it. Write it anew.")
     columns, indices = np.unique(genes.astype(np.int32), return_inverse=True)
     expression = sparse.csr_matrix((values, indices.ravel(), starts), shape=(len(lengths), len(columns)))
@@ -183,6 +185,6 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
 
 def _is_fit(tokens: Tokens) -> np.ndarray:
     """Tell which cells have tokens, and no value near the edge of a half-octave."""
-    halves = 2 * np.log2(np.where(tokens.values > 0, tokens.values, 2**0.25).astype(np.float64))
+    halves = BINS_PER_OCTAVE * np.log2(np.where(tokens.values > 0, tokens.values, 2**0.25).astype(np.float64))
     off = np.abs(halves - np.round(halves))
     return (off > _NEAR_EDGE).all(axis=1) & (tokens.lengths > 0)

@@ -9,22 +9,18 @@ from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
     from genemamba_sc.corpus._build import build_corpus
-    from genemamba_sc.corpus._codes import NO_VALUE, from_bins, to_bins
     from genemamba_sc.corpus._corpus import TokenCorpus
     from genemamba_sc.corpus._loading import CorpusDataModule
     from genemamba_sc.corpus._sampler import BatchPlan
 
-__all__ = ["NO_VALUE", "BatchPlan", "CorpusDataModule", "TokenCorpus", "build_corpus", "from_bins", "to_bins"]
+__all__ = ["BatchPlan", "CorpusDataModule", "TokenCorpus", "build_corpus"]
 
 __getattr__ = lazily(
     __name__,
     {
-        "NO_VALUE": "_codes",
         "BatchPlan": "_sampler",
         "CorpusDataModule": "_loading",
         "TokenCorpus": "_corpus",
         "build_corpus": "_build",
-        "from_bins": "_codes",
-        "to_bins": "_codes",
     },
 )

@@ -18,6 +18,7 @@ from genemamba_sc.corpus._pieces import Piece
 from genemamba_sc.corpus._shards import LENGTH, ShardWriter, read_batches, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.data._file_hash import size_and_sha256
 
 
 def assemble(
@@ -107,9 +108,10 @@ def _place(target: Path, pieces: Sequence[Piece], kept: Sequence[np.ndarray], vo
                 with replacing_file(shard) as temporary:
                     _copy_kept(part, temporary, mask, vocab_size)
                 part.unlink()
+        size, digest = size_and_sha256(shard)
         n_tokens = sum(int(np.sum(batch.column(LENGTH).to_numpy())) for batch in read_batches(shard))
         shards.append(
-            {"file": shard.name, "n_cells": int(mask.sum()), "n_tokens": n_tokens, "size": shard.stat().st_size}
+            {"file": shard.name, "n_cells": int(mask.sum()), "n_tokens": n_tokens, "size": size, "sha256": digest}
         )
     return shards
 

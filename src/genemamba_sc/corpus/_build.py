@@ -10,6 +10,7 @@ from typing import Any
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc._files import replacing_file
+from genemamba_sc._locks import only_writer
 from genemamba_sc.corpus._assembly import assemble
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece
@@ -74,7 +75,7 @@ def build_corpus(
     FileNotFoundError
         If a file is missing.
     FileExistsError
-        If ``out`` holds anything but this corpus, finished or not.
+        If ``out`` holds anything but this corpus, finished or not, or another process is writing it.
     ValueError
         If there is no file, one cannot be read as expression, or its genes do not match.
     """
@@ -92,6 +93,23 @@ def build_corpus(
     }
     if (target / MANIFEST_FILE).exists():
         return _finished(target, settings)
+    with only_writer(target.absolute().with_name(f".{target.name}.lock"), f"The corpus {target}"):
+        return _build(target, paths, vocabulary, settings, jobs, on_progress)
+
+
+def _build(
+    target: Path,
+    paths: Sequence[Path],
+    vocabulary: GeneVocabulary | None,
+    settings: dict[str, Any],
+    jobs: int,
+    on_progress: Progress | None,
+) -> dict[str, Any]:
+    """Write what is missing of the corpus; the caller holds the lock."""
+    if (target / MANIFEST_FILE).exists():  # another process finished it before the lock was free
+        return _finished(target, settings)
+    layer, gene_id_key = settings["layer"], settings["gene_id_key"]
+    max_len, min_genes = settings["filters"]["max_len"], settings["filters"]["min_genes"]
     work = _begin(target, settings)
     if not (work / GENES_FILE).exists():
         (vocabulary or vocabulary_of(paths, layer, gene_id_key)).to_tsv(work / GENES_FILE)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Integer, UInt64
 
+from genemamba_sc._bins import NO_VALUE, from_bins
 from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID
 from genemamba_sc.corpus._build import WORK_FOLDER
-from genemamba_sc.corpus._codes import NO_VALUE, from_bins
-from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
+from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest, require_regular
 from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, token_hashes
+from genemamba_sc.data._file_hash import size_and_sha256
 
 _STATE_FILE = "state.json"
 _BLOCK_CELLS = 4096
@@ -47,9 +49,16 @@ class TokenCorpus:
         self.vocabulary = vocabulary
         self.manifest = manifest
         self._shards = shards
-        self._blocks: list[CellBlock] = [
-            view_block(batch, path) for path in shards for batch in read_batches(path) if batch.num_rows
+        self._digests = [shard.get("sha256") for shard in manifest["shards"]]
+        self._checked: set[int] = set()
+        found = [
+            (number, view_block(batch, path))
+            for number, path in enumerate(shards)
+            for batch in read_batches(path)
+            if batch.num_rows
         ]
+        self._blocks: list[CellBlock] = [block for _, block in found]
+        self._shard_of_block = np.array([number for number, _ in found], dtype=np.int64)
         sizes = [len(block.offsets) - 1 for block in self._blocks]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         # In one pass at the start, 4 bytes a cell: batches are planned by them.
@@ -105,20 +114,26 @@ class TokenCorpus:
                 )
         shards = [path / shard["file"] for shard in manifest["shards"]]
         for file, shard in zip(shards, manifest["shards"]):
-            if not file.exists() or file.stat().st_size != shard["size"]:
+            require_regular(file, path, MANIFEST_FILE)
+            if file.stat().st_size != shard["size"]:
                 raise FileNotFoundError(
                     f"{file} is missing or not of the {shard['size']} bytes that {MANIFEST_FILE} says. "
                     "Copy the corpus again."
                 )
-        return cls(path, own, manifest, shards)
+        corpus = cls(path, own, manifest, shards)
+        if corpus.n_cells != manifest["n_cells"]:
+            raise ValueError(
+                f"The shards of {path} must hold the {manifest['n_cells']:,} cells that {MANIFEST_FILE} says. Got "
+                f"{corpus.n_cells:,}. Copy the corpus again, or tokenize anew."
+            )
+        return corpus
 
     @classmethod
     def _open_dataset(cls, path: Path, vocabulary: GeneVocabulary) -> "TokenCorpus":
         state = json.loads((path / _STATE_FILE).read_text(encoding="utf-8"))
         shards = [path / entry["filename"] for entry in state["_data_files"]]
         for file in shards:
-            if not file.exists():
-                raise FileNotFoundError(f"{file} is missing, which {_STATE_FILE} names. Copy the folder again.")
+            require_regular(file, path, _STATE_FILE)
         manifest = {
             "format": "datasets",
             "fingerprint": state.get("_fingerprint"),
@@ -178,6 +193,7 @@ class TokenCorpus:
         bins = np.full((len(cells), width), NO_VALUE, dtype=np.int8)
         block_of = np.searchsorted(self._starts, cells, side="right") - 1
         row_of = cells - self._starts[block_of]
+        self._check_shards(np.unique(self._shard_of_block[block_of]).tolist())
         for i, (number, row, n) in enumerate(zip(block_of.tolist(), row_of.tolist(), lengths.tolist())):
             block = self._blocks[number]
             begin = block.offsets[row]
@@ -211,8 +227,20 @@ class TokenCorpus:
         return self._stored(name).astype(np.uint64)
 
     def _stored(self, name: str) -> np.ndarray:
+        self._check_shards(range(len(self._shards)))
         parts = [batch.column(name).to_numpy() for path in self._shards for batch in read_batches(path)]
         return np.concatenate(parts)
+
+    def _check_shards(self, numbers: Iterable[int]) -> None:
+        """Compare shards with their SHA-256, each once; corpora of older versions have none."""
+        for number in set(numbers) - self._checked:
+            file, digest = self._shards[number], self._digests[number]
+            if digest is not None and size_and_sha256(file)[1] != digest:
+                raise ValueError(
+                    f"{file} must have the SHA-256 that {MANIFEST_FILE} says, {digest}. It has another: it is damaged "
+                    "or of another corpus. Copy the corpus again, or tokenize anew."
+                )
+            self._checked.add(number)
 
     def cell_hashes(self, cells: Integer[np.ndarray, "b"]) -> CellHashes:
         """Hashes of cells, to go with the weights that are trained on them.

@@ -1,6 +1,7 @@
 """The manifest: what a corpus is made of."""
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,35 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "Upgrade genemamba-sc, or tokenize anew."
         )
     return manifest
+
+
+def require_regular(file: Path, folder: Path, named_by: str) -> None:
+    """Refuse a file of a corpus that is missing, outside its folder, or no regular file: a link, a pipe, a device.
+
+    Parameters
+    ----------
+    file
+        The file, before it is opened: to open a pipe would wait for ever.
+    folder
+        Of the corpus.
+    named_by
+        Which file names it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing.
+    ValueError
+        If it is anything else.
+    """
+    if file.parent != folder or file.name in ("", ".", ".."):
+        raise ValueError(f"The files of {folder} must lie in it. {named_by} names {str(file)[:200]}. Copy it again.")
+    try:
+        mode = file.lstat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file} is missing, which {named_by} names. Copy the corpus again.") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(
+            f"{file} must be a regular file. It is {stat.filemode(mode)}, such as a link, a pipe or a folder. "
+            "Copy the file itself there."
+        )

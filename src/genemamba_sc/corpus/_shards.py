@@ -8,7 +8,7 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Int8, Int32, Int64, UInt64
 
-from genemamba_sc.corpus._codes import to_bins
+from genemamba_sc._bins import to_bins
 from genemamba_sc.data import Tokens
 from genemamba_sc.data._cell_hashes import near_hashes, token_hashes
 
@@ -175,10 +175,21 @@ def view_block(batch: pa.RecordBatch, path: Path) -> CellBlock:
             f"{', '.join(f'{field.name}: {field.type}' for field in batch.schema)}. Rename or convert the column."
         )
     column = batch.column(IDS)
-    offsets = column.offsets.to_numpy()
+    offsets = _checked_offsets(column, path)
     if BINS not in batch.schema.names:
         return CellBlock(offsets, column.values.to_numpy(), None)
     bins = batch.column(BINS)
-    if len(bins) and bins.offsets[0].as_py() != offsets[0]:
+    if not np.array_equal(_checked_offsets(bins, path), offsets):
         raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize anew.")
     return CellBlock(offsets, column.values.to_numpy(), bins.values.to_numpy())
+
+
+def _checked_offsets(column: pa.Array, path: Path) -> np.ndarray:
+    """Where each cell begins; refused where it is not in order or beyond the values: a damaged file."""
+    offsets = column.offsets.to_numpy()
+    if len(offsets) and (offsets[0] < 0 or offsets[-1] > len(column.values) or (np.diff(offsets) < 0).any()):
+        raise ValueError(
+            f"The lists of {path} must follow each other within its {len(column.values):,} values. Got offsets that do "
+            "not: the file is damaged. Copy the corpus again, or tokenize anew."
+        )
+    return offsets

@@ -6,6 +6,7 @@ need torch (tokens as tensors, sets of pathways) are loaded when they are first 
 
 from typing import TYPE_CHECKING
 
+from genemamba_sc._bins import NO_VALUE, from_bins, to_bins
 from genemamba_sc._lazy import lazily
 from genemamba_sc.data._cell_files import open_backed, open_cells, read_cells
 from genemamba_sc.data._cells import CellReader
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
 
 __all__ = [
+    "NO_VALUE",
     "CellMatrix",
     "CellHashes",
     "CellReader",
@@ -44,6 +46,7 @@ __all__ = [
     "Tokens",
     "check_genes",
     "detect_expression",
+    "from_bins",
     "length_batches",
     "match_genes",
     "matrix_of",
@@ -57,6 +60,7 @@ __all__ = [
     "require_match",
     "take_tokens",
     "to_batch",
+    "to_bins",
     "to_linear",
     "warn_if_few_counts",
     "warn_if_few_genes",

@@ -10,7 +10,6 @@ from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
-from scvi.train import TrainRunner
 
 from genemamba_sc._checks import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
@@ -18,15 +17,20 @@ from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._persistence import load_model, save_model
-from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs, default_train_size, interruptible
-from genemamba_sc.model._pretrained import PretrainedMixin, first_history, needs_start, table_start
+from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs
+from genemamba_sc.model._pretrained import PretrainedMixin, first_history
 from genemamba_sc.model._queries import QueryMixin
-from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields, training_codes
+from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._start import start_cell_types, start_genes
+from genemamba_sc.model._training import (
+    cells_to_train,
+    check_trainer,
+    new_runner,
+    quiet,
+    set_start,
+    split_cells,
+)
 from genemamba_sc.nn import EncoderConfig
-from genemamba_sc.training._callbacks import KeepBestWeights
-from genemamba_sc.training._dataset import TokenDataset
 
 
 class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
@@ -69,6 +73,10 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
     and new batches, and need no setup.
     """
 
+    _module_cls = GeneMambaModule
+    _training_plan_cls = GeneMambaPlan
+    _data_splitter_cls = TokenDataSplitter
+
     def __init__(
         self,
         adata: AnnData | None = None,
@@ -100,7 +108,7 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         self.max_len_ = whole_number("max_len", max_len, 1)
         self.gene_init_ = gene_init
         self.gene_aliases: GeneAliases | None = None
-        self.module = GeneMambaModule(encoder_config, n_labels=len(self.cell_types))
+        self.module = self._module_cls(encoder_config, n_labels=len(self.cell_types))
         self._model_summary_string = (
             f"GeneMambaModel: {self._vocabulary.n_genes} genes, {encoder_config.n_layer} layer(s), d_model "
             f"{encoder_config.d_model}, max_len {self.max_len_}, {len(self.cell_types)} cell types"
@@ -208,43 +216,33 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         Raises
         ------
         ValueError
-            If the model has no AnnData, or an argument is out of range.
+            If the model has no AnnData, an argument is out of range, there is no such device, or nearly every cell has
+            a type of its own.
+        TypeError
+            If an argument is unknown.
+        KeyboardInterrupt
+            If the user stops it. Once the epochs have begun, what was learned is kept and the model can predict.
         """
         config = PlanConfig.of(plan_kwargs, table_lr=None if self.gene_init_ == "random" else 0.0)
+        check_trainer(trainer_kwargs, accelerator, devices)
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
-        codes = training_codes(self)
-        dataset = TokenDataset(self._source(self.adata), codes)
-        split = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
-        if train_size is None and validation_size is None and split.get("external_indexing") is None:
-            train_size = default_train_size(codes.get("labels"), self.module.n_labels)
-        splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
-        gene_init = table_start(self, self.gene_init_)
-        if needs_start(self):
-            start_genes(self.module, dataset, splitter.train_idx, gene_init)
-        if "labels" in dataset.columns and config.classification_weight > 0:
-            scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx, gene_init)
-            dataset.columns["gene_scores"] = scores
-        if max_epochs is None:
-            max_epochs = default_max_epochs(splitter.n_train)
+        dataset = cells_to_train(self, config)
+        further = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
+        splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
+        set_start(self, dataset, splitter, config)
         stops_early = early_stopping and splitter.n_val > 0
-        trainer_kwargs = {"early_stopping_monitor": "validation_loss", "early_stopping_mode": "min", **trainer_kwargs}
-        monitored = (trainer_kwargs["early_stopping_monitor"], trainer_kwargs["early_stopping_mode"])
-        runner = TrainRunner(
+        runner = new_runner(
             self,
-            training_plan=GeneMambaPlan(self.module, config, KeepBestWeights(*monitored) if stops_early else None),
-            data_splitter=splitter,
-            max_epochs=max_epochs,
+            splitter,
+            config,
+            max_epochs=default_max_epochs(splitter.n_train) if max_epochs is None else max_epochs,
             accelerator=accelerator,
             devices=devices,
-            **{
-                "early_stopping": stops_early,
-                "early_stopping_patience": early_stopping_patience,
-                "check_val_every_n_epoch": 1 if splitter.n_val > 0 else None,
-                **trainer_kwargs,
-            },
+            early_stopping=stops_early,
+            **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
-        with interruptible(), first_history(self):
+        with quiet(), first_history(self):
             runner()
 
     # ------------------------------------------------------------ persistence

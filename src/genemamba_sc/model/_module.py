@@ -25,9 +25,10 @@ class GeneMambaModule(BaseModuleClass):
 
     The training loss is ``mgm_weight · L_genes + classification_weight · L_types``:
 
-    * masked gene modelling: a share of the genes is hidden and predicted from the others, by a softmax over
-      the vocabulary, tied to the gene table. The hidden genes are left out of the pool, so that it cannot
-      show them either;
+    * masked gene modelling (``mgm_loss``): a share of the genes is hidden and predicted from the others, by a softmax
+      over the vocabulary, tied to the gene table. Their values stay visible; pretraining hides these too, so that its
+      ``mgm`` is another number (:class:`genemamba_sc.nn.PretrainingObjectives`). The hidden genes are left out of the
+      pool, so that it cannot show them either;
     * classification, where labels are registered: cross-entropy over the labelled cells. The scores are those of
       marker genes and gene programs, fitted beforehand, plus what a linear layer reads from the pool of the visible
       genes.

@@ -189,8 +189,9 @@ class GeneMambaPlan(OptimisedPlan):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Average the weights and keep the best of them, where that is on."""
+        # In this order: what was best comes after the average, also when the training is interrupted.
         keeping: list[pl.Callback] = [] if self._keep_best is None else [self._keep_best]
-        return [*keeping, *super().configure_callbacks()]
+        return [*super().configure_callbacks(), *keeping]
 
 
 def default_max_epochs(n_train: int) -> int:

@@ -9,46 +9,47 @@ from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.nn import gene_log_frequency
 from genemamba_sc.training._cell_types import fit_cell_types
 from genemamba_sc.training._dataset import TokenDataset
-from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+from genemamba_sc.training._gene_table import GeneSample
 
-# Cells the gene table is initialised from: enough for 64 components, few enough to take seconds.
-_TABLE_CELLS = 20_000
 # Of the cells themselves, for the programs: few labels do not find their way among more.
 _OWN_COMPONENTS = 16
 _BLOCK = 4096
 
 
-def start_genes(
-    module: GeneMambaModule,
-    dataset: TokenDataset,
-    indices: Integer[np.ndarray, "n"],
-    gene_init: GeneInit,
-    seed: int = 0,
-) -> None:
+def sample_genes(dataset: TokenDataset, train: Integer[np.ndarray, "n"], seed: int = 0) -> GeneSample:
+    """Read the sample of the training cells that tables and frequencies come from.
+
+    Parameters
+    ----------
+    dataset
+        All cells.
+    train
+        The training cells; of more than 20,000 a fixed random subset is read.
+    seed
+        Seed of the subset and of the solver.
+    """
+    return GeneSample.of(dataset.tokens, train, dataset.vocabulary.size, seed)
+
+
+def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit) -> None:
     """Set the gene table and the gene frequencies from the training cells.
 
     Parameters
     ----------
     module
         Whose table is set.
-    dataset
-        All cells.
-    indices
-        The training cells; of more than 20,000 a fixed random subset is read.
+    sample
+        Of the training cells.
     gene_init
         ``"spectral"``, ``"denoised"``, or ``"random"``, which leaves the table as it is.
-    seed
-        Of the subset and of the solver.
     """
-    tokens = dataset.tokens(_sample(indices, seed))
     config = module.encoder_config
     table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
     if gene_init != "random":
-        table = spectral_gene_table(tokens, config.vocab_size, config.d_model, seed=seed)
+        table = sample.spectral(config.d_model)
     if gene_init == "denoised":
-        table = denoised_gene_table(tokens, table, seed=seed)
-    read = tokens.ids[:, : config.context_len]
-    counts = np.bincount(read.ravel(), minlength=config.vocab_size).astype(np.float32)
+        table = sample.denoised(table)
+    counts = sample.occurrences(config.context_len)
     module.initialise_genes(torch.from_numpy(table), gene_log_frequency(torch.from_numpy(counts)))
 
 
@@ -57,8 +58,8 @@ def start_cell_types(
     dataset: TokenDataset,
     train: Integer[np.ndarray, "n"],
     validation: Integer[np.ndarray, "m"],
+    sample: GeneSample,
     gene_init: GeneInit,
-    seed: int = 0,
 ) -> Float32[np.ndarray, "n_obs c"]:
     """Fit the scores of markers and programs of the cell-type head on the training cells.
 
@@ -71,11 +72,11 @@ def start_cell_types(
         All cells, with their labels, and their batches where these are registered.
     train, validation
         The cells of each kind.
+    sample
+        Of the training cells; its seed also draws the folds.
     gene_init
         How the gene table started. A ``"spectral"`` one is denoised for the programs: with few labels these want no
         directions of noise, while an embedding without labels is better with all of them.
-    seed
-        Of the folds, and of what the tables draw.
 
     Returns
     -------
@@ -95,8 +96,8 @@ def start_cell_types(
         )
     batches = dataset.columns.get("batch")
     of_train = None if batches is None else batches[train]
-    tables = _program_tables(module, dataset, train, gene_init, seed)
-    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, of_train, seed)
+    tables = _program_tables(module, sample, gene_init)
+    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, of_train, sample.seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)
     module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
@@ -108,22 +109,11 @@ def start_cell_types(
 
 
 def _program_tables(
-    module: GeneMambaModule, dataset: TokenDataset, train: np.ndarray, gene_init: GeneInit, seed: int
+    module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit
 ) -> list[Float32[np.ndarray, "v k"]]:
-    """Of the model, and of the training cells themselves."""
-    tokens, size = dataset.tokens(_sample(train, seed)), dataset.vocabulary.size
-    own = spectral_gene_table(tokens, size, _OWN_COMPONENTS, seed=seed)
+    """Give the table of the model, and one of the training cells themselves."""
     table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
     if gene_init == "spectral":
         # Genes that no training cell has kept a random row, which no map of the others would suit.
-        real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
-        known = np.bincount(tokens.ids[real], minlength=size) > 0
-        table = denoised_gene_table(tokens, np.where(known[:, None], table, 0.0), seed=seed)
-    return [table, own]
-
-
-def _sample(indices: np.ndarray, seed: int) -> np.ndarray:
-    """All cells, or a fixed random subset of many."""
-    if len(indices) <= _TABLE_CELLS:
-        return indices
-    return np.sort(np.random.default_rng(seed).choice(indices, _TABLE_CELLS, replace=False))
+        table = sample.denoised(np.where(sample.known()[:, None], table, 0.0))
+    return [table, sample.spectral(_OWN_COMPONENTS)]

@@ -11,6 +11,7 @@ from genemamba_sc._constants import PAD_ID
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._types import CellEmbedding, Lengths, TokenIds, TokenValues
 from genemamba_sc.nn._draws import Draws
+from genemamba_sc.nn._lengths import real_tokens
 
 # A shorter vector than this has no direction worth a gradient.
 _EPS = 1e-6
@@ -97,13 +98,13 @@ def disjoint_views(ids: TokenIds, values: TokenValues, lengths: Lengths, draws: 
     draws
         Source of random numbers.
     """
-    real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+    real = real_tokens(ids.shape[1], lengths)
     shares = _LEAST_SHARE + (_MOST_SHARE - _LEAST_SHARE) * draws.uniform((2, len(ids), 1))
     place = draws.uniform(ids.shape)
     keep = torch.cat([real & (place < shares[0]), real & (place >= 1 - shares[1])])
     kept = keep.sum(dim=1)
     order = torch.argsort(~keep, dim=1, stable=True)[:, : max(1, int(kept.max()) if len(kept) else 1)]
-    pads = torch.arange(order.shape[1], device=ids.device) >= kept[:, None]
+    pads = ~real_tokens(order.shape[1], kept)
     return Views(
         ids.repeat(2, 1).gather(1, order).masked_fill(pads, PAD_ID),
         values.repeat(2, 1).gather(1, order).masked_fill(pads, 0.0),

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from genemamba_sc._constants import PAD_ID
 from genemamba_sc._types import CellEmbedding, Lengths, Mask, TokenIds
+from genemamba_sc.nn._lengths import real_tokens
 
 # Stands for minus infinity where its gradient would not be finite.
 _LOWEST = -1e9
@@ -61,7 +62,7 @@ class CellDecoder(nn.Module):
         hidden
             True at the genes to decode, shape (b, l).
         """
-        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        real = real_tokens(ids.shape[1], lengths)
         which = self._score(self.which(cell), table, self.bias, self.scale[0])
         order = self._score(self.order(cell), table, self.order_bias, self.scale[1]).gather(1, ids)
         return DecodeLoss(

@@ -1,16 +1,20 @@
 """The bidirectional encoder: tokens of a batch of cells -> hidden states and one embedding per cell."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genemamba_sc._octaves import EDGE
+from genemamba_sc._bins import BINS_PER_OCTAVE, EDGE
 from genemamba_sc._types import CellEmbedding, Hidden, Lengths, Mask, TokenIds, TokenValues
 from genemamba_sc.nn._config import EncoderConfig
-from genemamba_sc.nn._mamba2 import Mamba2Mixer
+from genemamba_sc.nn._lengths import real_tokens
+from genemamba_sc.nn._mamba2 import BothWays, Mamba2Mixer
+
+# Which way the layers read; a way that is switched off is replaced by the other one.
+Reading = Literal["both", "left to right", "right to left", "none"]
 
 _EPS_TOKEN = 1e-5  # of the published final norm
 # The mean of many tokens is small: with 1e-5 the norm of a cell would depend on how long the cell is.
@@ -45,20 +49,20 @@ class ExpressionWeight(nn.Module):
     n_bins
         Number of half-octaves; values beyond them fall into the first or last bin.
     exact_edges
-        As in :class:`EncoderConfig`; see :mod:`genemamba_sc._octaves`.
+        As in :class:`EncoderConfig`; see :mod:`genemamba_sc._bins`.
     """
 
     def __init__(self, n_bins: int, exact_edges: bool = False) -> None:
         super().__init__()
         self.edge = 0.0 if exact_edges else EDGE
         self.first = -(n_bins // 2)
-        middle = torch.exp2((torch.arange(n_bins) + self.first + 0.5) / 2)
+        middle = torch.exp2((torch.arange(n_bins) + self.first + 0.5) / BINS_PER_OCTAVE)
         self.weight = nn.Parameter(torch.log1p(middle) / torch.log1p(torch.tensor(1.0)))
 
     def forward(self, values: TokenValues) -> TokenValues:
         """Weight of each token, (b, l)."""
         octaves = torch.log2(values.clamp(min=torch.finfo(values.dtype).tiny))
-        bins = (torch.floor(2 * octaves + self.edge) - self.first).clamp(0, len(self.weight) - 1).long()
+        bins = (torch.floor(BINS_PER_OCTAVE * octaves + self.edge) - self.first).clamp(0, len(self.weight) - 1).long()
         return torch.where(values > 0, self.weight[bins], self.weight.new_ones(()))
 
 
@@ -81,7 +85,9 @@ class BiMambaLayer(nn.Module):
         with torch.no_grad():
             self.mixer.out_proj.weight.mul_(config.residual_init)
 
-    def forward(self, x: Hidden, weight: TokenValues, mask: Mask, combiner: nn.Linear | None) -> Hidden:
+    def forward(
+        self, x: Hidden, weight: TokenValues, mask: Mask, combiner: nn.Linear | None, reading: Reading = "both"
+    ) -> Hidden:
         """Combine ``x`` + its two readings, (b, l, d) -> (b, l, d); 0 at pads.
 
         With f and b the mixer's outputs left to right and right to left (GeneMamba, arXiv 2504.16956):
@@ -91,11 +97,13 @@ class BiMambaLayer(nn.Module):
         # A norm per token cancels the expression weight; the mixer has to see it.
         read = x if self.norm is None else self.norm(x) * weight[..., None]
         out = self.mixer.out_proj
-        if combiner is None:
+        if combiner is None and reading == "both":
             # out_proj is linear: for the sum of the directions it runs once, on their sum.
             both = out(self.mixer.sum_of_ways(read, mask))
             return torch.add(x, both, alpha=0.5) if self.combine == "mean" else 2 * x + both
-        forwards, backwards = (x + out(way) for way in self.mixer.both_ways(read, mask))
+        forwards, backwards = (x + out(way) for way in _as_read(self.mixer.both_ways(read, mask), reading))
+        if combiner is None:
+            return (forwards + backwards) / (2 if self.combine == "mean" else 1)
         # Under autocast a projection comes back in half precision; the residual stream stays as it is.
         mixed = combiner(torch.cat([forwards, backwards], dim=-1)).to(x.dtype)
         if self.combine == "gate":
@@ -129,7 +137,12 @@ class BiMambaEncoder(nn.Module):
         self.norm_f = nn.RMSNorm(config.d_model, eps=_EPS_TOKEN if config.norm == "token" else _EPS_CELL)
 
     def forward(
-        self, ids: TokenIds, values: TokenValues | None, lengths: Lengths, visible: Mask | None = None
+        self,
+        ids: TokenIds,
+        values: TokenValues | None,
+        lengths: Lengths,
+        visible: Mask | None = None,
+        reading: Reading = "both",
     ) -> EncoderOutput:
         """Encode a batch.
 
@@ -144,6 +157,9 @@ class BiMambaEncoder(nn.Module):
         visible
             False, (b, l), at tokens that the layers read but the pool leaves out, and that token dropout spares:
             the masked ones, which are to be predicted.
+        reading
+            What the layers read. With ``"left to right"`` or ``"right to left"`` that direction stands for both, so
+            that the states keep their size; with ``"none"`` the mixers add nothing.
         """
         visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -151,14 +167,14 @@ class BiMambaEncoder(nn.Module):
             positions, lengths = self._draw_tokens(lengths, visible)
             ids, visible = ids.gather(1, positions), visible.gather(1, positions)
             values = None if values is None else values.gather(1, positions)
-        mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        mask = real_tokens(ids.shape[1], lengths)
         weight, pooled = self._weigh(values, mask), mask & visible
         k = min(ids.shape[1], self.config.context_len or ids.shape[1])
         start = self.embeddings(ids[:, :k]) * weight[:, :k, None]
         x = start
         for i, layer in enumerate(self.layers):
             combiner = self.combiner if self.combiners is None else self.combiners[i]
-            x = layer(x, weight[:, :k], mask[:, :k], combiner)
+            x = layer(x, weight[:, :k], mask[:, :k], combiner, reading)
         if self.config.norm == "token":
             hidden = self.norm_f(x)
             cell = _mean(hidden, pooled)
@@ -185,7 +201,7 @@ class BiMambaEncoder(nn.Module):
 
         Tokens that are left out are taken out of the sequence, not blanked: the scan is shorter by as much.
         """
-        valid = torch.arange(visible.shape[1], device=lengths.device) < lengths[:, None]
+        valid = real_tokens(visible.shape[1], lengths)
         # Cells differ in how many genes were caught: so does the share that is left out.
         rate = 2 * self.config.token_dropout * torch.rand(len(lengths), 1, device=lengths.device)
         drawn = torch.rand(valid.shape, device=lengths.device) >= rate
@@ -200,6 +216,15 @@ def _mean(x: Hidden, pooled: Mask) -> CellEmbedding:
     share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
     # A product and a sum, not a matrix product: autocast would round the cell to half precision.
     return (x * share[..., None]).sum(1)
+
+
+def _as_read(ways: BothWays, reading: Reading) -> BothWays:
+    """Replace the directions that are not read, (2, b, l, d_inner)."""
+    if reading == "none":
+        return torch.zeros_like(ways)
+    if reading == "both":
+        return ways
+    return ways[[0, 0]] if reading == "left to right" else ways[[1, 1]]
 
 
 def _new_combiner(config: EncoderConfig) -> nn.Linear:

@@ -11,8 +11,8 @@ from genemamba_sc._types import Hidden, Mask
 from genemamba_sc.ops import MixerWeights, read_tokens
 
 # Ranges of mamba_ssm.Mamba2 for a new mixer: decay -A uniform in [1, 16], step sizes log-uniform in [0.001, 0.1].
-_DECAY_RANGE = (1.0, 16.0)
-_STEP_RANGE = (1e-3, 1e-1)
+DECAY_RANGE = (1.0, 16.0)
+STEP_RANGE = (1e-3, 1e-1)
 _STEP_FLOOR = 1e-4
 
 Inner = Float[Tensor, "b l d_inner"]
@@ -88,7 +88,7 @@ class Mamba2Mixer(nn.Module):
         # Holds the weights under their known names; what is done with them is ops.read_tokens.
         self.conv1d = nn.Conv1d(d_xbc, d_xbc, d_conv, groups=d_xbc, padding=d_conv - 1)
         self.dt_bias = nn.Parameter(_initial_dt_bias(self.n_heads))
-        self.A_log = nn.Parameter(torch.empty(self.n_heads).uniform_(*_DECAY_RANGE).log())
+        self.A_log = nn.Parameter(torch.empty(self.n_heads).uniform_(*DECAY_RANGE).log())
         self.D = nn.Parameter(torch.ones(self.n_heads))
         self.norm = GatedNormWeight(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
@@ -135,6 +135,6 @@ class Mamba2Mixer(nn.Module):
 
 def _initial_dt_bias(n_heads: int) -> Float[Tensor, "h"]:
     """Inverse softplus of log-uniform step sizes."""
-    low, high = (math.log(bound) for bound in _STEP_RANGE)
+    low, high = (math.log(bound) for bound in STEP_RANGE)
     dt = torch.empty(n_heads).uniform_(low, high).exp().clamp(min=_STEP_FLOOR)
     return dt + torch.log(-torch.expm1(-dt))

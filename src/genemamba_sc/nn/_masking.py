@@ -7,6 +7,7 @@ import torch
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._types import Lengths, Mask, TokenIds
 from genemamba_sc.nn._draws import Draws
+from genemamba_sc.nn._lengths import real_tokens
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def mask_tokens(
         return MaskedTokens(ids=ids, hidden=torch.zeros_like(ids, dtype=torch.bool))
     draws = Draws(ids.device) if draws is None else draws
     candidates = lengths if first is None else lengths.clamp(max=first)
-    real = torch.arange(ids.shape[1], device=ids.device)[None, :] < candidates[:, None]
+    real = real_tokens(ids.shape[1], candidates)
     hidden = real & _draw_spans(ids.shape, rate, span, draws)
     masked = ids.masked_fill(hidden, mask_id)
     if keep or swap:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._types import Lengths, Mask, TokenIds, TokenValues
-from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
+from genemamba_sc.nn._contrast import GeneContrast, disjoint_views, pathway_contrast, view_contrast
 from genemamba_sc.nn._decode import CellDecoder
 from genemamba_sc.nn._denoise import SpectralTeacher, denoise_loss
 from genemamba_sc.nn._draws import Draws
@@ -31,6 +31,18 @@ class ObjectiveOutput(NamedTuple):
     metrics: dict[str, Tensor]
 
 
+class _Found(NamedTuple):
+    """What one pass over the cells gives: parts of the loss and metrics by name.
+
+    ``anchor`` is 0 and has a gradient of 0 for all that the pass computed: processes that train together wait for the
+    gradient of every weight, also of those that no part needed in this batch.
+    """
+
+    parts: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+    anchor: Float[Tensor, ""]
+
+
 class _HiddenGenes(NamedTuple):
     """The hidden genes that are scored: their states, pools, names and ranks; ``blanked`` where [MASK] stood."""
 
@@ -43,6 +55,10 @@ class _HiddenGenes(NamedTuple):
 
 class PretrainingObjectives(nn.Module):
     """An encoder and what it is pretrained by.
+
+    Masked genes are another task here than in :class:`genemamba_sc.model.GeneMambaModule`: there the values of hidden
+    genes stay visible; here they are hidden too by default (``hide_values``), since a value could tell which gene it
+    is of, and the softmax is computed in blocks. The losses of the two are not comparable.
 
     The loss is the weighted sum of up to six parts (see :class:`ObjectiveConfig`): ``mgm``, ``spectral``, ``decode``,
     ``pathway``, which read one pass over cells with a share of their genes hidden; and ``contrast`` and ``denoise``,
@@ -135,13 +151,14 @@ class PretrainingObjectives(nn.Module):
         """
         ids, values, lengths = batch["token_ids"], batch["token_values"], batch["lengths"]
         draws = Draws(ids.device, generator)
-        parts: dict[str, Tensor] = {}
-        metrics: dict[str, Tensor] = {}
-        total = self.encoder.embeddings.weight.new_zeros(())
+        passes: list[_Found] = []
         if self._reads_hidden_genes:
-            total = total + self._read_hidden_genes(ids, values, lengths, draws, parts, metrics)
+            passes.append(self._read_hidden_genes(ids, values, lengths, draws))
         if self.config.contrast_weight or self.teacher is not None:
-            total = total + self._compare_views(ids, values, lengths, draws, parts, metrics)
+            passes.append(self._compare_views(ids, values, lengths, draws))
+        parts = {name: part for found in passes for name, part in found.parts.items()}
+        metrics = {name: metric for found in passes for name, metric in found.metrics.items()}
+        total = sum((found.anchor for found in passes), self.encoder.embeddings.weight.new_zeros(()))
         for name, part in parts.items():
             total = total + getattr(self.config, f"{name}_weight") * part
         return ObjectiveOutput(total, parts, metrics)
@@ -151,17 +168,11 @@ class PretrainingObjectives(nn.Module):
         heads = (self.gene_head, self.spectral_head, self.decoder, self.pathways)
         return any(head is not None for head in heads)
 
-    def _read_hidden_genes(
-        self,
-        ids: TokenIds,
-        values: TokenValues,
-        lengths: Lengths,
-        draws: Draws,
-        parts: dict[str, Tensor],
-        metrics: dict[str, Tensor],
-    ) -> Tensor:
-        """Fill in the parts that read cells with hidden genes; 0 times the embeddings, so that all weights are used."""
+    def _read_hidden_genes(self, ids: TokenIds, values: TokenValues, lengths: Lengths, draws: Draws) -> _Found:
+        """Compute the parts that read cells with hidden genes."""
         config = self.config
+        parts: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         masked = mask_tokens(
             ids,
             lengths,
@@ -178,7 +189,8 @@ class PretrainingObjectives(nn.Module):
         is_hidden = masked.hidden.gather(1, output.positions) & output.mask
         if self.gene_head is not None or self.spectral_head is not None:
             blanked = masked.ids == self.mask_id
-            self._score_genes(self._take_genes(output, ids, is_hidden, blanked, draws), parts, metrics)
+            scored = self._score_genes(self._take_genes(output, ids, is_hidden, blanked, draws))
+            parts, metrics = parts | scored[0], metrics | scored[1]
         if self.decoder is not None:
             decoded = self.decoder(output.cell, self.encoder.embeddings.weight, ids, lengths, masked.hidden)
             parts["decode"] = decoded.which + decoded.order
@@ -186,8 +198,8 @@ class PretrainingObjectives(nn.Module):
             metrics["decode_order_accuracy"] = decoded.accuracy
         if (pathways := self.pathways) is not None:
             compared = is_hidden if config.pathway_tokens == "hidden" else output.mask & ~is_hidden
-            self._contrast_genes(pathways, output, ids, compared, draws, parts, metrics)
-        return (output.cell.sum() + output.context.sum()) * 0.0
+            parts["pathway"], metrics["pathway_margin"] = self._contrast_genes(pathways, output, ids, compared, draws)
+        return _Found(parts, metrics, (output.cell.sum() + output.context.sum()) * 0.0)
 
     def _take_genes(
         self, output: EncoderOutput, ids: TokenIds, is_hidden: Bool[Tensor, "b k"], blanked: Mask, draws: Draws
@@ -201,7 +213,10 @@ class PretrainingObjectives(nn.Module):
             output.hidden[rows, columns], output.context[rows], ids[rows, ranks], ranks, blanked[rows, ranks]
         )
 
-    def _score_genes(self, genes: _HiddenGenes, parts: dict[str, Tensor], metrics: dict[str, Tensor]) -> None:
+    def _score_genes(self, genes: _HiddenGenes) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Name the hidden genes, and say where they lie in the spectral table: parts and metrics."""
+        parts: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         if self.gene_head is not None:
             query = self.gene_head.query(genes.hidden, genes.context)
             table = self.encoder.embeddings.weight
@@ -212,34 +227,23 @@ class PretrainingObjectives(nn.Module):
                 metrics["baseline_accuracy"] = _share(usual == genes.genes, genes.blanked)
         if self.spectral_head is not None:
             parts["spectral"], metrics["spectral_cosine"] = self.spectral_head(genes.hidden, genes.context, genes.genes)
+        return parts, metrics
 
     def _contrast_genes(
-        self,
-        pathways: PathwayIndex,
-        output: EncoderOutput,
-        ids: TokenIds,
-        compared: Bool[Tensor, "b k"],
-        draws: Draws,
-        parts: dict[str, Tensor],
-        metrics: dict[str, Tensor],
-    ) -> None:
+        self, pathways: PathwayIndex, output: EncoderOutput, ids: TokenIds, compared: Bool[Tensor, "b k"], draws: Draws
+    ) -> GeneContrast:
         genes = ids.gather(1, output.positions)
         rows, columns = (compared & pathways.known(genes)).nonzero(as_tuple=True)
         drawn = draws.subset(len(rows), self.config.max_anchors)
         rows, columns = rows[drawn], columns[drawn]
-        parts["pathway"], metrics["pathway_margin"] = pathway_contrast(
+        return pathway_contrast(
             output.hidden[rows, columns], genes[rows, columns], pathways, self.config.pathway_temperature
         )
 
-    def _compare_views(
-        self,
-        ids: TokenIds,
-        values: TokenValues,
-        lengths: Lengths,
-        draws: Draws,
-        parts: dict[str, Tensor],
-        metrics: dict[str, Tensor],
-    ) -> Tensor:
+    def _compare_views(self, ids: TokenIds, values: TokenValues, lengths: Lengths, draws: Draws) -> _Found:
+        """Compute the parts that compare two views of each cell."""
+        parts: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         views = disjoint_views(ids, values, lengths, draws)
         output = self.encoder(views.ids, views.values, views.lengths)
         first, second = output.cell.chunk(2)
@@ -250,7 +254,7 @@ class PretrainingObjectives(nn.Module):
             )
         if self.teacher is not None:
             parts["denoise"] = denoise_loss(first, second, self.teacher(views.ids, views.values), valid)
-        return output.cell.sum() * 0.0
+        return _Found(parts, metrics, output.cell.sum() * 0.0)
 
 
 def _share(right: Bool[Tensor, "m"], counted: Bool[Tensor, "m"]) -> Float[Tensor, ""]:

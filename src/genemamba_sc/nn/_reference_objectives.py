@@ -6,6 +6,7 @@ from torch import Tensor
 
 from genemamba_sc._types import Hidden, Lengths, TokenIds
 from genemamba_sc.nn._heads import GeneHead
+from genemamba_sc.nn._lengths import real_tokens
 from genemamba_sc.nn._linear_cross_entropy import VocabularyLoss, linear_cross_entropy
 
 
@@ -42,6 +43,6 @@ def next_token_loss(
     -------
     The mean over the targets, and the predictions.
     """
-    has_next = torch.arange(ids.shape[1] - 1, device=ids.device) < lengths[:, None] - 1
+    has_next = real_tokens(ids.shape[1] - 1, lengths - 1)
     states, targets = hidden[:, :-1][has_next][drawn], ids[:, 1:][has_next][drawn]
     return linear_cross_entropy(head.query(states, torch.zeros_like(states)), table, head.bias, targets)

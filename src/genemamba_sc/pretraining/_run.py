@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from genemamba_sc._files import replacing_file
+from genemamba_sc._locks import only_writer
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._version import __version__
 from genemamba_sc.corpus import CorpusDataModule, TokenCorpus
@@ -63,7 +65,7 @@ def pretrain(
     Raises
     ------
     FileExistsError
-        If ``out`` exists, or ``out.run`` is of a run with other settings.
+        If ``out`` exists, or ``out.run`` is of a run with other settings or is being written by another process.
     ValueError
         If settings do not fit each other.
     """
@@ -73,6 +75,25 @@ def pretrain(
     if run.strategy == "fsdp" and optimisation.ema_decay:
         raise ValueError("ema_decay needs whole weights on each device, which fsdp does not keep. Use ddp, or 0.")
     settings = _settings(corpus, encoder, objectives, optimisation, run, pathways)
+    # Of several processes the first one holds the lock for all.
+    is_main = getattr(rank_zero_only, "rank", 0) == 0
+    with only_writer(folder / ".lock", f"The run {folder}") if is_main else nullcontext():
+        return _train(target, folder, corpus, settings, encoder, objectives, optimisation, run, pathways, resume)
+
+
+def _train(
+    target: Path,
+    folder: Path,
+    corpus: TokenCorpus,
+    settings: dict[str, Any],
+    encoder: EncoderConfig,
+    objectives: ObjectiveConfig,
+    optimisation: PretrainingConfig,
+    run: RunConfig,
+    pathways: PathwayIndex | None,
+    resume: str | Path,
+) -> RunReport:
+    """Go on where the run is, to its end or until it is told to stop; the caller holds the lock."""
     _check_settings(folder, settings)
     data = CorpusDataModule(
         corpus,

@@ -10,17 +10,15 @@ from jaxtyping import Float, Int, Integer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genemamba_sc._digests import announce_digest, check_digest
 from genemamba_sc._files import replacing_file
 from genemamba_sc.corpus import TokenCorpus
-from genemamba_sc.corpus._codes import common_rank_tokens
 from genemamba_sc.nn import gene_log_frequency
-from genemamba_sc.training._gene_table import denoised_gene_table, spectral_gene_table
+from genemamba_sc.training._gene_table import GeneSample, common_rank_tokens
 
 logger = logging.getLogger(__name__)
 
 START_FILE = "start.safetensors"
-# Cells that are read: 20,000 of 2,048 tokens are 0.3 GB, and their factorisation takes a minute.
-_CELLS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +77,21 @@ def start_from(
     """
     kept = folder / START_FILE
     if not kept.exists():
-        rng = np.random.default_rng(seed)
-        rows = cells if len(cells) <= _CELLS else np.sort(rng.choice(cells, _CELLS, replace=False))
-        logger.info("Spectral start: a gene table of %d columns from %s cells.", d_model, f"{len(rows):,}")
-        tokens = corpus.tokens(rows, max_len)
         size = corpus.vocabulary.size
-        counts = np.bincount(tokens.ids.ravel(), minlength=size).astype(np.float32)
-        table = spectral_gene_table(tokens, size, d_model, seed=seed)
+        sample = GeneSample.of(lambda rows: corpus.tokens(rows, max_len), cells, size, seed)
+        ids, lengths = sample.tokens.ids, sample.tokens.lengths
+        logger.info("Spectral start: a gene table of %d columns from %s cells.", d_model, f"{len(lengths):,}")
+        table = sample.spectral(d_model)
         tensors = {
             "table": torch.from_numpy(table),
-            "denoised": torch.from_numpy(denoised_gene_table(tokens, table, seed=seed)),
-            "log_frequency": gene_log_frequency(torch.from_numpy(counts)),
-            "rank_genes": torch.from_numpy(common_rank_tokens(tokens.ids, tokens.lengths).astype(np.int64)),
+            "denoised": torch.from_numpy(sample.denoised(table)),
+            "log_frequency": gene_log_frequency(torch.from_numpy(sample.occurrences())),
+            "rank_genes": torch.from_numpy(common_rank_tokens(ids, lengths).astype(np.int64)),
         }
         with replacing_file(kept) as temporary:
             save_file(tensors, temporary)
+            announce_digest(kept, temporary)
         unknown = int((tensors["table"].abs().sum(dim=1) == 0).sum())
         logger.info("Spectral start: %d of %d tokens keep a random row (never seen, or special).", unknown, size)
+    check_digest(kept, "Remove it: the same call computes it anew.")
     return Start(**load_file(kept))

@@ -11,6 +11,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from genemamba_sc._digests import announce_digest, check_digest
+
 STATE_FILE = "state.ckpt"
 
 
@@ -83,6 +85,7 @@ class RunState(Checkpoint):
         temporary = self.path.with_name(f".writing-{self.path.name}")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
+            announce_digest(self.path, temporary)
             os.replace(temporary, self.path)
         trainer.strategy.barrier("state saved")
 
@@ -113,6 +116,7 @@ def read_state(path: Path) -> dict[str, Any]:
     ValueError
         If it is damaged or holds anything else.
     """
+    check_digest(path, "Remove its folder to start anew, or give another saved state.")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for a file that is not whole

@@ -49,6 +49,11 @@ class KeepBestWeights(pl.Callback):
             self._kept = self._validated
         self._validated = {}
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Put the best weights back also when the user stops the training."""
+        if isinstance(exception, KeyboardInterrupt):
+            self.on_fit_end(trainer, pl_module)
+
     @torch.no_grad()
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the best weights back."""

@@ -1,15 +1,20 @@
 """Minibatches of a training: which cells go together, with their labels and batches."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
+import h5py
 import numpy as np
 import torch
+from anndata.abc import CSRDataset
+from anndata.io import sparse_dataset
 from jaxtyping import Integer
 from scipy import sparse
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from genemamba_sc._constants import PAD_ID, UNK_ID
-from genemamba_sc.data import CellSource, GeneVocabulary, Tokens, take_tokens
+from genemamba_sc.data import CellReader, CellSource, GeneVocabulary, Tokens, take_tokens
 from genemamba_sc.data._batches import TokenBatch, to_batch
 
 # Batches whose cells are sorted by length together: wide enough that at most 3 % are pads
@@ -77,13 +82,26 @@ class TokenDataset(Dataset[TokenBatch]):
     """
 
     def __init__(self, source: CellSource, columns: dict[str, np.ndarray]) -> None:
-        self._source = source
+        self._source: CellSource | None = source
+        self._n_obs = source.n_obs
+        self._vocabulary = source.tokenizer.vocabulary
         self.columns = dict(columns)
         self._cache = self._read_all() if self._fits() else None
         self.lengths = self._cache.lengths if self._cache is not None else self._count_lengths()
 
     def __len__(self) -> int:
-        return self._source.n_obs
+        return self._n_obs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind: workers that are not forked read the cache, or open the file anew."""
+        if self._cache is not None:
+            return {**self.__dict__, "_source": None}
+        return {**self.__dict__, "_source": _by_path(self._cells)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._source, _ClosedSource):
+            self._source = self._source.open()
 
     def __getitem__(self, indices: list[int]) -> TokenBatch:
         rows = np.asarray(indices, dtype=np.int64)
@@ -93,19 +111,24 @@ class TokenDataset(Dataset[TokenBatch]):
     @property
     def vocabulary(self) -> GeneVocabulary:
         """The genes that have tokens."""
-        return self._source.tokenizer.vocabulary
+        return self._vocabulary
+
+    @property
+    def _cells(self) -> CellSource:
+        assert self._source is not None  # only a copy in a worker that has the tokens goes without
+        return self._source
 
     def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
         """Tokens of the cells ``indices``, in that order."""
         return self._take(np.asarray(indices, dtype=np.int64))
 
     def _fits(self) -> bool:
-        return self._source.n_obs * self._source.tokenizer.max_len * 8 <= _CACHE_BYTES
+        return self._cells.n_obs * self._cells.tokenizer.max_len * 8 <= _CACHE_BYTES
 
     def _read_all(self) -> Tokens:
         # In blocks: a linear copy of the whole matrix would double the memory.
-        rows = np.arange(self._source.n_obs)
-        parts = [self._source.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+        rows = np.arange(self._cells.n_obs)
+        parts = [self._cells.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
         width = max(part.ids.shape[1] for part in parts)
         ids = np.full((len(rows), width), PAD_ID, dtype=np.int32)
         values = np.zeros((len(rows), width), dtype=np.float32)
@@ -115,18 +138,43 @@ class TokenDataset(Dataset[TokenBatch]):
         return Tokens(ids=ids, values=values, lengths=np.concatenate([part.lengths for part in parts]))
 
     def _count_lengths(self) -> np.ndarray:
-        columns = self._source.columns
+        columns = self._cells.columns
         matched = np.flatnonzero(columns != UNK_ID)
         # Columns of one gene are one token.
         tokens = sparse.csr_matrix(
             (np.ones(len(matched), dtype=np.float32), (matched, columns[matched])), (len(columns), self.vocabulary.size)
         )
-        found = [np.diff((cells.astype(bool) @ tokens).indptr) for _, cells in self._source.reader.blocks(_BLOCK)]
-        return np.minimum(np.concatenate(found), self._source.tokenizer.max_len).astype(np.int32)
+        found = [np.diff((cells.astype(bool) @ tokens).indptr) for _, cells in self._cells.reader.blocks(_BLOCK)]
+        return np.minimum(np.concatenate(found), self._cells.tokenizer.max_len).astype(np.int32)
 
     def _take(self, rows: np.ndarray) -> Tokens:
         if self._cache is not None:
             return take_tokens(self._cache, rows)
         # A worker process stands for one core; threads of its own would take those of its neighbours.
-        source = self._source if get_worker_info() is None else self._source.on_one_thread()
+        source = self._cells if get_worker_info() is None else self._cells.on_one_thread()
         return source.tokens(rows)
+
+
+@dataclass(frozen=True)
+class _ClosedSource:
+    """A source in an HDF5 file by the path of that file."""
+
+    rest: CellSource
+    path: str
+    name: str
+
+    def open(self) -> CellSource:
+        stored = h5py.File(self.path, "r")[self.name]
+        return replace(
+            self.rest, reader=CellReader(sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored)
+        )
+
+
+def _by_path(source: CellSource) -> "CellSource | _ClosedSource":
+    """Replace an open HDF5 file by its path; sources in memory, and zarr, travel as they are."""
+    matrix = source.reader._source
+    stored = matrix.group if isinstance(matrix, CSRDataset) else matrix
+    if not isinstance(stored, h5py.Group | h5py.Dataset):
+        return source
+    empty = CellReader(sparse.csr_matrix((0, source.reader.n_vars), dtype=np.float32))
+    return _ClosedSource(replace(source, reader=empty), stored.file.filename, stored.name)

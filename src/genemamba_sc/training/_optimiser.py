@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import FSDPStrategy
+from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
@@ -96,6 +97,20 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float, device: torch.device | None = None) -> None:
         # Buffers do not learn: an average of equal numbers would only round them.
         super().__init__(device=device, use_buffers=False, avg_fn=MovingAverage(decay))
+
+    @torch.no_grad()
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Put the average in place when the user stops the training, as at its end."""
+        average = self._average_model
+        # While cells validate, the average is in place already.
+        if (
+            isinstance(exception, KeyboardInterrupt)
+            and average is not None
+            and trainer.state.stage != RunningStage.VALIDATING
+        ):
+            kept = dict(average.module.named_parameters())
+            for name, weight in pl_module.named_parameters():
+                weight.copy_(kept[name])
 
     @property
     def state_key(self) -> str:

@@ -9,17 +9,13 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from genemamba_sc._digests import sha256_of
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 # Entry of a configuration that holds the checksum of all the others.
 _SEAL = "config_sha256"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, expected: object) -> None:
@@ -36,7 +32,7 @@ def check_sha256(path: Path, expected: object) -> None:
         raise FileNotFoundError(
             f"{path.parent} lacks {path.name}, which {CONFIG_FILE} names. Copy the whole folder again."
         )
-    if file_sha256(path) != expected:
+    if sha256_of(path) != expected:
         raise ValueError(
             f"{path} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of another folder. "
             "Copy the whole folder again."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from genemamba_sc._digests import sha256_of
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
@@ -21,7 +22,6 @@ from genemamba_sc.weights._folder import (
     check_replaceable,
     check_seal,
     check_sha256,
-    file_sha256,
     read_json,
     sealed,
     write_json,
@@ -146,7 +146,7 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
             "written_by": f"genemamba_sc {__version__}",
             "encoder_config": pretrained.encoder_config.to_dict(),
             "max_len": pretrained.max_len,
-            "sha256": {name: file_sha256(temporary / name) for name in _checked_files(temporary, {})},
+            "sha256": {name: sha256_of(temporary / name) for name in _checked_files(temporary, {})},
         }
         write_json(temporary / CONFIG_FILE, sealed(config))
         n_parameters = sum(tensor.numel() for tensor in tensors.values())

@@ -16,20 +16,13 @@ import pandas as pd
 from anndata.io import write_h5ad
 from torch import Tensor
 
+from genemamba_sc._digests import sha256_of
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._warn import warn
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
-from genemamba_sc.weights._folder import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    check_replaceable,
-    check_seal,
-    check_sha256,
-    file_sha256,
-    sealed,
-)
+from genemamba_sc.weights._folder import CONFIG_FILE, WEIGHTS_FILE, check_replaceable, check_seal, check_sha256, sealed
 from genemamba_sc.weights._shapes import cheap_shapes, check_header
 from genemamba_sc.weights._tensors import read_safetensors, write_tensors
 
@@ -106,7 +99,7 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
             write_cell_hashes(temporary / CELLS_FILE, saved.cells)
         if saved.aliases is not None:
             saved.aliases.to_tsv(temporary / ALIASES_FILE)
-        sums = {name: file_sha256(temporary / file) for name, file in _SUMS.items() if (temporary / file).is_file()}
+        sums = {name: sha256_of(temporary / file) for name, file in _SUMS.items() if (temporary / file).is_file()}
         config = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,

@@ -1,19 +1,12 @@
-"""Bins of tokens."""
+"""Half-octaves of values."""
 
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genemamba_sc.corpus._codes import NO_VALUE, common_rank_tokens, from_bins, to_bins
-from genemamba_sc.data import Tokens
+from genemamba_sc._bins import NO_VALUE, from_bins, to_bins
 from genemamba_sc.nn._encoder import ExpressionWeight
-
-
-def tokens_of(*cells: list[int]) -> Tokens:
-    width = max(1, *(len(cell) for cell in cells))
-    ids = np.array([cell + [1] * (width - len(cell)) for cell in cells], dtype=np.int32)
-    return Tokens(ids, np.zeros(ids.shape, np.float32), np.array([len(cell) for cell in cells], np.int32))
 
 
 def test_a_bin_is_a_half_octave_and_comes_back_as_its_middle():
@@ -36,10 +29,3 @@ def test_the_encoder_weighs_a_stored_value_as_the_value_itself(values: list[floa
     off = np.abs(2 * np.log2(exact.astype(np.float64)) % 1 - 0.5) < 0.499  # not on the edge between two bins
     weights = [weigh(torch.from_numpy(x)).detach().numpy()[off] for x in (exact, stored)]
     assert np.array_equal(*weights)
-
-
-def test_the_common_token_at_each_rank_ignores_pads_and_takes_the_smaller_of_equals():
-    tokens = tokens_of([4, 5, 6], [4, 7], [3, 5])
-    assert common_rank_tokens(tokens.ids, tokens.lengths).tolist() == [4, 5, 6]
-    tied = tokens_of([9], [8])
-    assert common_rank_tokens(tied.ids, tied.lengths).tolist() == [8]

@@ -1,0 +1,270 @@
+"""The steps of ``GeneMambaModel.train``: what is checked first, which cells train, what is known before, the run."""
+
+import difflib
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Integer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from scvi.model._utils import parse_device_args
+from scvi.train import Trainer, TrainRunner
+
+from genemamba_sc.model._plan import PlanConfig, default_train_size, interruptible
+from genemamba_sc.model._pretrained import needs_start, table_start
+from genemamba_sc.model._setup import training_codes
+from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.model._start import sample_genes, start_cell_types, start_genes
+from genemamba_sc.training._callbacks import KeepBestWeights
+from genemamba_sc.training._dataset import TokenDataset
+
+# Names that users of other packages try, and what they are here.
+_OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": "max_epochs", "device": "devices"}
+_LEAST_CONTINUOUS = 20
+
+
+def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: int | list[int] | str) -> None:
+    """Refuse, before minutes of fits, what Lightning would refuse after them.
+
+    Parameters
+    ----------
+    trainer_kwargs
+        Further arguments of ``train``.
+    accelerator, devices
+        As in ``train``.
+
+    Raises
+    ------
+    TypeError
+        If a name is no argument.
+    ValueError
+        If there is no such device.
+    """
+    known = {"trainer_config", "ckpt_path"}
+    for kind in (Trainer, pl.Trainer):
+        known |= set(inspect.signature(kind.__init__).parameters)
+    known -= {"self", "kwargs"}
+    choices = {field.name for field in fields(PlanConfig)}
+    for name in sorted(set(trainer_kwargs) - known):
+        raise TypeError(f"train() has no argument {name!r}. {_way_out(name, trainer_kwargs[name], choices, known)}")
+    try:
+        parse_device_args(accelerator=accelerator, devices=devices, return_device="torch")
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"accelerator and devices must name what this machine has: {_devices()}. Got accelerator={accelerator!r}, "
+            f"devices={devices!r} ({str(error).splitlines()[0]}). Leave both at 'auto', or name one of these."
+        ) from error
+
+
+def _way_out(name: str, value: object, choices: set[str], known: set[str]) -> str:
+    if name in choices:
+        return f"It is a choice of the training plan: pass plan_kwargs={{{name!r}: {value!r}}}."
+    close = difflib.get_close_matches(name, ["max_epochs", "batch_size", "train_size", *choices, *known], n=1)
+    meant = _OTHER_NAMES.get(name, close[0] if close else None)
+    hint = "" if meant is None else f"Did you mean {meant}? "
+    return hint + "Choices of the training plan go into plan_kwargs, those of Lightning's Trainer stand for themselves."
+
+
+def _devices() -> str:
+    found = ["accelerator='cpu'"]
+    if torch.cuda.is_available():
+        found.append(f"accelerator='gpu' with devices 0 to {torch.cuda.device_count() - 1}")
+    if torch.backends.mps.is_available():
+        found.append("accelerator='mps'")
+    return ", ".join(found)
+
+
+def check_types(labels: Integer[np.ndarray, "n"] | None, n_labels: int, labels_key: str) -> None:
+    """Refuse labels that are measurements: nearly every cell with a type of its own.
+
+    Parameters
+    ----------
+    labels
+        Codes of all cells; those not in ``[0, n_labels)`` have no label. ``None`` without labels.
+    n_labels
+        Number of types.
+    labels_key
+        Their column, for the message.
+
+    Raises
+    ------
+    ValueError
+        If there are more than 20 types, and more than half as many as labelled cells.
+    """
+    if labels is None or n_labels <= _LEAST_CONTINUOUS:
+        return
+    n_labelled = int(((labels >= 0) & (labels < n_labels)).sum())
+    if n_labels > n_labelled / 2:
+        raise ValueError(
+            f"Cell types must be shared by cells. adata.obs[{labels_key!r}] has {n_labels:,} types for {n_labelled:,} "
+            "labelled cells, as a measurement or a name of cells would. Name the column of cell types with "
+            "labels_key=, or leave it out to train without labels."
+        )
+
+
+def cells_to_train(model: Any, config: PlanConfig) -> TokenDataset:
+    """Make the tokens of the registered cells, with their labels and batches.
+
+    Parameters
+    ----------
+    model
+        The model, with its AnnData.
+    config
+        Tells whether cell types are learned.
+
+    Raises
+    ------
+    ValueError
+        If there is no AnnData, or its labels cannot be learned.
+    """
+    codes = training_codes(model)
+    if config.classification_weight > 0 and "labels" in codes:
+        check_types(codes["labels"], model.module.n_labels, model.registry_["setup_args"]["labels_key"])
+    return TokenDataset(model._source(model.adata), codes)
+
+
+def split_cells(
+    model: Any,
+    dataset: TokenDataset,
+    train_size: float | None,
+    validation_size: float | None,
+    shuffle: bool,
+    further: Mapping[str, Any],
+) -> TokenDataSplitter:
+    """Choose which cells train and which validate; parameters as in ``train``.
+
+    Parameters
+    ----------
+    model, dataset
+        The model, and its cells.
+    train_size, validation_size, shuffle
+        The split.
+    further
+        ``batch_size`` and ``external_indexing``.
+    """
+    if train_size is None and validation_size is None and further.get("external_indexing") is None:
+        train_size = default_train_size(dataset.columns.get("labels"), model.module.n_labels)
+    return model._data_splitter_cls(dataset, train_size, validation_size, shuffle, **further)
+
+
+def set_start(model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, config: PlanConfig) -> None:
+    """Set what is known before the first step: the gene table, and the scores of markers and programs.
+
+    Parameters
+    ----------
+    model
+        Whose module is set.
+    dataset
+        All cells; gets the column ``gene_scores`` where cell types are learned.
+    splitter
+        Tells which cells train.
+    config
+        Tells whether cell types are learned.
+    """
+    gene_init = table_start(model, model.gene_init_)
+    sample = sample_genes(dataset, splitter.train_idx)
+    if needs_start(model):
+        start_genes(model.module, sample, gene_init)
+    if "labels" in dataset.columns and config.classification_weight > 0:
+        scores = start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init)
+        dataset.columns["gene_scores"] = scores
+
+
+def new_runner(
+    model: Any,
+    splitter: TokenDataSplitter,
+    config: PlanConfig,
+    *,
+    early_stopping: bool,
+    **settings: Any,
+) -> "KeepingRunner":
+    """Put plan, cells and trainer together.
+
+    Parameters
+    ----------
+    model, splitter, config
+        What is trained, on which cells, and how.
+    early_stopping
+        Whether to stop early, and to go back to the best weights.
+    **settings
+        Of :class:`scvi.train.TrainRunner` and of the trainer.
+    """
+    settings = {
+        "early_stopping_monitor": "validation_loss",
+        "early_stopping_mode": "min",
+        "early_stopping": early_stopping,
+        "check_val_every_n_epoch": 1 if splitter.n_val > 0 else None,
+        **settings,
+    }
+    best = KeepBestWeights(settings["early_stopping_monitor"], settings["early_stopping_mode"])
+    plan = model._training_plan_cls(model.module, config, best if early_stopping else None)
+    with quiet():
+        return KeepingRunner(model, training_plan=plan, data_splitter=splitter, **settings)
+
+
+class KeepingTrainer(Trainer):
+    """scvi-tools' trainer that ends an interrupted training as a short one: what was learned is kept.
+
+    Attributes
+    ----------
+    interrupted
+        Whether the user stopped it.
+    """
+
+    interrupted = False
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Train; an interrupt of the user is noted instead of raised."""
+        try:
+            with interruptible():
+                super().fit(*args, **kwargs)
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+
+class KeepingRunner(TrainRunner):
+    """scvi-tools' runner with :class:`KeepingTrainer`."""
+
+    _trainer_cls = KeepingTrainer
+
+    def __call__(self) -> None:
+        """Train.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user stopped it; the model is trained all the same, by what it has learned until then.
+        """
+        super().__call__()
+        if self.trainer.interrupted:
+            raise KeyboardInterrupt(
+                f"The training was interrupted in epoch {self.trainer.current_epoch + 1}: what was learned is kept, "
+                "and the model can predict."
+            )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what Lightning and torch say at every training and no user can act on; errors and warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        # Whoever asked for more, or for less, than the default gets it.
+        if logger.level in (logging.NOTSET, logging.INFO):
+            logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, before):
+            logger.setLevel(level)

@@ -1,0 +1,238 @@
+"""The steps of train(): what is refused before any work, and what an interrupt leaves."""
+
+import copy
+import logging
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+
+from genemamba_sc import GeneMambaModel
+from genemamba_sc.model._plan import GeneMambaPlan
+from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.model._training import check_types
+from genemamba_sc.training._dataset import TokenDataset
+
+Cells = Callable[..., AnnData]
+Fit = Callable[..., GeneMambaModel]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": 1e-3}, r"no argument 'lr'\. It is a choice of the training plan: pass plan_kwargs=\{'lr': 0\.001\}\."),
+        ({"epochs": 5}, r"no argument 'epochs'\. Did you mean max_epochs\?"),
+        ({"max_epoch": 5}, r"no argument 'max_epoch'\. Did you mean max_epochs\?"),
+        ({"nonsense": 5}, r"no argument 'nonsense'\. Choices of the training plan go into plan_kwargs"),
+    ],
+    ids=["a choice of the plan", "of another package", "misspelt", "unknown"],
+)
+def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, fit: Fit, arguments, message):
+    adata = make_cells()
+    GeneMambaModel.setup_anndata(adata)
+    model = GeneMambaModel(adata, d_model=16)
+    before = copy.deepcopy(model.module.state_dict())
+
+    with pytest.raises(TypeError, match=message):
+        model.train(**arguments)
+
+    assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(make_cells: Cells, fit: Fit):
+    with pytest.raises(ValueError, match=r"what this machine has: accelerator='cpu'.*Got accelerator='gpu'"):
+        fit(make_cells(), accelerator="gpu")
+
+
+def test_arguments_of_the_trainer_still_reach_it(make_cells: Cells, fit: Fit):
+    model = fit(make_cells(), max_epochs=3, limit_train_batches=1, enable_model_summary=False)
+    assert model.trainer.limit_train_batches == 1
+
+
+# -------------------------------------------------------------- labels that are measurements
+
+
+@pytest.mark.parametrize(
+    ("n_types", "n_cells", "refused"),
+    [(60, 60, True), (31, 60, True), (30, 60, False), (20, 20, False)],
+    ids=["one cell a type", "under two", "two", "few cells"],
+)
+def test_types_must_be_shared_by_cells(n_types: int, n_cells: int, refused: bool):
+    labels = np.arange(n_cells) % n_types
+    if not refused:
+        return check_types(labels, n_types, "ct")
+    with pytest.raises(ValueError, match=rf"adata\.obs\['ct'\] has {n_types} types for {n_cells} labelled cells"):
+        check_types(labels, n_types, "ct")
+
+
+def test_a_measurement_as_labels_is_refused_by_train(make_cells: Cells, fit: Fit):
+    adata = make_cells()
+    adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
+    with pytest.raises(ValueError, match=r"adata\.obs\['score'\] has 60 types for 60 labelled cells"):
+        fit(adata, setup={"labels_key": "score"})
+
+
+# ------------------------------------------------------------------ interrupt
+
+
+def stop_after(n_steps: int) -> type[GeneMambaPlan]:
+    """A plan whose user presses Ctrl-C after so many steps."""
+
+    class Stopped(GeneMambaPlan):
+        n_done = 0
+
+        def training_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
+            if self.n_done == n_steps:
+                raise KeyboardInterrupt
+            self.n_done += 1
+            return super().training_step(batch, batch_idx)
+
+    return Stopped
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_what_was_learned_before_an_interrupt_is_kept(make_cells: Cells, fit: Fit, capsys, early_stopping: bool):
+    class Model(GeneMambaModel):
+        _training_plan_cls = stop_after(5)  # two steps an epoch
+
+    adata = make_cells()
+    Model.setup_anndata(adata, labels_key="cell_type")
+    model = Model(adata, d_model=16, context_len=16)
+    with pytest.raises(KeyboardInterrupt, match=r"in epoch 3: what was learned is kept, and the model can predict\."):
+        model.train(max_epochs=9, accelerator="cpu", enable_progress_bar=False, early_stopping=early_stopping)
+
+    assert "NameError" not in capsys.readouterr().out
+    assert model.is_trained and len(model.history["validation_loss"]) == 2
+    assert len(model.train_indices) == 54
+    assert (model.predict_celltype() == adata.obs["cell_type"].astype(str)).mean() > 0.9
+    started = fit(make_cells(), max_epochs=0)
+    layer = "encoder.layers.0.mixer.in_proj.weight"
+    assert not torch.equal(model.module.state_dict()[layer], started.module.state_dict()[layer])
+
+
+def test_the_average_of_the_weights_is_what_an_interrupt_keeps(make_cells: Cells):
+    """Interrupted after five steps, a model is the average of the weights after each of these."""
+    seen = []
+
+    class Watched(stop_after(5)):
+        def on_train_batch_end(self, *arguments: Any) -> None:
+            seen.append(self.module.encoder.norm_f.weight.detach().clone())
+
+    class Model(GeneMambaModel):
+        _training_plan_cls = Watched
+
+    adata = make_cells()
+    Model.setup_anndata(adata, labels_key="cell_type")
+    model = Model(adata, d_model=16, context_len=16)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(
+            max_epochs=9,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            early_stopping=False,
+            plan_kwargs={"ema_decay": 0.5},
+        )
+
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    torch.testing.assert_close(model.module.encoder.norm_f.weight.detach(), expected)
+
+
+# ----------------------------------------------------------- quiet, copies, parts
+
+
+def test_training_says_nothing_of_loggers_and_devices(make_cells: Cells, fit: Fit, capfd):
+    fit(make_cells())
+    said = "".join(capfd.readouterr())
+    assert not any(word in said for word in ("GPU available", "TPU", "Tip", "LeafSpec", "Trainer.fit")), said
+
+
+def test_whoever_asks_lightning_to_speak_is_heard(make_cells: Cells, fit: Fit, caplog):
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(caplog.handler)
+    try:
+        fit(make_cells())
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(caplog.handler)
+    assert "GPU available" in caplog.text
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
+def test_a_trained_model_can_be_copied_and_pickled(make_cells: Cells, fit: Fit, copied):
+    model = fit(make_cells())
+    np.testing.assert_array_equal(copied(model).get_latent_representation(), model.get_latent_representation())
+
+
+def test_a_subclass_can_swap_plan_splitter_and_module(make_cells: Cells):
+    class Splitter(TokenDataSplitter):
+        pass
+
+    class Model(GeneMambaModel):
+        _data_splitter_cls = Splitter
+
+    adata = make_cells()
+    Model.setup_anndata(adata)
+    model = Model(adata, d_model=16)
+    model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+    assert type(model.trainer.datamodule) is Splitter
+
+
+# ------------------------------------------------------------- spawned workers
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["tokens in memory", "read from the file"])
+@pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])
+def test_cells_of_a_backed_file_reach_a_process_that_is_not_forked(
+    make_cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool, dense: bool
+):
+    from genemamba_sc.training import _dataset
+
+    if not cached:
+        monkeypatch.setattr(_dataset, "_CACHE_BYTES", 0)
+    adata = make_cells()
+    if dense:
+        adata.X = adata.X.toarray()
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    GeneMambaModel.setup_anndata(backed)
+    model = GeneMambaModel(backed, d_model=16)
+    dataset = TokenDataset(model._source(backed), {})
+
+    other = pickle.loads(pickle.dumps(dataset))
+
+    assert len(other) == len(dataset) and other.vocabulary.size == dataset.vocabulary.size
+    for name, value in dataset[[3, 0, 59]].items():
+        assert torch.equal(other[[3, 0, 59]][name], value)
+
+
+def test_spawned_workers_train_from_a_backed_file(make_cells: Cells, tmp_path: Path):
+    import multiprocessing
+
+    import scvi
+    from torch.utils.data import DataLoader
+
+    make_cells().write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    GeneMambaModel.setup_anndata(backed)
+    dataset = TokenDataset(GeneMambaModel(backed, d_model=16)._source(backed), {})
+    loader = DataLoader(
+        dataset,
+        sampler=[[0, 1], [5, 4]],
+        batch_size=None,
+        num_workers=1,
+        multiprocessing_context=multiprocessing.get_context("spawn"),
+    )
+    batches = list(loader)
+    assert scvi.settings.dl_num_workers == 0
+    assert torch.equal(batches[1]["token_ids"], dataset[[5, 4]]["token_ids"])
