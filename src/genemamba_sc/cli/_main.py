@@ -15,6 +15,7 @@ from types import ModuleType
 
 from genemamba_sc._version import __version__
 from genemamba_sc.cli._corpus_options import add_pretrain, add_tokenize
+from genemamba_sc.cli._environment import prepare_libraries, prepare_streams
 
 _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
 # Where the commands are that are not in _commands.
@@ -33,14 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     The exit code.
     """
+    prepare_streams()
     parser = _parser()
     arguments = parser.parse_args(argv)
     if problem := _misused(arguments):
         parser.error(problem)
     # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
-    # Threads that spin while they wait slow each other down many times over where cores are shared; OpenMP reads
-    # this when torch is imported. A value the user has set stays.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_libraries()
     try:
         home = _home_of(arguments.command)
         # Progress bars of scvi-tools and its remarks go to stdout: only the result belongs there.
