@@ -7,7 +7,6 @@ or not at all.
 
 import argparse
 import contextlib
-import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from types import ModuleType
 
 from genemamba_sc._version import __version__
 from genemamba_sc.cli import commands
+from genemamba_sc.cli._environment import prepare_libraries, prepare_streams
 
 _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     The exit code.
     """
+    prepare_streams()
     modules = command_modules()
     parser = _parser(modules)
     arguments = parser.parse_args(argv)
@@ -39,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if problem := getattr(command, "check", _nothing_wrong)(arguments):
         parser.error(problem)
     # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
-    # Threads that spin while they wait slow each other down many times over where cores are shared; OpenMP reads
-    # this when torch is imported. A value the user has set stays.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_libraries()
     try:
         # Progress bars of scvi-tools and its remarks go to stdout: only the result belongs there.
         with contextlib.redirect_stdout(sys.stderr):
