@@ -235,7 +235,7 @@ TRAININGS = {
         IndexError,
         r"indices must lie in \[0, 60\), the number of cells\. Got 60",
     ),
-    "an unknown argument": ({"epochs": 3}, TypeError, r"unexpected keyword argument 'epochs'"),
+    "an unknown argument": ({"epochs": 3}, TypeError, r"no argument 'epochs'. Did you mean max_epochs"),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 import genemamba_sc as gm
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.model import GeneMambaPlan
+from genemamba_sc.model import GeneMambaPlan, _training
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]

@@ -239,3 +239,22 @@ def test_few_validation_cells(validation):
     scores = start_cell_types(new_module(dataset), dataset, TRAIN, np.array(validation, dtype=np.int64), "random")
 
     assert np.flatnonzero(scores[45:].any(axis=1)).tolist() == [row - 45 for row in validation]
+
+
+@pytest.mark.parametrize(
+    ("d_model", "gene_init", "times"),
+    [(20, "spectral", 1), (20, "denoised", 1), (20, "random", 1), (4, "spectral", 2)],
+    ids=["wide enough", "wide enough and denoised", "no table of its own", "too narrow"],
+)
+def test_cells_are_factorised_once_where_the_table_is_wide_enough(monkeypatch, d_model, gene_init, times):
+    factorise, seen = _gene_table.randomized_svd, []
+    monkeypatch.setattr(_gene_table, "randomized_svd", lambda m, n, **more: seen.append(n) or factorise(m, n, **more))
+    dataset = new_dataset()
+    torch.manual_seed(0)
+    module = GeneMambaModule(EncoderConfig(vocab_size=dataset.vocabulary.size, d_model=d_model, n_layer=0), n_labels=3)
+    sample = sample_genes(dataset, TRAIN)
+
+    _start.start_genes(module, sample, gene_init)
+    _start.start_cell_types(module, dataset, TRAIN, VALIDATION, sample, gene_init)
+
+    assert len(seen) == times

@@ -116,4 +116,5 @@ def _program_tables(
     if gene_init == "spectral":
         # Genes that no training cell has kept a random row, which no map of the others would suit.
         table = sample.denoised(np.where(sample.known()[:, None], table, 0.0))
-    return [table, sample.spectral(_OWN_COMPONENTS)]
+    width = 0 if gene_init == "random" else module.encoder_config.d_model
+    return [table, sample.leading(_OWN_COMPONENTS, width)]

@@ -1,7 +1,7 @@
 """A gene table to start from: the spectral factorisation of the training cells. One start for every training."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Integer
@@ -38,6 +38,7 @@ class GeneSample:
     tokens: Tokens
     vocab_size: int
     seed: int
+    _tables: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
@@ -63,8 +64,22 @@ class GeneSample:
         return cls(read(cells), vocab_size, seed)
 
     def spectral(self, n_columns: int) -> Float32[np.ndarray, "v d"]:
-        """Factorise the sample, see :func:`spectral_gene_table`."""
-        return spectral_gene_table(self.tokens, self.vocab_size, n_columns, seed=self.seed)
+        """Factorise the sample, once for each width, see :func:`spectral_gene_table`."""
+        if n_columns not in self._tables:
+            self._tables[n_columns] = spectral_gene_table(self.tokens, self.vocab_size, n_columns, seed=self.seed)
+        return self._tables[n_columns]
+
+    def leading(self, n_columns: int, width: int) -> Float32[np.ndarray, "v k"]:
+        """Take the leading columns of :meth:`spectral`, of which a sample is factorised once where it is that wide.
+
+        Parameters
+        ----------
+        n_columns
+            How many columns.
+        width
+            Columns of the table that the model starts from; 0 where it starts from none.
+        """
+        return self.spectral(width)[:, :n_columns] if width >= n_columns else self.spectral(n_columns)
 
     def denoised(self, table: Float32[np.ndarray, "v d"]) -> Float32[np.ndarray, "v d"]:
         """Shrink a table, see :func:`denoised_gene_table`."""

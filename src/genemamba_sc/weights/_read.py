@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from genemamba_sc._files import recover
 from genemamba_sc._version import __version__
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, read_json
@@ -105,6 +106,7 @@ def shipped_checkpoint(name: str) -> Path | None:
 
 def _locate(name: str, revision: str | None, subfolder: str | None) -> tuple[Path, str]:
     path = Path(name).expanduser()
+    recover(path)
     shipped = shipped_checkpoint(name) if Path(name).name == name else None
     if path.is_file():
         raise NotADirectoryError(f"A checkpoint is a folder; {path} is a file. Give the folder it lies in.")

@@ -17,7 +17,7 @@ from anndata.io import write_h5ad
 from torch import Tensor
 
 from genemamba_sc._digests import sha256_of
-from genemamba_sc._files import replacing_folder
+from genemamba_sc._files import recover, replacing_folder
 from genemamba_sc._warn import warn
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
@@ -153,6 +153,7 @@ def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
         If a file is damaged, of another format or version, or belongs to another model.
     """
     source = Path(folder)
+    recover(source)
     _check_complete(source)
     config = _read_config(source / CONFIG_FILE)
     for name, file in _SUMS.items():
