@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from genemamba_sc._files import check_writable, replacing_file, replacing_folder
+from genemamba_sc._files import check_writable, recover, replacing_file, replacing_folder
 
 Replacing = Callable[[Path], AbstractContextManager[Path]]
 
@@ -87,7 +88,7 @@ def test_a_folder_whose_new_name_cannot_be_taken_is_put_back(
     rename = os.replace
 
     def refuse(source: Path, destination: Path) -> None:
-        if destination == target and not str(source).endswith("-old"):
+        if destination == target and not Path(source).name.startswith(".replaced-"):
             raise error
         rename(source, destination)
 
@@ -115,7 +116,8 @@ def test_a_file_that_outgrows_its_disk_leaves_the_old_one(tmp_path: Path):
     target = tmp_path / "result.bin"
     target.write_bytes(b"first")
     done = subprocess.run([sys.executable, "-c", _FILL, str(target)], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "OSError: [Errno 27] File too large" in done.stderr
+    assert done.returncode == 1 and "OSError: [Errno 27] File too large: " in done.stderr
+    assert f"{target} could not be written; what stood there stays. Free some space" in done.stderr
     assert target.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["result.bin"]
 
@@ -191,3 +193,100 @@ def test_a_place_to_write_is_checked_without_writing(tmp_path: Path):
         check_writable(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"absent does not exist\. Create it"):
         check_writable(tmp_path / "absent" / "result.h5ad")
+
+
+@both
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "full"),
+        RuntimeError("I/O error: (os error 28)"),
+        OSError("(file write failed: errno = 28)"),
+    ],
+    ids=["of the system", "of safetensors", "of HDF5"],
+)
+def test_a_full_disk_is_named_with_the_file_and_the_way_out(tmp_path: Path, replacing: Replacing, error: Exception):
+    message = r"No space left on device: .*result could not be written; what stood there stays\. Free some space, or"
+    with pytest.raises(OSError, match=message) as caught:
+        with replacing(tmp_path / "result"):
+            raise error
+    assert caught.value.errno == errno.ENOSPC and caught.value.__cause__ is error
+
+
+# ---------------------------------------------------------------- writers that die
+
+_DIE = """
+import os, signal, sys
+from pathlib import Path
+from genemamba_sc import _files
+from genemamba_sc._files import replacing_file, replacing_folder
+place, target = sys.argv[1], Path(sys.argv[2])
+rename = os.replace
+
+def replace(source, destination):
+    if place == "between" and Path(destination) == target:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, destination)
+
+os.replace = replace
+with (replacing_file if place == "file" else replacing_folder)(target) as temporary:
+    (temporary if place == "file" else temporary / "part").write_text("second")
+    if place != "between":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+
+
+def die(place: str, target: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _DIE, place, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@posix
+def test_a_death_between_the_two_renames_is_healed_by_whoever_comes_next(tmp_path: Path):
+    target = tmp_path / "model"
+    with replacing_folder(target) as temporary:
+        write(temporary, "first")
+    die("between", target)
+    assert not target.exists()
+    recover(target)  # the new content was complete
+    assert read(target) == "second"
+    assert os.listdir(tmp_path) == ["model"]
+    die("between", target)
+    with replacing_file(tmp_path / "another"):  # any writer beside it
+        assert read(target) == "second"
+    assert sorted(os.listdir(tmp_path)) == ["another", "model"]
+
+
+@posix
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_the_next_writer_clears_what_dead_ones_left(tmp_path: Path, place: str):
+    for number in range(3):
+        die(place, tmp_path / f"result-{number}.bin")
+    assert len(os.listdir(tmp_path)) == 2  # each cleared what the one before it left
+    (tmp_path / ".writing-thesis").write_text("precious")
+    with replacing_file(tmp_path / "another"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [".writing-thesis", "another"]
+
+
+def test_writers_that_live_leave_each_other_alone(tmp_path: Path):
+    with replacing_folder(tmp_path / "one") as first:
+        write(first, "one")
+        with replacing_file(tmp_path / "two") as second:
+            write(second, "two")
+        recover(tmp_path / "three")
+        assert first.is_dir()
+    assert (read(tmp_path / "one"), read(tmp_path / "two")) == ("one", "two")
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+@both
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path, replacing: Replacing):
+    target = tmp_path / ("n" * 250 + ".gz")
+    with replacing(target) as temporary:
+        write(temporary, "text")
+        assert temporary.suffix == ".gz"
+    assert read(target) == "text"
+    assert os.listdir(tmp_path) == [target.name]

@@ -1,11 +1,23 @@
 """Writing so that nothing is lost or half-written: a temporary name first, then a rename."""
 
+import errno
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+# What a disk says that takes no more.
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# Libraries that write for us put the number of the system's error into the text of their own.
+_NUMBER = re.compile(r"(?:os error |errno = )(\d+)")
+# Longer names leave no room for ours before them, and cannot be recovered.
+_LONGEST = 200
 
 
 @contextmanager
@@ -23,17 +35,11 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
         If the folder does not exist, cannot be written to, or the disk is full; whatever stood at ``path`` stays.
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
-    _check_folder(target.parent)
-    # The suffix stays: writers choose compression by it.
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(target.suffixes[-2:]), dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _working(target) as work, _naming(target):
+        work.new.touch()
+        yield work.new
+        os.chmod(work.new, 0o666 & ~_umask())
+        os.replace(work.new, target)
 
 
 @contextmanager
@@ -52,22 +58,36 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
-    _check_folder(target.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
-    old = temporary.with_name(temporary.name + "-old")
-    try:
-        yield temporary
+    with _working(target) as work, _naming(target):
+        work.new.mkdir()
+        yield work.new
         # Writers that use temporary files of their own leave them to their owner alone.
-        for path in (temporary, *temporary.rglob("*")):
-            os.chmod(path, (0o777 if path.is_dir() else 0o666) & ~_umask())
-        if target.exists():
-            os.replace(target, old)
-        os.replace(temporary, target)
-    finally:
-        if old.exists() and not target.exists():  # an error or an interrupt between the two renames
-            os.replace(old, target)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        for part in (work.new, *work.new.rglob("*")):
+            os.chmod(part, (0o777 if part.is_dir() else 0o666) & ~_umask())
+        try:
+            if target.exists():
+                os.replace(target, work.old)
+            os.replace(work.new, target)
+        finally:
+            if work.old.exists() and not target.exists():  # an error or an interrupt between the two renames
+                os.replace(work.old, target)
+
+
+def recover(path: str | Path) -> None:
+    """Put back what a writer that died between its two renames left under a hidden name.
+
+    A process that is killed at that moment leaves nothing at ``path``; the new content beside it is complete. Where
+    something stands at ``path``, or nothing can be put there, this does nothing.
+
+    Parameters
+    ----------
+    path
+        The file or folder to be read.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() or not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        return
+    _clear_dead(target.parent)
 
 
 def check_writable(path: str | Path) -> None:
@@ -81,6 +101,112 @@ def check_writable(path: str | Path) -> None:
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder. Give the name of a file to write.")
     _check_folder(Path(path).parent)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The hidden names of one writer: a lock that the process holds, its new content, and what stood there before."""
+
+    folder: Path
+    number: str
+    name: str
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / f".writing-{self.number}.lock"
+
+    @property
+    def new(self) -> Path:
+        return self.folder / f".writing-{self.number}-{self.name}"
+
+    @property
+    def old(self) -> Path:
+        return self.folder / f".replaced-{self.number}-{self.name}"
+
+    def remove(self) -> None:
+        """Remove what is left of it."""
+        for path in (self.new, self.old):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _working(target: Path) -> Iterator[_Work]:
+    """Hold hidden names beside ``target``; what dead writers left there is cleared first."""
+    _check_folder(target.parent)
+    _clear_dead(target.parent)
+    # The suffix stays: writers choose compression by it.
+    name = target.name if len(os.fsencode(target.name)) <= _LONGEST else "".join(target.suffixes[-2:])[-_LONGEST:]
+    work, lock = _hold(target.parent, name)
+    try:
+        yield work
+    finally:
+        work.remove()
+        _release(work, lock)
+
+
+def _hold(folder: Path, name: str) -> tuple[_Work, FileLock | None]:
+    """Take names that nobody has, and lock them; without a lock where the file system has none."""
+    while True:
+        work = _Work(folder, secrets.token_hex(4), name)
+        lock = FileLock(work.lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # another writer that clears took it for one of the dead
+            continue
+        except (OSError, NotImplementedError):
+            return work, None
+        if work.lock.exists():
+            return work, lock
+        lock.release()
+
+
+def _release(work: _Work, lock: FileLock | None) -> None:
+    if lock is not None:
+        lock.release()
+    work.lock.unlink(missing_ok=True)
+
+
+def _clear_dead(folder: Path) -> None:
+    """Recover or remove what writers left that are no longer there: their locks went with them."""
+    for path in folder.glob(".writing-*.lock"):
+        number = path.name.removeprefix(".writing-").removesuffix(".lock")
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError, NotImplementedError):  # it lives, or nobody can tell
+            continue
+        for left in [*folder.glob(f".writing-{number}-*"), *folder.glob(f".replaced-{number}-*")]:
+            _settle(_Work(folder, number, left.name.split(f"-{number}-", 1)[1]))
+        _release(_Work(folder, number, ""), lock)
+
+
+def _settle(work: _Work) -> None:
+    """Complete what a dead writer began to put in place, and remove the rest."""
+    target = work.folder / work.name
+    if work.old.exists() and not target.exists():
+        os.replace(work.new if work.new.exists() else work.old, target)
+    work.remove()
+
+
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Name the file, and the way out, where a disk is full, whichever library noticed it."""
+    try:
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None and (found := _NUMBER.search(str(error))):
+            number = int(found[1])
+        if number is None or number not in _FULL:
+            raise
+        raise OSError(
+            number,
+            f"{os.strerror(number)}: {target} could not be written; what stood there stays. "
+            "Free some space, or choose another place",
+        ) from error
 
 
 def _check_folder(folder: Path) -> None:

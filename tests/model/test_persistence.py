@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,15 +12,17 @@ from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from anndata import AnnData
 from safetensors.numpy import load_file, save_file
 from scvi.model import SCVI
 
-from genemamba_sc import GeneMambaModel
+from genemamba_sc import GeneAliases, GeneMambaModel
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.weights import _saved_model
-from genemamba_sc.weights._saved_model import _sha256
+from genemamba_sc.weights._folder import file_sha256, sealed
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -30,7 +33,7 @@ FILES = ["config.json", "genes.tsv", "model.safetensors"]
 _NEW_PROCESS = """
 import sys
 import anndata, numpy as np
-from genemamba_sc import GeneMambaModel
+from genemamba_sc import GeneAliases, GeneMambaModel
 folder, query = sys.argv[1:]
 cells = anndata.read_h5ad(query)
 alone = GeneMambaModel.load(folder, adata=False, accelerator="cpu")
@@ -214,9 +217,15 @@ def change_config(**entries: Any) -> Fault:
         config = json.loads((folder / "config.json").read_text()) | entries
         for name in [name for name, value in entries.items() if value is None]:
             del config[name]
-        (folder / "config.json").write_text(json.dumps(config))
+        # With the checksum of an honest writer: what is wrong must be found, not only that something was edited.
+        (folder / "config.json").write_text(json.dumps(sealed(config)))
 
     return change
+
+
+def repair_checksum(folder: Path, name: str = "model.safetensors") -> None:
+    sums = json.loads((folder / "config.json").read_text())["sha256"]
+    change_config(sha256=sums | {name: file_sha256(folder / name)})(folder)
 
 
 def cut_config(folder: Path) -> None:
@@ -232,28 +241,28 @@ def other_weights_with_their_checksum(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["encoder.embeddings.weight"] = tensors["encoder.embeddings.weight"][:-1]
     save_file(tensors, folder / "model.safetensors")
-    change_config(weights_sha256=_sha256(folder / "model.safetensors"))(folder)
+    repair_checksum(folder)
 
 
 def no_tensors_with_their_checksum(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not safetensors at all")
-    change_config(weights_sha256=_sha256(folder / "model.safetensors"))(folder)
+    repair_checksum(folder)
 
 
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
         (truncate, ValueError, r"does not match the checksum in config\.json: it is truncated, damaged or of another"),
-        (flip, ValueError, r"does not match the checksum.*Copy the model folder again"),
-        (no_tensors_with_their_checksum, ValueError, r"is not a readable safetensors file.*Save the model anew"),
-        (other_weights_with_their_checksum, ValueError, r"(?s)weights in .* do not fit.*Keep the files of a"),
+        (flip, ValueError, r"does not match the checksum.*Copy the whole folder again"),
+        (no_tensors_with_their_checksum, ValueError, r"is not a readable safetensors file.*damaged\. Copy it again"),
+        (other_weights_with_their_checksum, ValueError, r"44 x 16 by config\.json\. Got 43 x 16 in .*Keep the"),
         (cut_config, ValueError, r"config\.json is no readable JSON .* truncated or damaged\. Copy it again"),
         (change_config(format="another"), ValueError, r"does not describe a genemamba_sc model\. Give the folder"),
-        (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 2\. Upgrade"),
-        (change_config(format_version="3"), ValueError, r"format version 3; this package reads up to 2\. Upgrade"),
-        (change_config(weights_sha256=None), ValueError, r"lacks weights_sha256: it was edited or damaged\. Copy"),
+        (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 3\. Upgrade"),
+        (change_config(format_version="3"), ValueError, r"format version '3'; this package reads up to 3\. Upgrade"),
+        (change_config(sha256=None), ValueError, r"lacks sha256: it was edited or damaged\. Copy"),
         (change_config(registry=None, init=None), ValueError, r"lacks init, registry: it was edited or damaged"),
-        (change_config(**{"class": "Another"}), ValueError, r"holds a Another, not a GeneMambaModel\. Load it with"),
+        (change_config(**{"class": "Another"}), ValueError, r"holds a 'Another', not a GeneMambaModel\. Load it with"),
         *[(lose(name), FileNotFoundError, rf"lacks {name}: a model folder holds .*Give the folder") for name in FILES],
     ],
     ids=["truncated weights", "one bit of the weights", "weights that are none", "weights of another shape",
@@ -270,7 +279,7 @@ def test_a_damaged_folder_is_refused(copied: Path, fault: Fault, error: type[Exc
     ("name", "message"),
     [
         ("model.safetensors", r"does not match the checksum"),
-        ("genes.tsv", r"genes\.tsv is not the vocabulary this model was saved with.*Keep the files of a model"),
+        ("genes.tsv", r"genes\.tsv does not match the checksum"),
         ("config.json", r"does not match the checksum"),
     ],
 )
@@ -312,6 +321,133 @@ def test_cells_of_unknown_genes_are_not_attached(saved: Path, make_cells: Cells)
         load(saved, cells)
 
 
+def edit_config(change: Callable[[dict[str, Any]], object]) -> Fault:
+    """Edit a configuration as a hand does, and leave the checksum as it was."""
+
+    def fault(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return fault
+
+
+def swap_labels(config: dict[str, Any]) -> None:
+    names = config["registry"]["field_registries"]["labels"]["state_registry"]["categorical_mapping"]["__array__"]
+    names[0], names[1] = names[1], names[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (edit_config(swap_labels), r"config\.json does not match the checksum in it: it was edited or damaged"),
+        (edit_config(lambda c: c["init"]["encoder_config"].update(context_len=3)), r"not match the checksum in it"),
+        (edit_config(lambda c: c["attributes"].update(is_trained_=False)), r"not match the checksum in it"),
+        (lambda f: (f / "genes.tsv").write_text((f / "genes.tsv").read_text() + "\n"), r"genes\.tsv does not match"),
+        (lambda f: (f / "gene_aliases.json").write_text("{}"), r"gene_aliases\.json does not match the checksum"),
+    ],
+    ids=["labels swapped", "another context_len", "an attribute", "the genes", "aliases that nobody saved"],
+)
+def test_whatever_changes_a_prediction_is_under_a_checksum(copied: Path, fault: Fault, message: str):
+    fault(copied)
+    with pytest.raises(ValueError, match=message):
+        load(copied)
+
+
+def not_finite(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["cell_type_head.markers"][3, 0] = np.nan
+    save_file(tensors, folder / "model.safetensors")
+    repair_checksum(folder)
+
+
+def doubles(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: array.astype(np.float64) for name, array in tensors.items()}, folder / "model.safetensors")
+    repair_checksum(folder)
+
+
+def deep(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change_config(init=config["init"] | {"encoder_config": config["init"]["encoder_config"] | {"n_layer": 10**9}})(
+        folder
+    )
+
+
+def with_attribute(**entries: Any) -> Fault:
+    def fault(folder: Path) -> None:
+        attributes = json.loads((folder / "config.json").read_text())["attributes"]
+        change_config(attributes=attributes | entries)(folder)
+
+    return fault
+
+
+def with_init(**entries: Any) -> Fault:
+    def fault(folder: Path) -> None:
+        change_config(init=json.loads((folder / "config.json").read_text())["init"] | entries)(folder)
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (not_finite, r"NaN or infinite ones in cell_type_head\.markers\. Copy it again"),
+        (doubles, r"stored as F32; in .*is F64"),
+        (deep, r"for 1000000000 layers .* has 1\. Tensors are missing"),
+        (with_attribute(save="text"), r"may have .*is_trained_.* in attributes\. Got \['save'\]"),
+        (with_attribute(is_trained_="yes"), r"must have true or false as attributes\.is_trained_\. Got 'yes'"),
+        (with_attribute(history_=[1]), r"has no usable attributes\.history_: "),
+        (with_attribute(train_indices_={"a": 1}), r"has no usable attributes\.train_indices_: "),
+        (with_init(max_len="many"), r"must have a whole number of at least 1 as init\.max_len\. Got 'many'"),
+        (with_init(device="cuda"), r"may have .*max_len.* in init\. Got \['device'\]"),
+        (change_config(versions=3), r"must hold a JSON object in versions\. Got 3"),
+        (change_config(registry=[]), r"must hold a JSON object in registry\. Got \[\]"),
+        (change_config(registry={"setup_args": {}}), r"lacks registry\.field_registries"),
+    ],
+    ids=["not finite", "doubles", "a billion layers", "a method overwritten", "an attribute of another kind",
+         "no history", "no indices", "init", "an argument of nobody", "versions", "registry", "half a registry"],
+)  # fmt: skip
+def test_what_does_not_belong_is_named_with_file_and_field(copied: Path, fault: Fault, message: str):
+    fault(copied)
+    with pytest.raises(ValueError, match=message):
+        load(copied)
+
+
+def test_weights_that_are_not_finite_are_neither_saved_nor_asked(
+    trained: GeneMambaModel, copied: Path, make_cells: Cells
+):
+    model = load(copied)
+    with torch.no_grad():
+        model.module.cell_type_head.marker_bias[0] = float("nan")
+    with pytest.raises(ValueError, match=r"NaN or infinite ones in cell_type_head\.marker_bias\. Train anew"):
+        model.save(copied, overwrite=True)
+    with pytest.raises(ValueError, match=r"60 of 60 cells have none: the weights are damaged"):
+        model.predict_celltype(make_cells())
+    assert np.array_equal(latent(load(copied), make_cells()), latent(trained, make_cells()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_a_model_whose_save_was_killed_between_its_two_renames_loads(copied: Path, make_cells: Cells):
+    before = latent(load(copied), make_cells())
+    code = (
+        "import os, signal, sys\n"
+        "from genemamba_sc import GeneMambaModel\n"
+        "model = GeneMambaModel.load(sys.argv[1], adata=False, accelerator='cpu')\n"
+        "rename = os.replace\n"
+        "def replace(source, target):\n"
+        "    if str(target) == sys.argv[1]:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    rename(source, target)\n"
+        "os.replace = replace\n"
+        "model.save(sys.argv[1], overwrite=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(copied)], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL and not copied.exists()
+    assert np.array_equal(latent(load(copied), make_cells()), before)
+    assert os.listdir(copied.parent) == ["model"]
+
+
 # ------------------------------------------------------------------ where to save
 
 
@@ -350,14 +486,14 @@ def test_a_folder_that_is_no_model_is_never_replaced(trained: GeneMambaModel, tm
 
 def test_notes_beside_a_model_keep_it_from_being_replaced(trained: GeneMambaModel, copied: Path):
     with_notes(copied)
-    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \(notes\.txt\), so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \('notes\.txt'\), so it is"):
         trained.save(copied, overwrite=True)
     assert (copied / "notes.txt").read_text() == "my thesis"
 
 
 def test_a_file_is_not_replaced_by_a_folder(trained: GeneMambaModel, tmp_path: Path):
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"is a file, so it is not replaced by a model folder"):
+    with pytest.raises(FileExistsError, match=r"is a file, so it is not replaced by a folder of a genemamba_sc model"):
         trained.save(tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_text() == "precious"
 
@@ -400,13 +536,77 @@ def test_hashes_of_pretraining_cells_stay_with_the_model_and_must_be_whole(train
     model.save(folder, overwrite=True)
     path = folder / "cells.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(ValueError, match=r"cells\.safetensors is missing or does not match the checksum"):
+    with pytest.raises(ValueError, match=r"cells\.safetensors does not match the checksum"):
         load(folder)
     path.unlink()
-    with pytest.raises(ValueError, match=r"cells\.safetensors is missing or does not match"):
+    with pytest.raises(FileNotFoundError, match=r"lacks cells\.safetensors: its config\.json says"):
         load(folder)
 
 
 def saved_copy(model: GeneMambaModel, folder: Path) -> Path:
     model.save(folder)
     return folder
+
+
+def test_a_saved_model_knows_the_older_names_of_its_genes(trained: GeneMambaModel, make_cells: Cells, tmp_path: Path):
+    table = pd.DataFrame({"symbol": [f"GENE{i}" for i in range(40)], "ensembl_gene_id": make_cells().var_names})
+    table["alias_symbol"], table["prev_symbol"] = "", [f"OLD{i}|OLDER{i}" for i in range(40)]
+    table.to_csv(tmp_path / "hgnc.tsv", sep="\t", index=False)
+    model = load(saved_copy(trained, tmp_path / "base"))
+    model.gene_aliases = GeneAliases.from_tsv(tmp_path / "hgnc.tsv")
+    query = make_cells()
+    query.var_names = [f"OLD{i}" if i % 2 else f"OLDER{i}" for i in range(40)]
+    expected = latent(model, query)
+    folder = saved_copy(model, tmp_path / "model")
+    assert sorted(os.listdir(folder)) == sorted([*FILES, "gene_aliases.json"])
+    again = load(folder)
+    assert np.array_equal(latent(again, query), expected)
+    assert again.gene_aliases.records == model.gene_aliases.records
+    assert again.gene_aliases.by_ensembl == model.gene_aliases.by_ensembl
+    # Under the checksum, and each entry looked at.
+    path = folder / "gene_aliases.json"
+    path.write_text(path.read_text().replace("OLD1", "OLD0"))
+    with pytest.raises(ValueError, match=r"gene_aliases\.json does not match the checksum"):
+        load(folder)
+    path.write_text('{"names": {"A": ["B"]}, "by_ensembl": {}, "ambiguous": []}')
+    repair_checksum(folder, "gene_aliases.json")
+    with pytest.raises(ValueError, match=r"gene_aliases\.json must give symbol, Ensembl id and kind .*Got \['B'\]"):
+        load(folder)
+    load(saved_copy(trained, tmp_path / "other")).save(folder, overwrite=True)
+    assert sorted(os.listdir(folder)) == FILES
+
+
+# ------------------------------------------------------- a prefix, as in scvi-tools
+
+
+def test_models_share_a_folder_by_their_prefixes(
+    trained: GeneMambaModel, other: Path, make_cells: Cells, tmp_path: Path
+):
+    folder = tmp_path / "models"
+    trained.save(folder, prefix="a_", save_anndata=True)
+    load(other).save(folder, prefix="b_")
+    (folder / "notes.txt").write_text("mine")
+    names = [f"{prefix}{name}" for prefix in ("a_", "b_") for name in FILES]
+    assert sorted(os.listdir(folder)) == sorted([*names, "a_adata.h5ad", "notes.txt"])
+    one = GeneMambaModel.load(folder, prefix="a_", accelerator="cpu")
+    assert np.array_equal(one.get_latent_representation(), latent(trained, make_cells()))
+    assert GeneMambaModel.load(folder, adata=False, prefix="b_", accelerator="cpu").vocabulary.n_genes == 30
+    with pytest.raises(FileExistsError, match=r"has a model of the prefix 'a_' already\. Choose another prefix, or"):
+        trained.save(folder, prefix="a_")
+    load(other).save(folder, prefix="a_", overwrite=True)
+    assert GeneMambaModel.load(folder, adata=False, prefix="a_", accelerator="cpu").vocabulary.n_genes == 30
+    assert sorted(os.listdir(folder)) == sorted([*names, "notes.txt"])
+    with pytest.raises(FileNotFoundError, match=r"lacks config\.json, model\.safetensors, genes\.tsv"):
+        load(folder)
+    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model .*so it is not replaced"):
+        trained.save(folder, overwrite=True)
+    (folder / "b_genes.tsv").write_bytes((folder / "b_genes.tsv").read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=r"b_genes\.tsv does not match the checksum"):
+        GeneMambaModel.load(folder, adata=False, prefix="b_")
+
+
+@pytest.mark.parametrize("prefix", ["../a_", "a/b", "a\\b"])
+def test_a_prefix_is_no_path(trained: GeneMambaModel, tmp_path: Path, prefix: str):
+    with pytest.raises(ValueError, match=r"A prefix is the beginning of a file name\. Got .*Leave out slashes"):
+        trained.save(tmp_path / "model", prefix=prefix)
+    assert os.listdir(tmp_path) == []

@@ -109,6 +109,12 @@ def _run(
             next(progress, None)  # the end, which completes the bar
     finally:
         module.train(was_training)
+    broken = int((~np.isfinite(result).all(axis=1)).sum())
+    if broken:
+        raise ValueError(
+            f"Every cell must get finite numbers. {broken} of {len(indices)} cells have none: the weights are damaged, "
+            "or the training diverged. Load the model again, or train it with a smaller learning rate (lr)."
+        )
     if n_empty:
         warn(
             f"{n_empty} of {len(indices)} cells express no gene that the model knows: their embedding is zero, and "

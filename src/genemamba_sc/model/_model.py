@@ -1,8 +1,7 @@
 """The model users hold."""
 
 import math
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 # scvi-tools prints a registry with rich.pretty and leaves it to others to import it.
 import rich.pretty  # noqa: F401
@@ -16,19 +15,19 @@ from genemamba_sc._checks import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._persistence import load_model, save_model
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs, default_train_size, interruptible
-from genemamba_sc.model._pretrained import PretrainedMixin, first_history, needs_start, table_start
+from genemamba_sc.model._pretrained import PretrainedMixin
 from genemamba_sc.model._queries import QueryMixin
 from genemamba_sc.model._setup import build_fields, check_encoder_config, check_registered, training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._start import start_cell_types, start_genes
+from genemamba_sc.model._storage import StorageMixin
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
 
-class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
+class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
     """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
 
     Parameters
@@ -211,8 +210,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
         if train_size is None and validation_size is None and split.get("external_indexing") is None:
             train_size = default_train_size(codes.get("labels"), self.module.n_labels)
         splitter = TokenDataSplitter(dataset, train_size, validation_size, shuffle_set_split, **split)
-        gene_init = table_start(self, self.gene_init_)
-        if needs_start(self):
+        gene_init = self.origin.table_start(self.gene_init_)
+        if self.origin.needs_start:
             start_genes(self.module, dataset, splitter.train_idx, gene_init)
         if "labels" in dataset.columns and config.classification_weight > 0:
             scores = start_cell_types(self.module, dataset, splitter.train_idx, splitter.val_idx, gene_init)
@@ -236,56 +235,8 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
                 **trainer_kwargs,
             },
         )
-        with interruptible(), first_history(self):
+        is_first = not self.history_
+        with interruptible():
             runner()
-
-    # ------------------------------------------------------------ persistence
-
-    def save(self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False) -> None:
-        """Write the model to a folder: safetensors, JSON and TSV, whole or not at all.
-
-        Parameters
-        ----------
-        dir_path
-            The folder.
-        overwrite
-            Whether an existing model is replaced.
-        save_anndata
-            Whether the registered AnnData is kept beside it.
-
-        Raises
-        ------
-        FileExistsError
-            If the folder exists and ``overwrite`` is off.
-        OSError
-            If it cannot be written; what stood there stays.
-        """
-        save_model(self, dir_path, overwrite, save_anndata)
-
-    @classmethod
-    def load(
-        cls,
-        dir_path: str | Path,
-        adata: AnnData | Literal[False] | None = None,
-        accelerator: str = "auto",
-        device: int | str = "auto",
-    ) -> "GeneMambaModel":
-        """Read a model that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        dir_path
-            The folder.
-        adata
-            AnnData to attach; ``None`` attaches the one saved with the model, if any; ``False`` attaches none.
-        accelerator, device
-            Where the weights go, as in scvi-tools.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder or a file of it is missing.
-        ValueError
-            If a file is damaged or belongs to another model.
-        """
-        return load_model(cls, dir_path, adata, accelerator, device)
+        if is_first:  # to a model that has been trained scvi-tools only adds curves that it has already
+            self.history_ = getattr(self.trainer.logger, "history", self.history_)

@@ -1,24 +1,34 @@
-"""The files of a checkpoint folder, read with care: JSON and safetensors, never a pickle, never code."""
+"""A folder of weights, once: its file names, its checksums, whether it is ours, its genes."""
 
+import gzip
 import hashlib
 import json
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from genemamba_sc._warn import warn
+from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.weights._json import Fields, quoted, read_json
+from genemamba_sc.weights._tensors import WEIGHTS_FILE
+
+__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "check_target", "file_sha256", "read_json"]
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+GENES_FILE = "genes.tsv"
+ADATA_FILE = "adata.h5ad"
+ALIASES_FILE = "gene_aliases.json"
+VOCABULARY_FILE = "vocabulary.tsv.gz"
+MANIFEST_FILE = "manifest.json"
+EVALUATION_FILE = "evaluation.json"
+CARD_FILE = "README.md"
+SELFTEST_FILE = "selftest.safetensors"
 
-_CONVERT = (
-    "Convert them where you trust their origin:\n"
-    "  import torch; from safetensors.torch import save_file\n"
-    "  save_file({{k: v.clone() for k, v in torch.load({name!r}, weights_only=True).items()}}, 'model.safetensors')"
-)
+# Entry of config.json with the checksum of all its others.
+_OWN_SUM = "config_sha256"
+# Bytes that a row of a gene table may have on average, and what a header may have besides.
+_ROW_BYTES, _HEADER_BYTES = 512, 65_536
 
 
 def file_sha256(path: Path) -> str:
@@ -27,101 +37,194 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is damaged.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"A checkpoint folder needs {path.name}; {path.parent} has none. Give the folder that holds it."
-        )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no readable JSON ({error}): it is truncated or damaged. Copy it again.") from error
+# ------------------------------------------------------------------- is it ours?
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors of a checkpoint, in one file or in shards, as they are stored, on the CPU.
+def check_target(
+    folder: str | Path, what: str, files: Collection[str], is_own: Callable[[object], bool], *, overwrite: bool
+) -> None:
+    """Refuse a place that a folder must not be written to; only a whole folder of the same kind is ever replaced.
 
     Parameters
     ----------
     folder
-        Holds ``model.safetensors``, or ``model.safetensors.index.json`` and the shards it names.
+        Where one is to be written.
+    what
+        What it is to hold, for messages.
+    files
+        Names of the files that such a folder may hold.
+    is_own
+        Whether a ``config.json`` is of this kind.
+    overwrite
+        Whether an existing one may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If something stands there and ``overwrite`` is off, or it is anything else.
+    """
+    target = Path(folder)
+    if not target.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{target} exists already. Choose another folder, or pass overwrite=True to replace it.")
+    if not target.is_dir():
+        raise FileExistsError(f"{target} is a file, so it is not replaced by a folder of {what}. Choose another name.")
+    present = sorted(path.name for path in target.iterdir())
+    foreign = [name for name in present if name not in files]
+    if foreign:
+        raise FileExistsError(
+            f"{target} exists and holds what is no part of {what} ({quoted(foreign[:3])[1:-1]}), so it is not "
+            "replaced. Choose another folder."
+        )
+    if present and not is_own(config_or_none(target / CONFIG_FILE)):
+        raise FileExistsError(f"{target} exists and holds no {what}, so it is not replaced. Choose another folder.")
+
+
+def config_or_none(path: Path) -> Any:
+    """Read a ``config.json``; ``None`` where there is none that can be read."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+# ---------------------------------------------------------------------- checksums
+
+
+def sealed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a configuration the checksum of its own content."""
+    return {**config, _OWN_SUM: _sum_of(config)}
+
+
+def check_seal(config: Fields, path: Path) -> None:
+    """Compare the content of a configuration with the checksum in it.
+
+    Raises
+    ------
+    ValueError
+        If it was edited.
+    """
+    stated, found = config.text(_OWN_SUM), _sum_of(config.values)
+    if stated != found:
+        raise ValueError(
+            f"{path} does not match the checksum in it: it was edited or damaged, and what it says changes what the "
+            "model answers. Copy the folder again, or change the model in Python and save it anew."
+        )
+
+
+def _sum_of(config: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in config.items() if name != _OWN_SUM}
+    # Numbers are written as Python reads them, so that a file that was read and not changed gives the same text.
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files of a folder that exist."""
+    return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+
+
+def check_files(folder: Path, stated: Mapping[str, str], needed: Iterable[str], optional: Iterable[str]) -> None:
+    """Compare files with their checksums.
+
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    stated
+        Checksums by name.
+    needed
+        Files that must be there and have one.
+    optional
+        Files that must be there where they have a checksum, and have one where they are there.
 
     Raises
     ------
     FileNotFoundError
-        If there are no weights, or a shard is missing.
+        If one is missing.
     ValueError
-        If the weights are pickled, damaged, or not those of the index.
+        If one is not as it was written.
     """
-    if (folder / WEIGHTS_FILE).is_file():
-        return read_safetensors(folder / WEIGHTS_FILE)
-    if (folder / INDEX_FILE).is_file():
-        return _read_shards(folder)
-    refuse_pickles(folder)
-    raise FileNotFoundError(
-        f"A checkpoint needs {WEIGHTS_FILE}, or {INDEX_FILE} and its shards; {folder} has neither. "
-        "Give the folder that holds the weights (pickled weights, such as pytorch_model.bin, are never read)."
+    for name in [*needed, *(name for name in optional if name in stated or (folder / name).exists())]:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} lacks {name}: its {CONFIG_FILE} says that it belongs to it. Copy the whole folder."
+            )
+        if file_sha256(folder / name) != stated.get(name):
+            raise ValueError(
+                f"{folder / name} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of "
+                "another model. Copy the whole folder again."
+            )
+
+
+def check_version(config: Fields, path: Path, newest: int) -> int:
+    """Read the version of a format, and refuse one that is newer than this package.
+
+    Raises
+    ------
+    ValueError
+        If it is newer, or no version.
+    """
+    version = config.values.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= newest:
+        raise ValueError(
+            f"{path} has format version {quoted(version)}; this package reads up to {newest}. Upgrade genemamba-sc."
+        )
+    return version
+
+
+def warn_unsealed(folder: Path, way_out: str) -> None:
+    """Say that a folder was written before everything in it had a checksum."""
+    warn(
+        f"{folder} was written by an older genemamba_sc and has no checksum for all that changes a prediction (the "
+        f"names of the labels, the symbols of the genes, the settings), so a change of these would not be noticed. "
+        f"{way_out}"
     )
 
 
-def refuse_pickles(folder: Path) -> None:
-    """Refuse a folder whose weights are pickled.
+# --------------------------------------------------------------------------- genes
+
+
+def read_vocabulary(path: Path, n_genes: int) -> GeneVocabulary:
+    """Read a table of genes that is no larger than the model has genes.
+
+    Parameters
+    ----------
+    path
+        Tab-separated table, gzip by suffix.
+    n_genes
+        Genes that the weights have rows for, at most.
 
     Raises
     ------
     ValueError
-        If it holds such a file.
+        If it is damaged, or far larger than so many genes need.
     """
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
-    if pickles:
-        raise ValueError(
-            f"Weights are read from safetensors only; {folder} has {', '.join(pickles)}. "
-            "That is a pickle, which can run any code when it is opened. " + _CONVERT.format(name=pickles[0])
-        )
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read one safetensors file.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged.
-    """
+    check_table_size(path, n_genes)
     try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}): it is damaged. Copy it again."
-        ) from error
+        return GeneVocabulary.from_tsv(path)
+    except (ValueError, KeyError, TypeError, OverflowError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} holds no genes that can be read ({quoted(error)}). Copy it again.") from error
 
 
-def _read_shards(folder: Path) -> dict[str, Tensor]:
-    index = read_json(folder / INDEX_FILE)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise ValueError(f"{folder / INDEX_FILE} must map tensors to files under weight_map. Copy it again.")
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(set(map(str, places.values()))):
-        # A name with a path in it could point anywhere.
-        if Path(name).name != name or Path(name).suffix != ".safetensors":
-            raise ValueError(f"A shard is a safetensors file beside its index. Got {name!r}. Correct {INDEX_FILE}.")
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{INDEX_FILE} names the shard {name}, which {folder} lacks. Copy it there too.")
-        tensors |= read_safetensors(folder / name)
-    if tensors.keys() != places.keys():
-        wrong = sorted(tensors.keys() ^ places.keys())
-        raise ValueError(
-            f"The shards must hold the tensors that {INDEX_FILE} names, no more and no fewer; they differ in "
-            f"{len(wrong)}, such as {wrong[:3]}. Keep the files of one checkpoint together."
-        )
-    return tensors
+def check_table_size(path: Path, n_genes: int) -> None:
+    """Refuse a table that expands to more than its genes need; a few kilobytes can hold gigabytes.
+
+    Raises
+    ------
+    ValueError
+        If it is too large, or no gzip file by its content.
+    """
+    most, size = _HEADER_BYTES + _ROW_BYTES * n_genes, 0
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as stream:
+            while block := stream.read(1 << 16):
+                size += len(block)
+                if size > most:
+                    raise ValueError(
+                        f"A table of {n_genes:,} genes has at most {most:,} bytes; {path} has more. It is damaged or "
+                        "of another model: copy it again."
+                    )
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is no gzip file ({quoted(error)}): it is damaged. Copy it again.") from error
