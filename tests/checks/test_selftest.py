@@ -19,7 +19,7 @@ from genemamba_sc.cli._main import main
 from genemamba_sc.data import query_source
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.ops import available_backends
-from genemamba_sc.weights import _read
+from genemamba_sc.weights import _locate
 
 PRECISIONS = (("float32", torch.float32), ("bfloat16", torch.bfloat16))
 
@@ -39,7 +39,7 @@ def folder(make_cells: Callable[..., AnnData], tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_read, "_SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(_locate, "_SHIPPED", tmp_path / "shipped")
 
 
 def checks(report: SelftestReport, failed: bool = False) -> set[tuple[str, str]]:
@@ -80,7 +80,7 @@ def test_a_checkpoint_without_cells_is_not_run_either(folder: Path):
 
 
 def test_the_checkpoint_that_ships_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_read, "_SHIPPED", folder.parent)
+    monkeypatch.setattr(_locate, "_SHIPPED", folder.parent)
     assert selftest(devices=["cpu"]).complete
     assert selftest("mini", devices=["cpu"]).complete
 

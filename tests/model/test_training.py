@@ -72,10 +72,10 @@ def test_types_must_be_shared_by_cells(n_types: int, n_cells: int, refused: bool
         check_types(labels, n_types, "ct")
 
 
-def test_a_measurement_as_labels_is_refused_by_train(make_cells: Cells, fit: Fit):
+def test_a_measurement_as_labels_is_refused(make_cells: Cells, fit: Fit):
     adata = make_cells()
     adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
-    with pytest.raises(ValueError, match=r"adata\.obs\['score'\] has 60 types for 60 labelled cells"):
+    with pytest.raises(ValueError, match=r"adata\.obs\['score'\] has 60 different values in 60 cells"):
         fit(adata, setup={"labels_key": "score"})
 
 

@@ -1,5 +1,6 @@
 """Pretrained weights of this package: what is written is what is read; what is damaged is refused."""
 
+import importlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrai
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.nn import BiMambaEncoder
-from genemamba_sc.weights import _own, _read
+from genemamba_sc.weights import _locate, _own
 from genemamba_sc.weights._folder import sealed
 
 Fault = Callable[[Path], None]
@@ -150,8 +151,8 @@ def test_a_card_without_a_manifest_says_what_is_not_known(tmp_path: Path):
 def edit(**entries: Any) -> Fault:
     def change(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text()) | entries
-        config = {key: value for key, value in config.items() if value is not None}
-        (folder / "config.json").write_text(json.dumps(sealed(config)))
+        # With the checksum of an honest writer: what is wrong must be found, not only that something was edited.
+        (folder / "config.json").write_text(json.dumps(sealed({k: v for k, v in config.items() if v is not None})))
 
     return change
 
@@ -163,12 +164,6 @@ def flip(name: str) -> Fault:
         (folder / name).write_bytes(data)
 
     return change
-
-
-def edit_alone(folder: Path) -> None:
-    text = (folder / "config.json").read_text()
-    assert '"max_len": 77' in text
-    (folder / "config.json").write_text(text.replace('"max_len": 77', '"max_len": 78'))
 
 
 def cut_config(folder: Path) -> None:
@@ -199,8 +194,6 @@ def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Fault:
         (edit(max_len=None), ValueError, r"lacks max_len: it was edited or damaged\. Copy it again"),
         (lambda f: (f / "evaluation.json").unlink(), FileNotFoundError, r"lacks evaluation\.json: .*Copy the whole"),
         (lambda f: (f / "config.json").unlink(), FileNotFoundError, r"needs config\.json.*has none\. Give the folder"),
-        (edit_alone, ValueError, r"config\.json does not match its own checksum"),
-        (rewrite(lambda t: t["encoder.norm_f.weight"].fill_(float("nan"))), ValueError, r"NaN or infinity stands in e"),
         (rewrite(lambda t: t.pop("encoder.layers.1.mixer.D")), ValueError, r"missing: layers\.1\.mixer\.D\. Keep"),
         (rewrite(lambda t: t.update({"encoder.more": torch.ones(1)})), ValueError, r"left over: more\. Keep config"),
         (rewrite(lambda t: t.update({"head.more": torch.ones(1)})), ValueError, r"named encoder.*\['head\.more'\]"),
@@ -214,7 +207,6 @@ def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Fault:
         ),
     ],
     ids=["weights", "manifest", "vocabulary", "half a config", "newer", "no max_len", "no evaluation", "no config",
-         "an edit", "NaN",
          "a tensor missing", "a tensor left over", "a part of its own", "a shape", "a head's shape"],
 )  # fmt: skip
 def test_a_damaged_folder_is_refused(folder: Path, fault: Fault, error: type[Exception], message: str):
@@ -241,11 +233,11 @@ def test_only_such_a_folder_is_replaced_and_only_on_request(folder: Path, tmp_pa
     assert torch.equal(read_pretrained(folder).encoder["norm_f.weight"], make(seed=1).encoder["norm_f.weight"])
     assert torch.equal(read_pretrained(folder).encoder["embeddings.weight"], make(seed=1).encoder["embeddings.weight"])
     (folder / "thesis.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"no part of pretrained weights \('thesis\.txt'\), so it is not"):
         write_pretrained(folder, make(), overwrite=True)
     assert (folder / "thesis.txt").read_text() == "precious"
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"is a file, so it is not replaced by a folder of pretrained weights"):
         write_pretrained(tmp_path / "file", make(), overwrite=True)
 
 
@@ -260,11 +252,62 @@ def test_a_full_disk_leaves_the_old_folder(folder: Path, monkeypatch: pytest.Mon
     assert os.listdir(folder.parent) == ["mini"]
 
 
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"max_len": "77"}, r"config\.json must have a whole number of at least 1 as max_len\. Got '77'"),
+        ({"max_len": 0}, r"whole number of at least 1 as max_len\. Got 0"),
+        ({"encoder_config": [1]}, r"config\.json has no usable encoder_config: "),
+        ({"encoder_config": {"vocab_size": 9, "token_dropout": "much"}}, r"no usable encoder_config: "),
+        ({"sha256": {"model.safetensors": 1}}, r"must have text as sha256\.model\.safetensors\. Got 1"),
+        ({"format_version": True}, r"format version True; this package reads up to 2"),
+        ({"format_version": -1}, r"format version -1; this package reads up to 2"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(folder: Path, entries: dict[str, Any], message: str):
+    edit(**entries)(folder)
+    with pytest.raises(ValueError, match=message):
+        read_pretrained(folder)
+
+
+@pytest.mark.parametrize("change", [{"context_len": 3}, {"n_bins": 15}], ids=str)
+def test_an_edited_configuration_is_refused(folder: Path, change: dict[str, int]):
+    config = json.loads((folder / "config.json").read_text())
+    config["encoder_config"] |= change
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json does not match the checksum in it: it was edited or damaged"):
+        read_pretrained(folder)
+
+
+def test_a_folder_of_format_1_is_read_and_says_what_it_lacks(folder: Path):
+    config = json.loads((folder / "config.json").read_text()) | {"format_version": 1}
+    del config["config_sha256"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.warns(
+        UserWarning, match=r"has no checksum for all that changes a prediction .*save_pretrained"
+    ) as told:
+        assert read_pretrained(folder).max_len == 77
+    assert len(told) == 1 and told[0].filename == __file__
+
+
+def test_what_ships_with_the_package_is_read_in_silence(recwarn: pytest.WarningsRecorder):
+    assert read_pretrained("mini").encoder_config.d_model == 64
+    assert not recwarn.list
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path: Path):
+    encoder = make().encoder
+    encoder["norm_f.weight"] = torch.full((8,), float("nan"))
+    with pytest.raises(ValueError, match=r"NaN or infinite ones in encoder\.norm_f\.weight\. Train anew"):
+        write_pretrained(tmp_path / "mini", make(encoder=encoder))
+    assert os.listdir(tmp_path) == []
+
+
 # ------------------------------------------------------------------------ names
 
 
 def test_a_shipped_checkpoint_is_known_by_its_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_read, "_SHIPPED", folder.parent)
+    monkeypatch.setattr(_locate, "_SHIPPED", folder.parent)
     monkeypatch.chdir(tmp_path.parent)
     read = read_pretrained("mini")
     assert read.origin.startswith("mini of genemamba_sc ")
@@ -291,6 +334,11 @@ def test_arguments_that_do_not_apply_are_refused(folder: Path):
         read_pretrained(folder, combine="mean")
     with pytest.raises(FileNotFoundError, match=r"mini has no folder 'large'\. Look how its folders are named"):
         read_pretrained(folder, subfolder="large")
+    for outside in ("../mini", "a/../../b", "/etc", "..\\mini", "C:\\weights"):
+        with pytest.raises(
+            ValueError, match=r"subfolder= names a folder inside the checkpoint\. Got .*leads out of it"
+        ):
+            read_pretrained(folder, subfolder=outside)
     with pytest.raises(
         NotADirectoryError, match=r"A checkpoint is a folder; .* is a file\. Give the folder it lies in"
     ):
@@ -363,8 +411,9 @@ def test_without_the_library_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_real_library_says_so_when_it_is_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    pytest.importorskip("huggingface_hub")
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(OSError, match=r"could not be read from the Hugging Face Hub .*Without a network, fetch the"):
         read_pretrained("lab/mini", revision=COMMIT)

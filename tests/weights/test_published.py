@@ -194,11 +194,15 @@ def renamed(old: str, new: str) -> Callable[[dict[str, Any]], None]:
             r"of another shape: mamba_mixer\.layers\.2\.mamba\.D is \(3,\), must be \(8,\)",
         ),
         (lambda t: t.update({"lm_head.weight": torch.ones(3, 32)}), r"lm_head\.weight is \(3, 32\), must be \(42"),
-        (lambda t: t.update({"embeddings.weight": torch.ones(3)}), r"must have 2, 1, 1 and 3 axes\. Got .* \[\(3,\)"),
+        (lambda t: t.update({"embeddings.weight": torch.ones(3)}), r"must have 2, 1, 1 and 3 axes, .*Got .* \[\(3,\)"),
+        (renamed("mamba_mixer.layers.2.mamba.D", "mamba_mixer.layers.999999.mamba.D"), r"for 1000000 layers .* has 4"),
+        (lambda t: t.update({"norm_f.weight": torch.full((32,), torch.nan)}), r"infinite ones in norm_f\.weight"),
+        (lambda t: t.update({"norm_f.weight": torch.ones(32, dtype=torch.int64)}), r"'norm_f\.weight' is I64"),
         (lambda t: [t.pop(n) for n in list(t) if ".2." in n], r"agree on mamba_layer; it says 3, the tensors 2\. Keep"),
     ],
     ids=["a tensor missing", "no norm", "no table", "no layers", "another head", "a layer with more", "two of one",
-         "another name", "another shape", "a head of another shape", "a table of one axis", "fewer layers"],
+         "another name", "another shape", "a head of another shape", "a table of one axis", "a million layers",
+         "not finite", "whole numbers", "fewer layers"],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_named(publish: Publish, tmp_path: Path, change: Any, message: str):
     with pytest.raises(ValueError, match=message):
@@ -210,6 +214,8 @@ def test_tensors_that_do_not_fit_are_named(publish: Publish, tmp_path: Path, cha
     [
         ({"d_model": 64}, r"agree on d_model; it says 64, the tensors 32\. Keep the files"),
         ({"vocab_size": 99}, r"agree on vocab_size; it says 99, the tensors 42"),
+        ({"vocab_size": [42]}, r"agree on vocab_size; it says \[42\], the tensors 42"),
+        ({"max_position_embeddings": "long"}, r"must have a whole number .* as max_position_embeddings\. Got 'long'"),
     ],
 )
 def test_config_and_weights_must_agree(publish: Publish, tmp_path: Path, config: dict[str, int], message: str):

@@ -135,7 +135,7 @@ def _subject(model: object, revision: str | None) -> _Subject:
             )
         cells = _known(model.pretrained_cells_, base["origin"], base["manifest"])
         arguments = model.registry_["setup_args"]
-        further = bool(model.history_)
+        further = model.origin.n_epochs > 0
         return _Subject(base["origin"], cells, model.vocabulary, arguments, model.gene_aliases, further)
     if isinstance(model, str | os.PathLike):
         model = read_pretrained(model, revision=revision)

@@ -12,8 +12,6 @@ from genemamba_sc.data._gene_names import strip_version
 
 NameKind = Literal["approved", "previous", "alias"]
 
-_COLUMNS = ["name", "symbol", "ensembl_id", "kind"]
-
 
 class GeneRecord(NamedTuple):
     """One gene of the table, and how it was found.
@@ -87,46 +85,6 @@ class GeneAliases:
             for approved, identifier in zip(table[symbol].str.strip(), table[ensembl_id].str.strip())
         ]
         return cls._from_names(genes, _split(table[previous], separator), _split(table[alias], separator))
-
-    def to_tsv(self, path: str | os.PathLike[str]) -> None:
-        """Write which gene each name means; :meth:`of_tsv` reads it.
-
-        Parameters
-        ----------
-        path
-            Where to; ``.gz`` compresses.
-        """
-        rows = [(name, *record) for name, record in sorted(self.records.items())]
-        table = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
-        left_out = pd.DataFrame(
-            [(name, "", "", "ambiguous") for name in self.ambiguous], columns=_COLUMNS, dtype=object
-        )
-        # Without the time of writing in it, equal tables are equal files.
-        how = {"method": "gzip", "mtime": 0} if os.fspath(path).endswith(".gz") else None
-        pd.concat([table, left_out]).to_csv(path, sep="\t", index=False, compression=how, lineterminator="\n")
-
-    @classmethod
-    def of_tsv(cls, path: str | os.PathLike[str]) -> "GeneAliases":
-        """Read what :meth:`to_tsv` wrote.
-
-        Parameters
-        ----------
-        path
-            The table.
-
-        Raises
-        ------
-        ValueError
-            If it is another table.
-        """
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        if list(table.columns) != _COLUMNS:
-            raise ValueError(f"{os.fspath(path)} must have the columns {_COLUMNS}; it has {list(table.columns)[:6]}.")
-        ambiguous = tuple(table["name"][table["kind"] == "ambiguous"])
-        rows = table[table["kind"] != "ambiguous"].itertuples(index=False, name=None)
-        records = {name: GeneRecord(*rest) for name, *rest in rows}
-        by_ensembl = {r.ensembl_id: r for r in records.values() if r.ensembl_id and r.kind == "approved"}
-        return cls(records, by_ensembl, ambiguous)
 
     @classmethod
     def _from_names(

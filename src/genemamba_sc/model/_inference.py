@@ -130,23 +130,18 @@ def _run(
             next(progress, None)  # the end, which completes the bar
     finally:
         module.train(was_training)
-    _refuse_non_finite(result, indices)
+    broken = int((~np.isfinite(result).all(axis=1)).sum())
+    if broken:
+        raise ValueError(
+            f"Every cell must get finite numbers. {broken} of {len(indices)} cells have none: the weights are damaged, "
+            "or the training diverged. Load the model again, or train it with a smaller learning rate (lr)."
+        )
     if n_empty:
         warn(
             f"{n_empty} of {len(indices)} cells express no gene that the model knows: their embedding is zero, and "
             "their cell type a guess by frequency. Remove them, e.g. with sc.pp.filter_cells(adata, min_counts=1).",
         )
     return result
-
-
-def _refuse_non_finite(result: np.ndarray, indices: np.ndarray) -> None:
-    """Refuse NaN: as an embedding it spoils whatever is done with it, and its largest probability is the first one."""
-    wrong = np.flatnonzero(~np.isfinite(result).all(axis=1))
-    if len(wrong):
-        raise ValueError(
-            f"Embeddings and scores must be finite; {len(wrong)} of {len(indices)} cells have NaN or infinity, such as "
-            f"cell {indices[wrong[0]]}. The weights diverged in training: train again with a lower learning rate."
-        )
 
 
 def _blocks(source: CellSource, indices: np.ndarray) -> Generator[tuple[int, Tokens], None, None]:

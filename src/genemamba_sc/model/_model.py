@@ -1,8 +1,7 @@
 """The model users hold."""
 
 import math
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 # scvi-tools prints a registry with rich.pretty and leaves it to others to import it.
 import rich.pretty  # noqa: F401
@@ -16,12 +15,12 @@ from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._persistence import load_model, save_model
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs
-from genemamba_sc.model._pretrained import PretrainedMixin, first_history
+from genemamba_sc.model._pretrained import PretrainedMixin
 from genemamba_sc.model._queries import QueryMixin
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.model._storage import StorageMixin
 from genemamba_sc.model._training import (
     cells_to_train,
     check_trainer,
@@ -33,7 +32,7 @@ from genemamba_sc.model._training import (
 from genemamba_sc.nn import EncoderConfig
 
 
-class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
+class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
     """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
 
     Parameters
@@ -242,56 +241,11 @@ class GeneMambaModel(QueryMixin, PretrainedMixin, BaseModelClass):
             early_stopping=stops_early,
             **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
-        with quiet(), first_history(self):
-            runner()
-
-    # ------------------------------------------------------------ persistence
-
-    def save(self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False) -> None:
-        """Write the model to a folder: safetensors, JSON and TSV, whole or not at all.
-
-        Parameters
-        ----------
-        dir_path
-            The folder.
-        overwrite
-            Whether an existing model is replaced.
-        save_anndata
-            Whether the registered AnnData is kept beside it.
-
-        Raises
-        ------
-        FileExistsError
-            If the folder exists and ``overwrite`` is off.
-        OSError
-            If it cannot be written; what stood there stays.
-        """
-        save_model(self, dir_path, overwrite, save_anndata)
-
-    @classmethod
-    def load(
-        cls,
-        dir_path: str | Path,
-        adata: AnnData | Literal[False] | None = None,
-        accelerator: str = "auto",
-        device: int | str = "auto",
-    ) -> "GeneMambaModel":
-        """Read a model that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        dir_path
-            The folder.
-        adata
-            AnnData to attach; ``None`` attaches the one saved with the model, if any; ``False`` attaches none.
-        accelerator, device
-            Where the weights go, as in scvi-tools.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder or a file of it is missing.
-        ValueError
-            If a file is damaged or belongs to another model.
-        """
-        return load_model(cls, dir_path, adata, accelerator, device)
+        is_first = not self.history_
+        try:
+            with quiet():
+                runner()
+        finally:  # also after an interrupt
+            if is_first and self.is_trained_:
+                # To a model that was trained scvi-tools only adds curves that it has already.
+                self.history_ = getattr(self.trainer.logger, "history", self.history_)

@@ -1,11 +1,14 @@
 """Saving a model and bringing it back, with or without an AnnData."""
 
 import copy
+import inspect
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import anndata
+import numpy as np
+import pandas as pd
 import scvi
 import torch
 from anndata import AnnData
@@ -13,22 +16,41 @@ from scvi import REGISTRY_KEYS
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
+from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
+from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model._origin import Origin
+from genemamba_sc.model._queries import cell_types_of
 from genemamba_sc.nn import EncoderConfig
-from genemamba_sc.weights._saved_model import ADATA_FILE, SavedModel, read_model, write_model
+from genemamba_sc.weights._folder import ADATA_FILE, CONFIG_FILE
+from genemamba_sc.weights._json import Fields, quoted
+from genemamba_sc.weights._saved_model import SavedModel, read_model, write_model
+from genemamba_sc.weights._tensors import check_shapes
 
 Model = TypeVar("Model", bound=BaseModelClass)
+Attributes = dict[str, Any]
 
+_INDICES = ("train_indices_", "validation_indices_", "test_indices_")
 # What training leaves on the model and scvi-tools keeps under these names.
-_ATTRIBUTES = ("is_trained_", "train_indices_", "validation_indices_", "test_indices_", "history_", "pretrained_")
+_ATTRIBUTES = ("is_trained_", *_INDICES, "history_")
+_INIT = ("encoder_config", "max_len", "gene_init")
+_ORIGIN = ("name", "manifest", "evaluation", "has_gene_head")
 
 
-def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_anndata: bool) -> None:
+def save_model(
+    model: BaseModelClass, folder: str | Path, overwrite: bool, save_anndata: bool, prefix: str | None = None
+) -> None:
     """Write ``model`` to ``folder``; see :meth:`genemamba_sc.GeneMambaModel.save`."""
     if save_anndata and model.adata is None:
         raise ValueError("save_anndata=True, but this model holds no AnnData. Pass save_anndata=False.")
+    adata = model.adata if save_anndata else None
+    write_model(folder, content_of(model), overwrite=overwrite, adata=adata, prefix=prefix)
+
+
+def content_of(model: BaseModelClass) -> SavedModel:
+    """Take out of a model all that makes another one that answers alike."""
     registry = copy.deepcopy(model.registry_)
     registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"].pop(VOCABULARY_KEY)
     meta = {
@@ -46,15 +68,9 @@ def save_model(model: BaseModelClass, folder: str | Path, overwrite: bool, save_
         },
         "registry": registry,
         "attributes": {name: getattr(model, name) for name in _ATTRIBUTES},
+        "origin": {name: getattr(model.origin, name) for name in _ORIGIN},
     }
-    saved = SavedModel(
-        meta=meta,
-        tensors=model.module.state_dict(),
-        vocabulary=model.vocabulary,
-        cells=model.pretrained_cells_,
-        aliases=model.gene_aliases,
-    )
-    write_model(folder, saved, overwrite=overwrite, adata=model.adata if save_anndata else None)
+    return SavedModel(meta, model.module.state_dict(), model.vocabulary, model.pretrained_cells_, model.gene_aliases)
 
 
 def load_model(
@@ -63,6 +79,7 @@ def load_model(
     adata: AnnData | Literal[False] | None,
     accelerator: str,
     device: int | str,
+    prefix: str | None = None,
 ) -> Model:
     """Build a model from ``folder``; see :meth:`genemamba_sc.GeneMambaModel.load`."""
     if not (adata is None or adata is False or isinstance(adata, AnnData)):
@@ -70,50 +87,164 @@ def load_model(
             f"adata must be an AnnData, None or False. Got {type(adata).__name__}. "
             "Read an h5ad file with anndata.read_h5ad, or pass False to load the model alone."
         )
-    _, _, target = parse_device_args(
-        accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
-    )
-    saved = read_model(folder)
-    if saved.meta.get("class") != cls.__name__:
+    target = device_of(accelerator, device)
+    saved = read_model(folder, prefix)
+    path = Path(folder) / f"{prefix or ''}{CONFIG_FILE}"
+    if saved.meta["class"] != cls.__name__:
         raise ValueError(
-            f"{folder} holds a {saved.meta.get('class')}, not a {cls.__name__}. Load it with the class that saved it."
+            f"{folder} holds a {quoted(saved.meta['class'])}, not a {cls.__name__}. Load it with the class that saved "
+            "it."
         )
-    registry = saved.meta["registry"]
-    registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"][VOCABULARY_KEY] = saved.vocabulary.to_dict()
-    init = dict(saved.meta["init"])
-    model = cls(registry=registry, encoder_config=EncoderConfig.from_dict(init.pop("encoder_config")), **init)
-    _load_weights(model, saved, folder)
-    for name, value in saved.meta["attributes"].items():
-        if name not in _ATTRIBUTES:  # anything else could put itself in the place of a method
-            raise ValueError(
-                f"{folder} sets the attribute {str(name)[:100]!r}; a model keeps {_ATTRIBUTES}. Save it anew."
-            )
-        setattr(model, name, value)
-    model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases
-    model.to_device(target)
-    model.module.eval()
-    if adata is None and (Path(folder) / ADATA_FILE).is_file():
-        adata = anndata.read_h5ad(Path(folder) / ADATA_FILE)
+    model = model_of(cls, saved, path)
+    kept = path.with_name(f"{prefix or ''}{ADATA_FILE}")
+    if adata is None and kept.is_file():
+        adata = anndata.read_h5ad(kept)
     if isinstance(adata, AnnData):
-        _attach(model, adata, registry)
+        attach(model, adata)
+    model.to_device(target)
     return model
 
 
-def _load_weights(model: BaseModelClass, saved: SavedModel, folder: str | Path) -> None:
+def device_of(accelerator: str, device: int | str) -> torch.device:
+    """Give the device that scvi-tools' arguments name."""
+    _, _, target = parse_device_args(
+        accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
+    )
+    return target
+
+
+def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
+    """Build a model without cells, in evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    cls
+        Its class.
+    saved
+        What it is made of.
+    path
+        Where the configuration was read, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit, or a field is of another kind than it must be.
+    """
+    meta = Fields.of(saved.meta, path)
+    meta.object("versions")
+    init, attributes = _init(meta), _attributes(meta.object("attributes"))
+    registry = _registry(cls, meta.object("registry"), saved)
+    check_shapes(
+        {name: tuple(tensor.shape) for name, tensor in _tensors(saved).items()},
+        _shapes(init["encoder_config"], registry),
+    )
+    model = cls(registry=registry, **init)
+    model.module.load_state_dict(_tensors(saved))
+    model._origin = _origin(meta, model, attributes)
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases
+    model.module.eval()
+    return model
+
+
+def _init(meta: Fields) -> dict[str, Any]:
+    init = meta.object("init")
+    init.only(set(_INIT))
+    gene_init = init.text("gene_init")
+    if gene_init not in get_args(GeneInit):
+        raise ValueError(f"gene_init must be one of {get_args(GeneInit)}. Got {quoted(gene_init)}. Copy it again.")
+    return {
+        "encoder_config": init.made("encoder_config", EncoderConfig.from_dict),
+        "max_len": init.whole("max_len", 1),
+        "gene_init": gene_init,
+    }
+
+
+def _attributes(fields: Fields) -> Attributes:
+    """Read what training left; nothing else is ever set on a model."""
+    fields.only({*_ATTRIBUTES, "pretrained_"})  # the latter until version 2
+    return {
+        "is_trained_": fields.flag("is_trained_"),
+        **{name: fields.made(name, _as_indices) for name in _INDICES},
+        "history_": fields.made("history_", _as_history),
+    }
+
+
+def _as_indices(value: Any) -> np.ndarray | None:
+    if value is None:
+        return None
+    indices = np.asarray(value)
+    if indices.ndim != 1 or (indices.dtype.kind not in "iu" and len(indices)):
+        raise ValueError(f"row numbers are whole, in one list, not {quoted(value)}")
+    return indices.astype(np.int64)
+
+
+def _as_history(value: Any) -> dict[str, pd.DataFrame] | None:
+    if value is not None and not (
+        isinstance(value, dict) and all(isinstance(curve, pd.DataFrame) for curve in value.values())
+    ):
+        raise ValueError(f"a history is a table for each curve, not {quoted(value)}")
+    return value
+
+
+def _registry(cls: type[Model], fields: Fields, saved: SavedModel) -> dict[str, Any]:
+    """Check the parts of a registry that are read, and put the genes back into it."""
+    fields.require("setup_args", "field_registries")
+    known = set(inspect.signature(cls.setup_anndata).parameters)
+    fields.object("setup_args").only(known)
+    genes = fields.object("field_registries").object(REGISTRY_KEYS.X_KEY).object("state_registry")
+    genes.values[VOCABULARY_KEY] = saved.vocabulary.to_dict()
+    for key in (REGISTRY_KEYS.LABELS_KEY, REGISTRY_KEYS.BATCH_KEY):
+        if key in fields.object("field_registries").values:
+            state = fields.object("field_registries").object(key).object("state_registry")
+            state.made("categorical_mapping", _as_names)
+    return fields.values
+
+
+def _as_names(value: Any) -> np.ndarray:
+    names = np.asarray(value)
+    if names.ndim != 1 or not len(names):
+        raise ValueError(f"categories are a list of names, not {quoted(value)}")
+    return names
+
+
+def _shapes(config: EncoderConfig, registry: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a module's tensors, without memory for any."""
+    with torch.device("meta"):
+        module = GeneMambaModule(config, n_labels=len(cell_types_of(registry)))
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def _tensors(saved: SavedModel) -> dict[str, torch.Tensor]:
+    """Tensors under today's names: until version 1 the cell-type head had no programs."""
     tensors = dict(saved.tensors)
-    if saved.meta["format_version"] == 1 and "cell_type_head.markers" in tensors:
+    if saved.meta.get("format_version") == 1 and "cell_type_head.markers" in tensors:
         tensors["cell_type_head.programs"] = torch.zeros_like(tensors["cell_type_head.markers"])
-    try:
-        model.module.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(
-            f"The weights in {folder} do not fit the model that its config.json describes: {error} "
-            "Keep the files of a model folder together."
-        ) from error
+    return tensors
 
 
-def _attach(model: BaseModelClass, adata: AnnData, registry: dict[str, Any]) -> None:
-    """Register ``adata`` with the saved registry, with as many of its columns as fit."""
+def _origin(meta: Fields, model: BaseModelClass, attributes: Attributes) -> Origin:
+    if "origin" in meta.values:
+        fields = meta.object("origin")
+        rows = fields.made("evaluation", list)
+        return Origin(
+            fields.optional_text("name"), fields.object("manifest").values, rows, fields.flag("has_gene_head")
+        )
+    # Until version 2 the pretrained weights stood among the attributes, and counted as a training.
+    old = meta.object("attributes").values.get("pretrained_")
+    if old is None:
+        return Origin()
+    attributes["is_trained_"] = attributes["is_trained_"] and bool(attributes["history_"])
+    fields = meta.object("attributes").object("pretrained_")
+    # A gene head that has seen cells has the log frequency of each gene as its bias.
+    has_head = bool(model.module.gene_head.bias.any())
+    return Origin(fields.text("origin"), fields.object("manifest").values, fields.made("evaluation", list), has_head)
+
+
+def attach(model: BaseModelClass, adata: AnnData) -> None:
+    """Register ``adata`` with the registry of a model, with as many of its columns as fit."""
+    registry = model.registry_
     arguments = dict(registry["setup_args"])
     for argument, key in (("batch_key", REGISTRY_KEYS.BATCH_KEY), ("labels_key", REGISTRY_KEYS.LABELS_KEY)):
         if arguments.get(argument) is not None and not _column_fits(adata, arguments, argument, registry, key):

@@ -1,9 +1,9 @@
 """Models from pretrained weights, and pretrained weights from models."""
 
+import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,15 @@ import numpy as np
 import scvi
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
-from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
-from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model._origin import Origin
+from genemamba_sc.model._persistence import device_of
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._hub import upload
 from genemamba_sc.weights._read import Pretrained, read_pretrained, write_pretrained
@@ -33,15 +33,39 @@ _SETUP = dict.fromkeys(("layer", "batch_key", "labels_key", "unlabeled_category"
 class PretrainedMixin(BaseModelClass):
     """What a :class:`genemamba_sc.GeneMambaModel` does with pretrained weights.
 
-    ``pretrained_`` holds ``origin``, ``manifest`` and ``evaluation`` of the weights a model started from, and
-    ``pretrained_cells_`` the hashes of their cells; ``None`` where it started from nothing or there are none.
+    ``origin`` says where the weights come from. ``pretrained_`` holds ``origin``, ``manifest`` and ``evaluation`` of
+    those a model started from, and ``pretrained_cells_`` the hashes of their cells; ``None`` where it started from
+    nothing or there are none. ``is_trained_`` says whether :meth:`train` has run.
     """
 
     module: GeneMambaModule
     max_len_: int
-    pretrained_: dict[str, Any] | None = None
+    history_: Any
     pretrained_cells_: CellHashes | None = None
     _vocabulary: GeneVocabulary
+    _origin: Origin = Origin()
+
+    @property
+    def origin(self) -> Origin:
+        """Where the weights come from, and whether they were trained since."""
+        n_epochs = max(map(len, (self.history_ or {}).values()), default=0)
+        return dataclasses.replace(self._origin, is_trained=self.is_trained_, n_epochs=n_epochs)
+
+    @property
+    def pretrained_(self) -> dict[str, Any] | None:
+        """Name (``origin``), ``manifest`` and ``evaluation`` of the weights it started from; ``None`` from scratch."""
+        return self._origin.as_pretrained()
+
+    @property
+    def summary_string(self) -> str:
+        """What the model is, and whether it was trained."""
+        status = "Trained" if self.origin.is_trained else "Pretrained" if self.origin.is_pretrained else "Not Trained"
+        return f"{self._model_summary_string}\nTraining status: {status}"
+
+    @BaseModelClass.is_trained.getter
+    def is_trained(self) -> bool:
+        """Whether the model may be asked: it was trained, or started from pretrained weights."""
+        return self.origin.knows_genes
 
     @classmethod
     def from_pretrained(
@@ -99,9 +123,7 @@ class PretrainedMixin(BaseModelClass):
         """
         if not (adata is None or isinstance(adata, AnnData)):
             raise TypeError(f"adata must be an AnnData or None. Got {type(adata).__name__}. Read it with read_h5ad.")
-        _, _, target = parse_device_args(
-            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
-        )
+        target = device_of(accelerator, device)
         found = read_pretrained(name_or_path, revision=revision, subfolder=subfolder, combine=combine, medians=medians)
         choices = {"encoder_config": found.encoder_config, "max_len": found.max_len}
         if adata is None:
@@ -109,9 +131,9 @@ class PretrainedMixin(BaseModelClass):
         else:
             _use_vocabulary(cls, adata, found.vocabulary)
             model = cls(adata, **choices)
-        load_weights(model.module, found)
-        model.pretrained_ = {"origin": found.origin, "manifest": found.manifest, "evaluation": found.evaluation}
-        model.is_trained_, model.history_, model.pretrained_cells_ = True, {}, found.cells
+        has_head = load_weights(model.module, found)
+        model._origin = Origin(found.origin, found.manifest, found.evaluation, has_head)
+        model.pretrained_cells_ = found.cells
         model.to_device(target)
         model.module.eval()
         return model
@@ -204,12 +226,12 @@ def as_pretrained(
     evaluation
         Rows of the table of results.
     """
-    if not model.is_trained_:
+    origin, base = model.origin, model.pretrained_
+    if not origin.knows_genes:
         raise RuntimeError("Weights are worth keeping once they are trained; this model is not. Call train() first.")
-    base = model.pretrained_
     known: dict[str, Any] = {"versions": {"genemamba_sc": __version__, "scvi-tools": scvi.__version__}}
     rows = [dict(row) for row in evaluation]
-    if base is not None and not model.history_:
+    if base is not None and not origin.n_epochs:
         # As it was read: what was said about it still holds.
         known |= base["manifest"]
         rows = rows or base["evaluation"]
@@ -225,44 +247,24 @@ def as_pretrained(
         manifest={**known, **manifest},
         evaluation=rows,
         origin=type(model).__name__,
-        cells=None if model.history_ else model.pretrained_cells_,  # not all of them, once it was trained on others
+        cells=None if origin.n_epochs else model.pretrained_cells_,  # not all of them, once it was trained on others
     )
 
 
-def load_weights(module: GeneMambaModule, pretrained: Pretrained) -> None:
-    """Put pretrained weights into a module: the encoder always, the gene head where it is of the same kind."""
+def load_weights(module: GeneMambaModule, pretrained: Pretrained) -> bool:
+    """Put pretrained weights into a module: the encoder always, the gene head where it is of the same kind.
+
+    Returns
+    -------
+    Whether there was such a head.
+    """
     module.encoder.load_state_dict(pretrained.encoder)
     head, stored = module.gene_head.state_dict(), pretrained.gene_head
     # An output layer of its own, as the published models have, is another kind of head: train() starts a new one.
-    if {name: tensor.shape for name, tensor in head.items()} == {name: tensor.shape for name, tensor in stored.items()}:
+    fits = {name: tensor.shape for name, tensor in head.items()} == {n: tensor.shape for n, tensor in stored.items()}
+    if fits:
         module.gene_head.load_state_dict(stored)
-
-
-def needs_start(model: PretrainedMixin) -> bool:
-    """Tell whether training has to set what is known before the first step: always, once."""
-    # A gene head that has seen cells has the log frequency of each gene as its bias.
-    return not model.is_trained_ or not bool(model.module.gene_head.bias.any())
-
-
-def table_start(model: PretrainedMixin, gene_init: GeneInit) -> GeneInit:
-    """Tell how the gene table starts; ``"random"`` leaves it as it is, as a pretrained one must be left."""
-    return gene_init if model.pretrained_ is None else "random"
-
-
-@contextmanager
-def first_history(model: PretrainedMixin) -> Iterator[None]:
-    """Let the first fine-tuning leave a history.
-
-    scvi-tools joins the history of a trained model to the older one, curve by curve: without older curves nothing
-    would be kept. To its eyes a model is untrained until it is fine-tuned.
-    """
-    fresh = model.pretrained_ is not None and not model.history_
-    model.is_trained_ = model.is_trained_ and not fresh
-    try:
-        yield
-    finally:
-        # Also after an interrupt: what was read is still there to embed cells.
-        model.is_trained_ = model.is_trained_ or fresh
+    return fits
 
 
 def _use_vocabulary(cls: type[BaseModelClass], adata: AnnData, vocabulary: GeneVocabulary) -> None:

@@ -23,7 +23,7 @@ class QueryMixin:
     module: GeneMambaModule
     adata: AnnData | None
     registry_: dict[str, Any]
-    is_trained_: bool
+    is_trained: bool
     max_len_: int
     gene_aliases: GeneAliases | None
     _vocabulary: GeneVocabulary
@@ -48,13 +48,7 @@ class QueryMixin:
 
         The unlabelled category is none of them.
         """
-        fields = self.registry_["field_registries"]
-        if REGISTRY_KEYS.LABELS_KEY not in fields:
-            return []
-        state = fields[REGISTRY_KEYS.LABELS_KEY]["state_registry"]
-        unlabeled = state.get("unlabeled_category")
-        names = np.asarray(state["categorical_mapping"]).tolist()
-        return [name for name in names if unlabeled is None or name != unlabeled]
+        return cell_types_of(self.registry_)
 
     def get_latent_representation(
         self,
@@ -192,7 +186,7 @@ class QueryMixin:
         return pd.DataFrame(rows, index=pd.Index(self._vocabulary.gene_ids, name="gene_id"))
 
     def _query(self, adata: AnnData | None) -> AnnData:
-        if not self.is_trained_:
+        if not self.is_trained:
             raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before querying it.")
         if adata is None:
             adata = self.adata
@@ -215,3 +209,14 @@ class QueryMixin:
             n_threads=torch.get_num_threads(),
             scale=scale,
         )
+
+
+def cell_types_of(registry: dict[str, Any]) -> list[Any]:
+    """List the cell types of a registry, in its order; see :attr:`QueryMixin.cell_types`."""
+    fields = registry["field_registries"]
+    if REGISTRY_KEYS.LABELS_KEY not in fields:
+        return []
+    state = fields[REGISTRY_KEYS.LABELS_KEY]["state_registry"]
+    unlabeled = state.get("unlabeled_category")
+    names = np.asarray(state["categorical_mapping"]).tolist()
+    return [name for name in names if unlabeled is None or name != unlabeled]

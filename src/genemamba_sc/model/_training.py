@@ -18,7 +18,6 @@ from scvi.model._utils import parse_device_args
 from scvi.train import Trainer, TrainRunner
 
 from genemamba_sc.model._plan import PlanConfig, default_train_size, interruptible
-from genemamba_sc.model._pretrained import needs_start, table_start
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._start import sample_genes, start_cell_types, start_genes
@@ -168,9 +167,9 @@ def set_start(model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, co
     config
         Tells whether cell types are learned.
     """
-    gene_init = table_start(model, model.gene_init_)
+    gene_init = model.origin.table_start(model.gene_init_)
     sample = sample_genes(dataset, splitter.train_idx)
-    if needs_start(model):
+    if model.origin.needs_start:
         start_genes(model.module, sample, gene_init)
     if "labels" in dataset.columns and config.classification_weight > 0:
         scores = start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init)

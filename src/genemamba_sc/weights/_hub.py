@@ -23,7 +23,6 @@ _WANTED = (
     "medians.tsv.gz",
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SUBFOLDER = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -62,10 +61,6 @@ def download(repo_id: str, revision: str | None, subfolder: str | None = None) -
             f"A repository changes, so a checkpoint on the Hugging Face Hub is named by its commit. Got {repo_id!r} "
             f"with revision={revision!r}. Pass revision= with the 40 digits shown at "
             f"https://huggingface.co/{repo_id}/commits/main, or give the path of a folder that exists."
-        )
-    if subfolder is not None and not _SUBFOLDER.fullmatch(subfolder):
-        raise ValueError(
-            f"subfolder must be a plain folder of the repository. Got {subfolder[:100]!r}. Pass e.g. 'weights'."
         )
     library = _library()
     patterns = list(_WANTED)

@@ -1,5 +1,7 @@
 """Pretrained weights on disk: a folder that says what it holds, where it comes from and how good it is."""
 
+import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,39 +11,40 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from genemamba_sc._digests import sha256_of
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
+from genemamba_sc.weights import _folder
 from genemamba_sc.weights._card import model_card
 from genemamba_sc.weights._folder import (
+    CARD_FILE,
     CONFIG_FILE,
+    EVALUATION_FILE,
+    MANIFEST_FILE,
+    SELFTEST_FILE,
+    VOCABULARY_FILE,
     WEIGHTS_FILE,
-    check_replaceable,
-    check_seal,
-    check_sha256,
-    read_json,
-    sealed,
-    write_json,
 )
-from genemamba_sc.weights._shapes import cheap_shapes, check_header, check_shapes, encoder_shapes
-from genemamba_sc.weights._tensors import read_safetensors, write_tensors
+from genemamba_sc.weights._json import quoted, read_json, read_object
+from genemamba_sc.weights._tensors import (
+    check_encoder,
+    check_shapes,
+    encoder_shapes,
+    read_header,
+    read_safetensors,
+    write_safetensors,
+)
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "genemamba_sc-pretrained"
-# 2: config.json has a checksum of its own.
+# 2: config.json is under a checksum, too.
 FORMAT_VERSION = 2
 
-VOCABULARY_FILE = "vocabulary.tsv.gz"
-MANIFEST_FILE = "manifest.json"
-EVALUATION_FILE = "evaluation.json"
-CARD_FILE = "README.md"
-SELFTEST_FILE = "selftest.safetensors"
 _CHECKED = (WEIGHTS_FILE, VOCABULARY_FILE, MANIFEST_FILE, EVALUATION_FILE)
-_FILES = (CONFIG_FILE, *_CHECKED, CARD_FILE)
-_OPTIONAL = (CELLS_FILE, SELFTEST_FILE)
-_ENTRIES = ("encoder_config", "max_len", "sha256")
+_FILES = (CONFIG_FILE, *_CHECKED, CARD_FILE, CELLS_FILE, SELFTEST_FILE)
 _ENCODER, _HEAD = "encoder.", "gene_head."
 
 
@@ -98,8 +101,11 @@ class Pretrained:
         for name, shape in (("weight", (config.vocab_size, config.d_model)), ("bias", (config.vocab_size,))):
             if name in self.gene_head:
                 expected[_HEAD + name] = shape
-        found = {**self.encoder, **{_HEAD + name: self.gene_head[name] for name in self.gene_head}}
-        check_shapes({name: found[name] for name in found if name in expected or not name.startswith(_HEAD)}, expected)
+        tensors = {**self.encoder, **{_HEAD + name: self.gene_head[name] for name in self.gene_head}}
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        check_shapes(
+            {name: s for name, s in shapes.items() if name in expected or not name.startswith(_HEAD)}, expected
+        )
 
 
 def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: bool = False) -> None:
@@ -124,20 +130,21 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
         If the folder exists and ``overwrite`` is off, or it is something else.
     TypeError
         If manifest or evaluation hold what JSON cannot.
+    ValueError
+        If a weight is not a finite number.
     OSError
         If it cannot be written; what stood there stays.
     """
     target = Path(folder)
-    what = "a folder of pretrained weights"
-    check_replaceable(target, overwrite=overwrite, files={*_FILES, *_OPTIONAL}, is_own=is_own, what=what)
+    _folder.check_target(target, "pretrained weights", _FILES, is_own, overwrite=overwrite)
     manifest, evaluation = as_json(pretrained.manifest), as_json(pretrained.evaluation)
     named = {_ENCODER: pretrained.encoder, _HEAD: pretrained.gene_head}
-    tensors = {p + name: t for p, part in named.items() for name, t in part.items()}
+    tensors = {prefix + name: tensor for prefix, part in named.items() for name, tensor in part.items()}
     with replacing_folder(target) as temporary:
-        write_tensors(temporary / WEIGHTS_FILE, tensors)
+        write_safetensors(temporary / WEIGHTS_FILE, tensors)
         pretrained.vocabulary.to_tsv(temporary / VOCABULARY_FILE)
-        write_json(temporary / MANIFEST_FILE, manifest)
-        write_json(temporary / EVALUATION_FILE, evaluation)
+        _write_json(temporary / MANIFEST_FILE, manifest)
+        _write_json(temporary / EVALUATION_FILE, evaluation)
         if pretrained.cells is not None:
             write_cell_hashes(temporary / CELLS_FILE, pretrained.cells)
         config = {
@@ -146,9 +153,9 @@ def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: b
             "written_by": f"genemamba_sc {__version__}",
             "encoder_config": pretrained.encoder_config.to_dict(),
             "max_len": pretrained.max_len,
-            "sha256": {name: sha256_of(temporary / name) for name in _checked_files(temporary, {})},
+            "sha256": _folder.checksums(temporary, (*_CHECKED, CELLS_FILE)),
         }
-        write_json(temporary / CONFIG_FILE, sealed(config))
+        _write_json(temporary / CONFIG_FILE, _folder.sealed(config))
         n_parameters = sum(tensor.numel() for tensor in tensors.values())
         card = model_card(
             pretrained.encoder_config, n_parameters, pretrained.max_len, pretrained.vocabulary, manifest, evaluation
@@ -176,54 +183,59 @@ def read_own(folder: Path, origin: str) -> Pretrained:
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a file is damaged, edited, or of a newer format.
+        If a file is damaged, edited, or of a newer format, or a weight is not a finite number.
+
+    Warns
+    -----
+    UserWarning
+        If it was written before ``config.json`` had a checksum.
     """
-    config = read_json(folder / CONFIG_FILE)
-    version = config.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ValueError(
-            f"{folder / CONFIG_FILE} has format version {version!r}; this package reads up to {FORMAT_VERSION}. "
-            "Upgrade genemamba-sc."
-        )
-    if missing := [name for name in _ENTRIES if name not in config]:
-        raise ValueError(f"{folder / CONFIG_FILE} lacks {', '.join(missing)}: it was edited or damaged. Copy it again.")
-    if version > 1 and not check_seal(config, folder / CONFIG_FILE):
-        raise ValueError(f"{folder / CONFIG_FILE} lacks its checksum: it was edited. Copy the whole folder again.")
-    _check_files(folder, config["sha256"])
-    encoder_config = EncoderConfig.from_dict(config["encoder_config"])
-    check_header(
-        folder / WEIGHTS_FILE, {_ENCODER + name: shape for name, shape in cheap_shapes(encoder_config).items()}
-    )
-    tensors = {name: t.float() for name, t in read_safetensors(folder / WEIGHTS_FILE).items()}
+    path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    config = read_object(path)
+    version = _folder.check_version(config, path, FORMAT_VERSION)
+    config.require("encoder_config", "max_len", "sha256")
+    if version > 1:
+        _folder.check_seal(config, path)
+    _folder.check_files(folder, config.texts("sha256"), _CHECKED, (CELLS_FILE,))
+    encoder_config = config.made("encoder_config", EncoderConfig.from_dict)
+    header = read_header(weights)
+    if left := [name for name in header if not name.startswith((_ENCODER, _HEAD))]:
+        raise ValueError(f"Tensors are named encoder.* or gene_head.*; {folder} has {quoted(left[:3])}. Write it anew.")
+    check_encoder(header, encoder_config, _ENCODER, weights)
+    tensors = {name: tensor.float() for name, tensor in read_safetensors(weights).items()}
     parts = {p: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)} for p in (_ENCODER, _HEAD)}
-    if left := [name for name in tensors if not name.startswith((_ENCODER, _HEAD))]:
-        raise ValueError(f"Tensors are named encoder.* or gene_head.*; {folder} has {left[:3]}. Write it anew.")
-    return Pretrained(
+    found = Pretrained(
         encoder_config=encoder_config,
         encoder=parts[_ENCODER],
         gene_head=parts[_HEAD],
-        vocabulary=GeneVocabulary.from_tsv(folder / VOCABULARY_FILE),
-        max_len=int(config["max_len"]),
-        manifest=read_json(folder / MANIFEST_FILE),
-        evaluation=read_json(folder / EVALUATION_FILE),
+        vocabulary=_folder.read_vocabulary(folder / VOCABULARY_FILE, encoder_config.vocab_size),
+        max_len=config.whole("max_len", 1),
+        manifest=read_object(folder / MANIFEST_FILE).values,
+        evaluation=_rows(folder / EVALUATION_FILE),
         origin=origin,
         cells=read_cell_hashes(folder / CELLS_FILE) if (folder / CELLS_FILE).is_file() else None,
     )
+    if version == 1:
+        _tell_unsealed(folder)
+    return found
 
 
-def _checked_files(folder: Path, checksums: Mapping[str, str]) -> list[str]:
-    """Files that must be as they were written: hashes of cells only where there are any, or should be."""
-    has_cells = CELLS_FILE in checksums or (folder / CELLS_FILE).is_file()
-    return [*_CHECKED, *([CELLS_FILE] if has_cells else [])]
+def _tell_unsealed(folder: Path) -> None:
+    if folder.parent == Path(__file__).parent:  # it ships with the package, which has checksums of its own
+        logger.info("%s has no checksum of its config.json (format 1).", folder.name)
+    else:
+        _folder.warn_unsealed(folder, "Read it with from_pretrained, and write it anew with save_pretrained.")
 
 
-def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
-    for name in _checked_files(folder, checksums):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"{folder} lacks {name}: pretrained weights are the files {', '.join(_FILES)}. Copy the whole folder."
-            )
-        check_sha256(folder / name, checksums.get(name))
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows = read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} must hold a list of JSON objects. Got {quoted(rows)}. Copy the whole folder again.")
+    return rows
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def as_json(value: Any) -> Any:

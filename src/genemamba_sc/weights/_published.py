@@ -11,11 +11,11 @@ from torch import Tensor
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.nn._config import Combine
-from genemamba_sc.weights._folder import CONFIG_FILE, read_json
+from genemamba_sc.weights._folder import CONFIG_FILE
+from genemamba_sc.weights._json import quoted, read_object
 from genemamba_sc.weights._own import Pretrained
 from genemamba_sc.weights._published_names import Layout, layout_of, original_name, rename
-from genemamba_sc.weights._shapes import check_shapes, encoder_shapes
-from genemamba_sc.weights._tensors import read_tensors
+from genemamba_sc.weights._tensors import check_depth, check_shapes, encoder_shapes, read_tensors
 
 _LEARNED: tuple[Combine, ...] = ("gate", "concat")
 _FIXED: tuple[Combine, ...] = ("mean", "sum")
@@ -98,14 +98,11 @@ def read_published_weights(folder: Path) -> PublishedWeights:
     ValueError
         If the weights are pickled or damaged, or tensors are left over, missing or of another shape.
     """
-    settings = read_json(folder / CONFIG_FILE)
-    if not isinstance(settings, dict):
-        raise ValueError(
-            f"{folder / CONFIG_FILE} must hold a JSON object. Got a {type(settings).__name__}. Copy it again."
-        )
+    fields = read_object(folder / CONFIG_FILE)
+    settings, max_len = fields.values, fields.whole(_LENGTH, 1, default=_DEFAULT_LENGTH)
     stored = read_tensors(folder)
     tensors, names = rename(stored)
-    config = _config_of(tensors, settings)
+    config = _config_of(tensors, settings, folder)
     head = {name.removeprefix("lm_head."): tensors.pop(name) for name in list(tensors) if name.startswith("lm_head.")}
     expected = encoder_shapes(config)
     expected |= {f"lm_head.{name}": s for name, s in _head_shapes(config).items() if name in head}
@@ -121,7 +118,7 @@ def read_published_weights(folder: Path) -> PublishedWeights:
         encoder=tensors,
         head=head,
         n_parameters=sum(tensor.numel() for tensor in stored.values()),
-        max_len=int(settings.get(_LENGTH, _DEFAULT_LENGTH)),
+        max_len=max_len,
     )
 
 
@@ -173,7 +170,7 @@ def _extended(rows: Tensor, n: int) -> Tensor:
     return torch.cat([rows, *[mean] * (n - len(rows))])
 
 
-def _config_of(tensors: dict[str, Tensor], settings: dict[str, Any]) -> EncoderConfig:
+def _config_of(tensors: dict[str, Tensor], settings: dict[str, Any], folder: Path) -> EncoderConfig:
     """Read the configuration off the shapes, and compare it with what ``config.json`` says."""
     needed = ["embeddings.weight", *(f"layers.0.mixer.{part}" for part in ("norm.weight", "A_log", "conv1d.weight"))]
     if missing := [name for name in needed if name not in tensors]:
@@ -182,19 +179,21 @@ def _config_of(tensors: dict[str, Tensor], settings: dict[str, Any]) -> EncoderC
             f"{', '.join(map(original_name, missing))}. Give the folder of a GeneMamba checkpoint."
         )
     table, norm, decay, conv = (tensors[name] for name in needed)
-    if [table.ndim, norm.ndim, decay.ndim, conv.ndim] != [2, 1, 1, 3]:
+    is_empty = any(0 in tensor.shape for tensor in (table, norm, decay, conv))
+    if is_empty or [table.ndim, norm.ndim, decay.ndim, conv.ndim] != [2, 1, 1, 3]:
         shapes = [tuple(tensor.shape) for tensor in (table, norm, decay, conv)]
         raise ValueError(
-            f"{', '.join(map(original_name, needed))} must have 2, 1, 1 and 3 axes. Got the shapes {shapes}. "
-            "Give the folder of a GeneMamba checkpoint."
+            f"{', '.join(map(original_name, needed))} must have 2, 1, 1 and 3 axes, none of them empty. "
+            f"Got the shapes {shapes}. Give the folder of a GeneMamba checkpoint."
         )
     (rows, width), inner, n_heads, (channels, _, d_conv) = table.shape, len(norm), len(decay), conv.shape
     depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+    check_depth(tensors, depth, folder)
     for fields, found in ((_WIDTH, width), (_DEPTH, depth), (("vocab_size",), rows)):
         stated = next((settings[field] for field in fields if field in settings), found)
         if stated != found:
             raise ValueError(
-                f"{CONFIG_FILE} and weights must agree on {fields[0]}; it says {stated}, the tensors {found}. "
+                f"{CONFIG_FILE} and weights must agree on {fields[0]}; it says {quoted(stated)}, the tensors {found}. "
                 "Keep the files of one checkpoint together."
             )
     return dataclasses.replace(
@@ -223,7 +222,7 @@ def _check(
     """Compare shapes under the names that stand in the file."""
     full = {**tensors, **{f"lm_head.{name}": tensor for name, tensor in head.items()}}
     check_shapes(
-        {names[name]: stored[names[name]] for name in full},
+        {names[name]: tuple(stored[names[name]].shape) for name in full},
         {names.get(name, original_name(name)): shape for name, shape in expected.items()},
     )
 
@@ -234,7 +233,7 @@ def _stated_mode(settings: dict[str, Any], has_combiner: bool) -> Combine | None
         return None if has_combiner else "mean"
     if stated not in get_args(Combine):
         raise ValueError(
-            f"The mode in {CONFIG_FILE} must be one of {list(get_args(Combine))}. Got {stated!r}. Correct it there."
+            f"The mode in {CONFIG_FILE} must be one of {list(get_args(Combine))}. Got {quoted(stated)}. Correct it."
         )
     return stated
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from genemamba_sc._warn import warn
 from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.weights._folder import check_table_size, read_vocabulary
+from genemamba_sc.weights._json import quoted
 
 _TABLES = ("vocabulary.tsv.gz", "vocabulary.tsv")
 _TOKENIZERS = ("tokenizer.json", "gene_tokenizer.json")
@@ -14,7 +16,7 @@ _MEDIANS = ("medians.tsv.gz", "medians.tsv")
 TablePath = str | os.PathLike[str]
 
 
-def read_published_genes(folders: Iterable[Path], medians: TablePath | None) -> GeneVocabulary:
+def read_published_genes(folders: Iterable[Path], medians: TablePath | None, n_genes: int) -> GeneVocabulary:
     """Read the vocabulary that lies beside published weights.
 
     Parameters
@@ -23,6 +25,8 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None) -> 
         Where to look, the first place first.
     medians
         Table with the columns ``ensembl_id`` and ``nonzero_median``; ``None`` takes one that lies there.
+    n_genes
+        Genes that the weights have rows for, at most: a table that expands to far more is refused unread.
 
     Raises
     ------
@@ -39,7 +43,7 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None) -> 
     places = list(folders)
     table = _first(places, _TABLES)
     if table is not None and medians is None:
-        return GeneVocabulary.from_tsv(table)
+        return read_vocabulary(table, n_genes)
     tokenizer = _first(places, _TOKENIZERS)
     if tokenizer is None:
         raise FileNotFoundError(
@@ -55,7 +59,12 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None) -> 
             "each gene's non-zero median, and the embeddings are not those of the authors. Pass medians= with a table "
             "of the columns ensembl_id and nonzero_median, or put it there as medians.tsv.",
         )
-    return GeneVocabulary.from_tokenizer_json(tokenizer, medians=medians)
+    else:
+        check_table_size(Path(medians), n_genes)
+    try:
+        return GeneVocabulary.from_tokenizer_json(tokenizer, medians=medians)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:  # ValueErrors of ours name the file
+        raise ValueError(f"{tokenizer} is no tokenizer that can be read ({quoted(error)}). Copy it again.") from error
 
 
 def _first(folders: Iterable[Path], names: Iterable[str]) -> Path | None:

@@ -22,7 +22,7 @@ _PLACES = {
     "lm_head.bias": "lm_head.bias",
 }
 _LAYER = re.compile(
-    r"(?:^|\.)(\d+)\.(?:[A-Za-z_]\w*\.)*?"
+    r"(?:^|\.)(\d{1,6})\.(?:[A-Za-z_]\w*\.)*?"
     r"(in_proj\.weight|conv1d\.weight|conv1d\.bias|dt_bias|A_log|D|norm\.weight|out_proj\.weight)$"
 )
 _ORIGINAL = re.compile(r"(embeddings|norm_f|lm_head|mamba_mixer\.(layers\.\d+\.mamba|aggr))\.[\w.]+")

@@ -1,13 +1,13 @@
-"""Pretrained weights by name: a local folder, a checkpoint that ships with the package, or one on the hub."""
+"""Pretrained weights by name: found, told by their layout, read."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from genemamba_sc._files import recover
-from genemamba_sc._version import __version__
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, read_json
-from genemamba_sc.weights._hub import download, is_repository
+from genemamba_sc.weights._locate import Place, locate, shipped_checkpoint
 from genemamba_sc.weights._own import Pretrained, is_own, read_own, write_pretrained
 from genemamba_sc.weights._published import as_pretrained, read_published_weights
 from genemamba_sc.weights._published_genes import TablePath, read_published_genes
@@ -15,7 +15,12 @@ from genemamba_sc.weights._tensors import refuse_pickles
 
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained", "shipped_checkpoint", "write_pretrained"]
 
-_SHIPPED = Path(__file__).parent
+
+class Choices(NamedTuple):
+    """What a user says of weights that do not say it themselves; see :func:`read_pretrained`."""
+
+    combine: Combine | None
+    medians: TablePath | None
 
 
 def read_pretrained(
@@ -55,14 +60,10 @@ def read_pretrained(
     OSError
         If the hub cannot be reached.
     """
-    folder, root, origin = find_checkpoint(name_or_path, revision, subfolder)
-    if is_own(_config(folder)):
-        if combine is not None or medians is not None:
-            raise ValueError(f"combine= and medians= are for published weights; {origin} has its own. Leave them out.")
-        return read_own(folder, origin)
-    weights = read_published_weights(folder)
-    weights.with_combine(combine)  # refused before anything is warned about
-    return as_pretrained(weights, read_published_genes([folder, root], medians), combine, origin)
+    place = locate(name_or_path, revision, subfolder)
+    config = _config(place.folder)
+    reader = next(reader for fits, reader in _LAYOUTS if fits(config))
+    return reader(place, Choices(combine, medians))
 
 
 def find_checkpoint(
@@ -84,47 +85,32 @@ def find_checkpoint(
     FileNotFoundError, ValueError, ImportError, OSError
         As in :func:`read_pretrained`.
     """
-    name = os.fspath(name_or_path)
-    root, origin = _locate(name, revision, subfolder)
-    folder = root if subfolder is None else root / subfolder
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{origin} has no folder {subfolder!r}. Look how its folders are named.")
-    return folder, root, origin if subfolder is None else f"{origin}/{subfolder}"
+    place = locate(name_or_path, revision, subfolder)
+    return place.folder, place.root, place.origin
 
 
-def shipped_checkpoint(name: str) -> Path | None:
-    """Give the folder of a checkpoint that ships with the package; ``None`` where it does not.
-
-    Parameters
-    ----------
-    name
-        Such as ``"mini"``.
-    """
-    folder = _SHIPPED / name
-    return folder if (folder / CONFIG_FILE).is_file() else None
+def _read_own(place: Place, choices: Choices) -> Pretrained:
+    if choices != Choices(None, None):
+        raise ValueError(
+            f"combine= and medians= are for published weights; {place.origin} has its own. Leave them out."
+        )
+    return read_own(place.folder, place.origin)
 
 
-def _locate(name: str, revision: str | None, subfolder: str | None) -> tuple[Path, str]:
-    path = Path(name).expanduser()
-    recover(path)
-    shipped = shipped_checkpoint(name) if Path(name).name == name else None
-    if path.is_file():
-        raise NotADirectoryError(f"A checkpoint is a folder; {path} is a file. Give the folder it lies in.")
-    if path.is_dir() or shipped is not None:
-        if revision is not None:
-            raise ValueError(
-                f"revision= names a commit on the Hugging Face Hub; {name!r} is here already. Leave revision= out."
-            )
-        if shipped is None or path.is_dir():
-            return path, path.resolve().name
-        return shipped, f"{name} of genemamba_sc {__version__}"
-    if is_repository(name):
-        return download(name, revision, subfolder), f"{name}@{revision}"
-    names = sorted(place.parent.name for place in _SHIPPED.glob(f"*/{CONFIG_FILE}"))
-    raise FileNotFoundError(
-        f"A checkpoint is a folder, one that ships with the package ({', '.join(names) or 'none does'}), or owner/name "
-        f"on the Hugging Face Hub. Got {name!r}, which is none of these. Check how it is written."
-    )
+def _read_published(place: Place, choices: Choices) -> Pretrained:
+    """Read what the authors published: the original layout or that of their release, told by the names of tensors."""
+    weights = read_published_weights(place.folder)
+    weights.with_combine(choices.combine)  # refused before anything is warned about
+    folders = [place.folder, place.root]
+    vocabulary = read_published_genes(folders, choices.medians, n_genes=weights.config.vocab_size)
+    return as_pretrained(weights, vocabulary, choices.combine, place.origin)
+
+
+# Whether a config.json is of a layout, and who reads it: the first that fits. A new layout is one line here.
+_LAYOUTS: tuple[tuple[Callable[[object], bool], Callable[[Place, Choices], Pretrained]], ...] = (
+    (is_own, _read_own),
+    (lambda config: True, _read_published),
+)
 
 
 def _config(folder: Path) -> object:

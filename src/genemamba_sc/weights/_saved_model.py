@@ -2,46 +2,44 @@
 
 A folder holds ``config.json`` (format, versions, constructor arguments, registry, history, checksums),
 ``model.safetensors`` and ``genes.tsv``; ``cells.safetensors`` where the model started from weights that bring the
-hashes of their cells, ``aliases.tsv.gz`` where it knows further names of genes. Nothing in it is executed when it is
-read.
+hashes of their cells, ``gene_aliases.json`` where it knows older names of its genes. Every file that changes a
+prediction is under a checksum, ``config.json`` too. Nothing in it is executed when it is read.
+
+With a prefix every name begins with it, and several models share a folder, as in scvi-tools.
 """
 
 import json
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from anndata.io import write_h5ad
 from torch import Tensor
 
-from genemamba_sc._digests import sha256_of
-from genemamba_sc._files import recover, replacing_folder
-from genemamba_sc._warn import warn
+from genemamba_sc._files import recover, replacing_file, replacing_folder
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
-from genemamba_sc.weights._folder import CONFIG_FILE, WEIGHTS_FILE, check_replaceable, check_seal, check_sha256, sealed
-from genemamba_sc.weights._shapes import cheap_shapes, check_header
-from genemamba_sc.weights._tensors import read_safetensors, write_tensors
+from genemamba_sc.weights import _folder
+from genemamba_sc.weights._aliases import read_aliases, write_aliases
+from genemamba_sc.weights._arrays import decode, encode
+from genemamba_sc.weights._folder import ADATA_FILE, ALIASES_FILE, CONFIG_FILE, GENES_FILE, WEIGHTS_FILE
+from genemamba_sc.weights._json import Fields, quoted, read_object
+from genemamba_sc.weights._tensors import check_encoder, read_header, read_safetensors, write_safetensors
 
 FORMAT = "genemamba_sc"
-# 2: the cell-type head has programs. 3: configuration and gene table have checksums, aliases are kept.
+# 2: the cell-type head has programs. 3: every file that changes a prediction has a checksum; origin and gene aliases.
 FORMAT_VERSION = 3
 
-GENES_FILE = "genes.tsv"
-ADATA_FILE = "adata.h5ad"
-ALIASES_FILE = "aliases.tsv.gz"
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE, ADATA_FILE, CELLS_FILE, ALIASES_FILE)
-# Entries of the configuration with the checksums of files; the first is in every format.
-_SUMS = {
-    "weights_sha256": WEIGHTS_FILE,
-    "genes_sha256": GENES_FILE,
-    "cells_sha256": CELLS_FILE,
-    "aliases_sha256": ALIASES_FILE,
-}
-_ENTRIES = ("weights_sha256", "vocabulary_fingerprint", "versions", "class", "init", "registry", "attributes")
+_NEEDED = (WEIGHTS_FILE, GENES_FILE)
+_OPTIONAL = (CELLS_FILE, ALIASES_FILE)
+_FILES = (CONFIG_FILE, *_NEEDED, *_OPTIONAL, ADATA_FILE)
+_ENTRIES = ("vocabulary_fingerprint", "versions", "class", "init", "registry", "attributes")
+# The encoder's tensors in the state dict of a model.
+_ENCODER = "encoder."
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class SavedModel:
     cells
         Hashes of the cells of the pretraining, where there was one that tells them.
     aliases
-        Further names of genes, where a table was given.
+        Older names of the genes, where the model knows any.
     """
 
     meta: dict[str, Any]
@@ -69,7 +67,9 @@ class SavedModel:
     aliases: GeneAliases | None = None
 
 
-def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = False, adata: Any = None) -> None:
+def write_model(
+    folder: str | Path, saved: SavedModel, *, overwrite: bool = False, adata: Any = None, prefix: str | None = None
+) -> None:
     """Write a model folder, whole or not at all.
 
     Parameters
@@ -79,41 +79,72 @@ def write_model(folder: str | Path, saved: SavedModel, *, overwrite: bool = Fals
     saved
         What to write.
     overwrite
-        Whether an existing folder is replaced.
+        Whether an existing folder, or with a prefix an existing model of that prefix, is replaced.
     adata
         AnnData to keep beside the model, or ``None``.
+    prefix
+        Put before every name. Other files of the folder then stay, and each file for itself is whole.
 
     Raises
     ------
     FileExistsError
         If the folder exists and ``overwrite`` is off.
+    ValueError
+        If a weight is not a finite number.
     OSError
         If it cannot be written (rights, disk full); what stood there stays.
     """
     target = Path(folder)
-    check_target(target, overwrite=overwrite)
-    with replacing_folder(target) as temporary:
-        write_tensors(temporary / WEIGHTS_FILE, saved.tensors)
-        saved.vocabulary.to_tsv(temporary / GENES_FILE)
-        if saved.cells is not None:
-            write_cell_hashes(temporary / CELLS_FILE, saved.cells)
-        if saved.aliases is not None:
-            saved.aliases.to_tsv(temporary / ALIASES_FILE)
-        sums = {name: sha256_of(temporary / file) for name, file in _SUMS.items() if (temporary / file).is_file()}
-        config = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            **sums,
-            "vocabulary_fingerprint": saved.vocabulary.fingerprint,
-            **{key: _encode(value) for key, value in saved.meta.items()},
-        }
-        (temporary / CONFIG_FILE).write_text(json.dumps(sealed(config), indent=1), encoding="utf-8")
-        if adata is not None:
-            # The method of AnnData would point a backed one at the temporary file.
-            write_h5ad(temporary / ADATA_FILE, adata)
+    check_target(target, overwrite=overwrite, prefix=prefix)
+    if not prefix:
+        with replacing_folder(target) as temporary:
+            _write_files(lambda name: temporary / name, saved, adata)
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    written: set[str] = set()
+    with ExitStack() as stack:
+
+        def place(name: str) -> Path:
+            written.add(name)
+            return stack.enter_context(replacing_file(target / f"{prefix}{name}"))
+
+        # Files take their places in the reverse order: the configuration, with the checksums of the others, comes last.
+        config = place(CONFIG_FILE)
+        _write_files(lambda name: config if name == CONFIG_FILE else place(name), saved, adata)
+    for name in set(_FILES) - written:
+        (target / f"{prefix}{name}").unlink(missing_ok=True)
 
 
-def check_target(folder: str | Path, *, overwrite: bool) -> None:
+def _write_files(place: Callable[[str], Path], saved: SavedModel, adata: Any) -> None:
+    """Write the files of a model where ``place`` says, which is asked once for each."""
+    sums: dict[str, str] = {}
+
+    def write(name: str, writer: Callable[[Path], object]) -> None:
+        path = place(name)
+        writer(path)
+        sums[name] = _folder.sha256_of(path)
+
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in saved.tensors.items()}
+    write(WEIGHTS_FILE, lambda path: write_safetensors(path, weights))
+    write(GENES_FILE, saved.vocabulary.to_tsv)
+    if saved.cells is not None:
+        write(CELLS_FILE, partial(write_cell_hashes, cells=saved.cells))
+    if saved.aliases is not None:
+        write(ALIASES_FILE, partial(write_aliases, aliases=saved.aliases))
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "sha256": sums,
+        "vocabulary_fingerprint": saved.vocabulary.fingerprint,
+        **{key: encode(value) for key, value in saved.meta.items()},
+    }
+    place(CONFIG_FILE).write_text(json.dumps(_folder.sealed(config), indent=1), encoding="utf-8")
+    if adata is not None:
+        # The method of AnnData would point a backed one at the temporary file.
+        write_h5ad(place(ADATA_FILE), adata)
+
+
+def check_target(folder: str | Path, *, overwrite: bool, prefix: str | None = None) -> None:
     """Refuse a place that a model must not be written to.
 
     Parameters
@@ -122,128 +153,142 @@ def check_target(folder: str | Path, *, overwrite: bool) -> None:
         Where a model is to be written.
     overwrite
         Whether an existing model may be replaced.
+    prefix
+        Put before every name; other files of the folder do not matter then.
 
     Raises
     ------
     FileExistsError
         If something stands there and ``overwrite`` is off, or it is anything but a model.
+    ValueError
+        If the prefix is no beginning of a file name.
     """
-    check_replaceable(Path(folder), overwrite=overwrite, files=_FILES, is_own=_is_own, what=f"a {FORMAT} model")
+    if not prefix:
+        _folder.check_target(folder, f"a {FORMAT} model", _FILES, is_own, overwrite=overwrite)
+        return
+    _check_prefix(prefix)
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise FileExistsError(f"{folder} is a file, so no model is written into it. Choose another name.")
+    present = [name for name in _FILES if (Path(folder) / f"{prefix}{name}").exists()]
+    if present and not overwrite:
+        raise FileExistsError(
+            f"{folder} has a model of the prefix {prefix!r} already. Choose another prefix, or pass overwrite=True."
+        )
+    if present and not is_own(_folder.config_or_none(Path(folder) / f"{prefix}{CONFIG_FILE}")):
+        raise FileExistsError(
+            f"{folder} has files of the prefix {prefix!r} that are no {FORMAT} model, so they are not replaced. "
+            "Choose another prefix."
+        )
 
 
-def _is_own(config: Any) -> bool:
+def is_own(config: object) -> bool:
+    """Tell whether a ``config.json`` is one that :func:`write_model` wrote."""
     return isinstance(config, dict) and config.get("format") == FORMAT
 
 
-def read_model(folder: str | Path, device: str = "cpu") -> SavedModel:
+def read_model(folder: str | Path, prefix: str | None = None) -> SavedModel:
     """Read a model folder and check that it is whole and that its parts belong together.
 
     Parameters
     ----------
     folder
         A folder written by :func:`write_model`.
-    device
-        Where the weights go.
+    prefix
+        Of the names of its files.
 
     Raises
     ------
     FileNotFoundError
         If the folder or one of its files is missing.
     ValueError
-        If a file is damaged, of another format or version, or belongs to another model.
+        If a file is damaged, of another format or version, or belongs to another model; or a weight is not finite.
+
+    Warns
+    -----
+    UserWarning
+        If it was written before every file had a checksum.
     """
-    source = Path(folder)
+    source, before = Path(folder), prefix or ""
+    _check_prefix(before)
     recover(source)
-    _check_complete(source)
-    config = _read_config(source / CONFIG_FILE)
-    for name, file in _SUMS.items():
-        if name in config:
-            check_sha256(source / file, config[name])
-    check_header(source / WEIGHTS_FILE, _asked_for(config))
-    tensors = {name: tensor.to(device) for name, tensor in read_safetensors(source / WEIGHTS_FILE).items()}
-    vocabulary = GeneVocabulary.from_tsv(source / GENES_FILE)
-    if vocabulary.fingerprint != config["vocabulary_fingerprint"]:
+    weights, genes = (source / f"{before}{name}" for name in _NEEDED)
+    config = read_config(source, prefix)
+    sums = _sums(config, before)
+    optional = [before + name for name in _OPTIONAL]
+    _folder.check_files(source, sums, [path.name for path in (weights, genes) if path.name in sums], optional)
+    encoder_config = config.object("init").made("encoder_config", EncoderConfig.from_dict)
+    check_encoder(read_header(weights), encoder_config, _ENCODER, weights)
+    vocabulary = _folder.read_vocabulary(genes, encoder_config.vocab_size)
+    if vocabulary.fingerprint != config.text("vocabulary_fingerprint"):
         raise ValueError(
-            f"{source / GENES_FILE} is not the vocabulary this model was saved with: its fingerprint is "
-            f"{vocabulary.fingerprint[:12]}, the model's {config['vocabulary_fingerprint'][:12]}. "
+            f"{genes} is not the vocabulary this model was saved with: its fingerprint is "
+            f"{vocabulary.fingerprint[:12]}, the model's {quoted(config.text('vocabulary_fingerprint')[:12])}. "
             "Keep the files of a model folder together."
         )
+    cells, aliases = (source / f"{before}{name}" for name in _OPTIONAL)
     return SavedModel(
-        meta={key: _decode(value) for key, value in config.items()},
-        tensors=tensors,
+        meta={key: config.made(key, decode) for key in config.values},
+        tensors=read_safetensors(weights, ("F32",)),
         vocabulary=vocabulary,
-        cells=read_cell_hashes(source / CELLS_FILE) if "cells_sha256" in config else None,
-        aliases=GeneAliases.of_tsv(source / ALIASES_FILE) if "aliases_sha256" in config else None,
+        cells=read_cell_hashes(cells) if cells.name in sums else None,
+        aliases=read_aliases(aliases) if aliases.name in sums else None,
     )
 
 
-def _asked_for(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes that the configuration of the encoder asks for, by the names of a saved model."""
-    encoder = EncoderConfig.from_dict(config["init"]["encoder_config"])
-    return {f"encoder.{name}": shape for name, shape in cheap_shapes(encoder).items()}
+def read_config(folder: str | Path, prefix: str | None = None) -> Fields:
+    """Read the configuration of a model folder, and compare it with its checksum; arrays are as JSON has them.
 
+    Parameters
+    ----------
+    folder, prefix
+        As in :func:`read_model`.
 
-def _check_complete(folder: Path) -> None:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder. Give the folder that save() wrote.")
-    missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE, GENES_FILE) if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)}: a model folder holds {CONFIG_FILE}, {WEIGHTS_FILE} and "
-            f"{GENES_FILE}. Give the folder that save() wrote."
-        )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no readable JSON ({error}): it is truncated or damaged. Copy it again.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ValueError(f"{path} does not describe a {FORMAT} model. Give the folder that save() wrote.")
-    version = config.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}; this package reads up to {FORMAT_VERSION}. Upgrade genemamba-sc."
-        )
-    if not check_seal(config, path):
-        if version > 2:
-            raise ValueError(f"{path} lacks its checksum: it was edited. Copy the model folder again.")
-        warn(
-            f"{path.parent} was saved by an older version, without checksums of its configuration and its gene table: "
-            "whether they were changed since cannot be told. Load it and save it anew to have them."
-        )
-    missing = [name for name in _ENTRIES if name not in config]
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: it was edited or damaged. Copy the model folder again.")
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As in :func:`read_model`.
+    """
+    source, before = Path(folder), prefix or ""
+    _check_complete(source, before)
+    path = source / f"{before}{CONFIG_FILE}"
+    config = _read_config(path)
+    if config.values["format_version"] >= 3:
+        _folder.check_seal(config, path)
+    else:
+        _folder.warn_unsealed(source, "Load it, and save it anew.")
     return config
 
 
-def _encode(value: Any) -> Any:
-    """JSON with arrays and data frames marked, so that a registry comes back as it was."""
-    if isinstance(value, pd.DataFrame):
-        return {"__frame__": value.to_dict(orient="list"), "index": value.index.tolist(), "name": value.index.name}
-    if isinstance(value, np.ndarray):
-        return {"__array__": value.tolist(), "text": value.dtype.kind not in "biuf"}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {str(key): _encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"A value of type {type(value).__name__} cannot be saved with the model. Got {value!r}.")
+def _sums(config: Fields, before: str) -> dict[str, str]:
+    """Checksums by file name; before version 3 they had entries of their own, and the genes had none."""
+    if "sha256" in config.values:
+        return {before + name: digest for name, digest in config.texts("sha256").items()}
+    sums = {WEIGHTS_FILE: config.text("weights_sha256")}
+    if "cells_sha256" in config.values:
+        sums[CELLS_FILE] = config.text("cells_sha256")
+    return sums
 
 
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        if "__array__" in value:
-            return np.asarray(value["__array__"], dtype=object if value["text"] else None)
-        if "__frame__" in value:
-            index = pd.Index(value["index"], name=value["name"])
-            return pd.DataFrame(value["__frame__"], index=index)
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value
+def _check_prefix(prefix: str) -> None:
+    if prefix and (Path(prefix).name != prefix or "\\" in prefix):
+        raise ValueError(f"A prefix is the beginning of a file name. Got {prefix!r}. Leave out slashes.")
+
+
+def _check_complete(folder: Path, before: str) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder. Give the folder that save() wrote.")
+    missing = [before + name for name in (CONFIG_FILE, *_NEEDED) if not (folder / f"{before}{name}").is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(missing)}: a model folder holds {CONFIG_FILE}, {WEIGHTS_FILE} and "
+            f"{GENES_FILE}, each with the prefix of save(). Give the folder that save() wrote."
+        )
+
+
+def _read_config(path: Path) -> Fields:
+    config = read_object(path)
+    if not is_own(config.values):
+        raise ValueError(f"{path} does not describe a {FORMAT} model. Give the folder that save() wrote.")
+    version = _folder.check_version(config, path, FORMAT_VERSION)
+    config.require(*_ENTRIES, *(["sha256"] if version >= 3 else ["weights_sha256"]))
+    return config

@@ -1,22 +1,36 @@
-"""Tensors in safetensors files, whole or in shards: read with care, finite, and never from a pickle."""
+"""Safetensors read with care: what the header says is compared before anything is built; every number is finite."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genemamba_sc.weights._folder import INDEX_FILE, WEIGHTS_FILE, read_json
+from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
+from genemamba_sc.weights._json import quoted, read_object
 
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# What weights are stored in, by the names of safetensors.
+FLOATS = ("F32", "F16", "BF16")
 
 _CONVERT = (
     "Convert them where you trust their origin:\n"
     "  import torch; from safetensors.torch import save_file\n"
     "  save_file({{k: v.clone() for k, v in torch.load({name!r}, weights_only=True).items()}}, 'model.safetensors')"
 )
+
+
+class Stored(NamedTuple):
+    """What the header of a safetensors file says of a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -32,7 +46,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     FileNotFoundError
         If there are no weights, or a shard is missing.
     ValueError
-        If the weights are pickled, damaged, or not those of the index.
+        If the weights are pickled, damaged, not finite, of another kind of number, or not those of the index.
     """
     if (folder / WEIGHTS_FILE).is_file():
         return read_safetensors(folder / WEIGHTS_FILE)
@@ -61,26 +75,8 @@ def refuse_pickles(folder: Path) -> None:
         )
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read one safetensors file.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged.
-    """
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({str(error)[:200]}): it is damaged. Copy it again."
-        ) from error
-    refuse_non_finite(tensors, path)
-    return tensors
-
-
-def header_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Give name and shape of each tensor of a safetensors file, from its header alone.
+def read_header(path: Path) -> dict[str, Stored]:
+    """Read what a safetensors file says of its tensors, without any of them.
 
     Raises
     ------
@@ -89,23 +85,186 @@ def header_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            return {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}
+            slices = {name: stream.get_slice(name) for name in stream.keys()}
+            return {name: Stored(tuple(part.get_shape()), str(part.get_dtype())) for name, part in slices.items()}
     except SafetensorError as error:
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def read_safetensors(path: Path, dtypes: tuple[str, ...] = FLOATS) -> dict[str, Tensor]:
+    """Read one safetensors file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dtypes
+        Kinds of numbers that the layout allows, by the names of safetensors.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or holds numbers that are of another kind or not finite.
+    """
+    wrong = {name: stored.dtype for name, stored in read_header(path).items() if stored.dtype not in dtypes}
+    if wrong:
+        name = min(wrong)
         raise ValueError(
-            f"{path} is not a readable safetensors file ({str(error)[:200]}): it is damaged. Copy it again."
+            f"Weights are stored as {' or '.join(dtypes)}; in {path} {quoted(name)} is {wrong[name]} "
+            f"({len(wrong)} such tensors). Convert them with tensor.float(), and save them anew."
+        )
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(_unreadable(path, error)) from error
+    check_finite(tensors, f"{path} holds", "Copy it again, or ask whoever made it.")
+    return tensors
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors, of which all numbers must be finite.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tensors
+        Tensors by name; those that share memory are written each for itself.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    check_finite(tensors, "The weights have", "Train anew, with a smaller learning rate (lr).")
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+
+
+def check_finite(tensors: Mapping[str, Tensor], whose: str, way_out: str) -> None:
+    """Refuse NaN and infinities, naming the tensors: a prediction from them means nothing.
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+    """
+    wrong = [name for name, tensor in sorted(tensors.items()) if not bool(torch.isfinite(tensor).all())]
+    if wrong:
+        more = f" and {len(wrong) - 3} more tensors" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"Every weight must be a finite number. {whose} NaN or infinite ones in {', '.join(wrong[:3])}{more}. "
+            + way_out
+        )
+
+
+def check_encoder(header: Mapping[str, Stored], config: EncoderConfig, prefix: str, path: Path) -> None:
+    """Compare a configuration with the header of its weights, before memory is taken for either.
+
+    Parameters
+    ----------
+    header
+        What the file says of its tensors.
+    config
+        What ``config.json`` says of the encoder.
+    prefix
+        With which the names of the encoder's tensors begin.
+    path
+        The weights, for messages.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit.
+    """
+    found = {name.removeprefix(prefix): stored.shape for name, stored in header.items() if name.startswith(prefix)}
+    check_depth(found, config.n_layer, path)
+    table = found.get("embeddings.weight")
+    if table != (config.vocab_size, config.d_model):
+        raise ValueError(
+            f"The gene table must be vocab_size x d_model, {config.vocab_size} x {config.d_model} by config.json. "
+            f"Got {'none' if table is None else ' x '.join(map(str, table))} in {path}. "
+            "Keep the files of a model folder together."
+        )
+    check_shapes(found, encoder_shapes(config))
+
+
+def check_depth(names: Iterable[str], n_layer: int, path: Path) -> None:
+    """Refuse more layers than there are tensors of layers.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer layers in ``names``, which begin with ``layers.<number>.``.
+    """
+    layers = {match[1] for name in names if (match := re.match(r"layers\.(\d+)\.", name))}
+    if len(layers) < n_layer:
+        raise ValueError(
+            f"Every layer has tensors of its own; for {n_layer} layers {path} has {len(layers)}. "
+            "Tensors are missing: keep config.json and the weights of one checkpoint together."
+        )
+
+
+def encoder_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every weight of an encoder.
+
+    Raises
+    ------
+    ValueError
+        If they are too large for any memory.
+    """
+    try:
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in BiMambaEncoder(config).state_dict().items()}
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"An encoder must fit into memory; its configuration does not ({quoted(error)}). "
+            f"Got {quoted(config.to_dict())}. Copy config.json again."
         ) from error
 
 
+def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights that are not exactly those expected.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is left over, missing, or of another shape; it names them.
+    """
+    faults = [
+        f"{what}: {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
+        for what, names in (
+            ("left over", sorted(found.keys() - expected.keys())),
+            ("missing", sorted(expected.keys() - found.keys())),
+            ("of another shape", [
+                f"{name} is {shape}, must be {expected[name]}"
+                for name, shape in sorted(found.items())
+                if name in expected and shape != expected[name]
+            ]),
+        )
+        if names
+    ]  # fmt: skip
+    if faults:
+        raise ValueError(
+            f"Every tensor of a checkpoint must have its place; {'; '.join(faults)}. "
+            "Keep config.json and the weights of one checkpoint together."
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path} is not a readable safetensors file ({quoted(error)}): it is damaged. Copy it again."
+
+
 def _read_shards(folder: Path) -> dict[str, Tensor]:
-    index = read_json(folder / INDEX_FILE)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not places:
+    places = read_object(folder / INDEX_FILE).texts("weight_map")
+    if not places:
         raise ValueError(f"{folder / INDEX_FILE} must map tensors to files under weight_map. Copy it again.")
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(map(str, places.values()))):
+    for name in sorted(set(places.values())):
         # A name with a path in it could point anywhere.
         if Path(name).name != name or Path(name).suffix != ".safetensors":
-            raise ValueError(f"A shard is a safetensors file beside its index. Got {name!r}. Correct {INDEX_FILE}.")
+            raise ValueError(
+                f"A shard is a safetensors file beside its index. Got {quoted(name)}. Correct {INDEX_FILE}."
+            )
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{INDEX_FILE} names the shard {name}, which {folder} lacks. Copy it there too.")
         tensors |= read_safetensors(folder / name)
@@ -113,47 +272,6 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
         wrong = sorted(tensors.keys() ^ places.keys())
         raise ValueError(
             f"The shards must hold the tensors that {INDEX_FILE} names, no more and no fewer; they differ in "
-            f"{len(wrong)}, such as {wrong[:3]}. Keep the files of one checkpoint together."
+            f"{len(wrong)}, such as {quoted(wrong[:3])}. Keep the files of one checkpoint together."
         )
     return tensors
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a safetensors file.
-
-    Raises
-    ------
-    ValueError
-        If one is not finite: nothing could be computed with it.
-    OSError
-        If the file cannot be written (rights, disk full).
-    """
-    refuse_non_finite(tensors, "These weights")
-    # clone: safetensors refuses tensors that share memory, as tied heads do.
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    try:
-        save_file(copies, path)
-    except SafetensorError as error:
-        raise OSError(
-            f"{path.name} could not be written to {path.parent.parent} ({str(error)[:200]}). Free some space, or "
-            "choose another place."
-        ) from error
-
-
-def refuse_non_finite(tensors: Mapping[str, Tensor], where: object) -> None:
-    """Refuse weights with NaN or infinite numbers.
-
-    Raises
-    ------
-    ValueError
-        If there are any; it names the tensors.
-    """
-    wrong = [
-        name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()
-    ]
-    if wrong:
-        raise ValueError(
-            f"{where} must be finite numbers; NaN or infinity stands in {', '.join(wrong[:3])}"
-            f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}. The training diverged, or the file is "
-            "damaged: train with a lower learning rate, or copy it again."
-        )

@@ -1,0 +1,228 @@
+"""Saved models under scvi-tools' names: save, load, query data, registries, setup arguments."""
+
+import copy
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from anndata import AnnData
+from scvi.data import AnnDataManager
+from scvi.model.base import BaseModelClass
+
+from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc.data import GeneAliases, GeneVocabulary
+from genemamba_sc.model._persistence import attach, content_of, device_of, load_model, model_of, save_model
+from genemamba_sc.weights._saved_model import read_model
+
+if TYPE_CHECKING:  # the type checks under pytest do not know Self
+    from typing import Self
+
+Reference = str | os.PathLike[str] | BaseModelClass
+
+
+class StorageMixin(BaseModelClass):
+    """How a :class:`genemamba_sc.GeneMambaModel` is kept, and taken to other cells."""
+
+    gene_aliases: GeneAliases | None
+    _vocabulary: GeneVocabulary
+
+    def save(
+        self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False, prefix: str | None = None
+    ) -> None:
+        """Write the model to a folder: safetensors, JSON and TSV, whole or not at all.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        overwrite
+            Whether an existing model is replaced.
+        save_anndata
+            Whether the registered AnnData is kept beside it.
+        prefix
+            Put before the name of every file, so that several models share a folder, which may exist; then each file
+            for itself is whole, and a model that was half replaced is refused when it is loaded.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder, or a model of that prefix in it, exists and ``overwrite`` is off.
+        ValueError
+            If a weight is not a finite number.
+        OSError
+            If it cannot be written; what stood there stays.
+        """
+        save_model(self, dir_path, overwrite, save_anndata, prefix)
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | Path,
+        adata: AnnData | Literal[False] | None = None,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+        prefix: str | None = None,
+    ) -> "Self":
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            AnnData to attach; ``None`` attaches the one saved with the model, if any; ``False`` attaches none.
+        accelerator, device
+            Where the weights go, as in scvi-tools.
+        prefix
+            Of the names of its files, as given to :meth:`save`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or a file of it is missing.
+        ValueError
+            If a file is damaged or belongs to another model.
+        """
+        return load_model(cls, dir_path, adata, accelerator, device, prefix)
+
+    @classmethod
+    def load_query_data(
+        cls,
+        adata: AnnData,
+        reference_model: Reference,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> "Self":
+        """Take a reference model to other cells; the reference stays as it is.
+
+        Parameters
+        ----------
+        adata
+            The cells; neither setup nor the genes of the reference are needed. Batches and labels that the reference
+            knows are registered, so that :meth:`train` can go on with them; others are left out, with a warning.
+        reference_model
+            A model, or the folder of a saved one.
+        accelerator, device
+            Where the weights go, as in scvi-tools.
+
+        Returns
+        -------
+        A model of its own with these cells.
+
+        Raises
+        ------
+        TypeError
+            If ``reference_model`` is neither a model of this class nor a path.
+        FileNotFoundError, ValueError
+            As :meth:`load`.
+
+        Notes
+        -----
+        In scvi-tools a query adds parameters for its batches, which are then trained while others are frozen. This
+        model has no parameters of batches: nothing is added or frozen, and it answers at once, without training.
+        ``train`` fine-tunes all of it, on labelled cells of the types that the reference knows.
+        """
+        if isinstance(reference_model, str | os.PathLike):
+            return load_model(cls, Path(reference_model), adata, accelerator, device)
+        _check_reference(cls, reference_model)
+        model = model_of(cls, _copied(reference_model), Path("reference_model"))
+        attach(model, adata)
+        model.to_device(device_of(accelerator, device))
+        return model
+
+    @classmethod
+    def prepare_query_anndata(
+        cls,
+        adata: AnnData,
+        reference_model: Reference,
+        return_reference_var_names: bool = False,
+        inplace: bool = True,
+    ) -> AnnData | pd.Index | None:
+        """Check that cells can be read by a reference.
+
+        Parameters
+        ----------
+        adata
+            The cells.
+        reference_model
+            A model, or the folder of a saved one.
+        return_reference_var_names
+            Whether to return the names of the reference's genes and do nothing else.
+        inplace
+            Whether to return nothing; otherwise a copy of the cells.
+
+        Returns
+        -------
+        The genes of the reference, a copy of the cells, or nothing.
+
+        Raises
+        ------
+        ValueError
+            If the cells share no gene with the reference, or their values cannot be ranked.
+
+        Notes
+        -----
+        In scvi-tools this pads genes that the query lacks with zeros and sorts the others. This model reads the genes
+        of a cell by their names: it needs no padding, and the cells stay as they are.
+        """
+        if isinstance(reference_model, str | os.PathLike):
+            reference_model = load_model(cls, Path(reference_model), False, "cpu", "auto")
+        _check_reference(cls, reference_model)
+        if return_reference_var_names:
+            return pd.Index(reference_model._vocabulary.gene_ids)
+        reference_model._source(adata)
+        return None if inplace else adata.copy()
+
+    @staticmethod
+    def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
+        """Read the registry that was saved with a model.
+
+        Parameters
+        ----------
+        dir_path
+            The folder of the model.
+        prefix
+            Of the names of its files.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As :meth:`load`.
+        """
+        saved = read_model(Path(dir_path), prefix)
+        registry = saved.meta["registry"]
+        registry["field_registries"]["X"]["state_registry"][VOCABULARY_KEY] = saved.vocabulary.to_dict()
+        return registry
+
+    @staticmethod
+    def view_setup_args(dir_path: str | os.PathLike[str], prefix: str | None = None) -> None:
+        """Print how ``setup_anndata`` was called for a saved model.
+
+        Parameters
+        ----------
+        dir_path, prefix
+            As in :meth:`load_registry`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As :meth:`load`.
+        """
+        AnnDataManager.view_setup_method_args(StorageMixin.load_registry(dir_path, prefix))
+
+
+def _check_reference(cls: type[BaseModelClass], reference: object) -> None:
+    if not isinstance(reference, cls):
+        raise TypeError(
+            f"reference_model must be a {cls.__name__} or the folder of a saved one. Got {type(reference).__name__}. "
+            "Pass one of these."
+        )
+
+
+def _copied(reference: BaseModelClass) -> Any:
+    """Copy what a model is made of, so that training one leaves the other alone."""
+    content = content_of(reference)
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in content.tensors.items()}
+    return dataclasses.replace(content, meta=copy.deepcopy(content.meta), tensors=tensors)

@@ -1,0 +1,151 @@
+"""JSON files read field by field: a value of another kind is refused with the file and the field named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+# Most characters of somebody's file that a message repeats.
+_QUOTE = 200
+T = TypeVar("T")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A checkpoint folder needs {path.name}; {path.parent} has none. Give the folder that holds it."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # ValueError: also text that is no UTF-8, and endless numbers
+        raise ValueError(
+            f"{path} is no readable JSON ({quoted(error)}): it is truncated or damaged. Copy it again."
+        ) from error
+
+
+def read_object(path: Path) -> "Fields":
+    """Read a JSON file that holds an object.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged or holds something else.
+    """
+    return Fields.of(read_json(path), path)
+
+
+def quoted(value: object) -> str:
+    """Repeat what stands in a file, at most 200 characters of it."""
+    text = str(value) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= _QUOTE else f"{text[: _QUOTE - 4]} ..."
+
+
+class Fields:
+    """An object of a JSON file, read by the kinds that its fields must have.
+
+    Parameters
+    ----------
+    values
+        The object.
+    path
+        The file, for messages.
+    place
+        Where in the file the object stands, such as ``"init."``.
+    """
+
+    def __init__(self, values: dict[str, Any], path: Path, place: str = "") -> None:
+        self.values, self._path, self._place = values, path, place
+
+    @classmethod
+    def of(cls, value: Any, path: Path, place: str = "") -> "Fields":
+        """Take a value that must be an object.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{path} must hold a JSON object{f' in {place[:-1]}' if place else ''}. Got {quoted(value)}. "
+                "Copy it again."
+            )
+        return cls(value, path, place)
+
+    def require(self, *names: str) -> None:
+        """Refuse an object without some fields, all of them named at once."""
+        if missing := sorted(name for name in names if name not in self.values):
+            raise ValueError(
+                f"{self._path} lacks {', '.join(self._place + name for name in missing)}: it was edited or damaged. "
+                "Copy it again."
+            )
+
+    def only(self, names: set[str]) -> None:
+        """Refuse an object with further fields."""
+        if unknown := sorted(self.values.keys() - names):
+            raise ValueError(
+                f"{self._path} may have {', '.join(sorted(names))} in {self._place[:-1] or 'it'}. "
+                f"Got {quoted(unknown)}. Copy it again, or upgrade genemamba-sc if a newer version wrote it."
+            )
+
+    def text(self, name: str) -> str:
+        """Read text."""
+        return self._typed(name, "text", lambda value: isinstance(value, str))
+
+    def optional_text(self, name: str) -> str | None:
+        """Read text; ``None`` where there is none."""
+        return self.text(name) if self.values.get(name) is not None else None
+
+    def flag(self, name: str) -> bool:
+        """Read ``true`` or ``false``."""
+        return self._typed(name, "true or false", lambda value: isinstance(value, bool))
+
+    def whole(self, name: str, least: int, default: int | None = None) -> int:
+        """Read a whole number of at least ``least``; ``default`` where the field is missing."""
+        if default is not None and self.values.get(name) is None:
+            return default
+        return self._typed(
+            name,
+            f"a whole number of at least {least}",
+            lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        )
+
+    def object(self, name: str) -> "Fields":
+        """Read an object."""
+        self.require(name)
+        return Fields.of(self.values[name], self._path, f"{self._place}{name}.")
+
+    def texts(self, name: str) -> dict[str, str]:
+        """Read an object of texts, such as checksums by file."""
+        inner = self.object(name)
+        return {key: inner.text(key) for key in inner.values}
+
+    def made(self, name: str, make: Callable[[Any], T]) -> T:
+        """Give the field to a function whose complaints are repeated with file and field."""
+        self.require(name)
+        try:
+            return make(self.values[name])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(
+                f"{self._path} has no usable {self._place}{name}: {quoted(error)}. Copy it again."
+            ) from error
+
+    def _typed(self, name: str, kind: str, fits: Callable[[Any], bool]) -> Any:
+        self.require(name)
+        value = self.values[name]
+        if not fits(value):
+            raise ValueError(
+                f"{self._path} must have {kind} as {self._place}{name}. Got {quoted(value)}. Copy it again."
+            )
+        return value
