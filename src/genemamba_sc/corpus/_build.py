@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genemamba_sc._checks import whole_number
-from genemamba_sc._files import replacing_file
-from genemamba_sc._locks import only_writer
+from genemamba_sc._files import only_writer, replacing_file
 from genemamba_sc.corpus._assembly import assemble
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece

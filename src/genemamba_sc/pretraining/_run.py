@@ -13,8 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
-from genemamba_sc._files import replacing_file
-from genemamba_sc._locks import only_writer
+from genemamba_sc._files import only_writer, replacing_file
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._version import __version__
 from genemamba_sc.corpus import CorpusDataModule, TokenCorpus

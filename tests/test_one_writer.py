@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from genemamba_sc._locks import only_writer
+from genemamba_sc._files import only_writer
 
 HOLD = """
 import sys
 from pathlib import Path
-from genemamba_sc._locks import only_writer
+from genemamba_sc._files import only_writer
 with only_writer(Path(sys.argv[1]), "It"):
     print("held", flush=True)
     sys.stdin.read()
