@@ -486,7 +486,7 @@ def test_a_folder_that_is_no_model_is_never_replaced(trained: GeneMambaModel, tm
 
 def test_notes_beside_a_model_keep_it_from_being_replaced(trained: GeneMambaModel, copied: Path):
     with_notes(copied)
-    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \('notes\.txt'\), so it is"):
+    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \(notes\.txt\), so it is"):
         trained.save(copied, overwrite=True)
     assert (copied / "notes.txt").read_text() == "my thesis"
 
