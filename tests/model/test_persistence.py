@@ -487,7 +487,7 @@ def test_a_folder_that_is_no_model_is_never_replaced(trained: GeneMambaModel, tm
 
 def test_notes_beside_a_model_keep_it_from_being_replaced(trained: GeneMambaModel, copied: Path):
     with_notes(copied)
-    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \('notes\.txt'\), so it is"):
+    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \(notes\.txt\), so it is"):
         trained.save(copied, overwrite=True)
     assert (copied / "notes.txt").read_text() == "my thesis"
 
@@ -524,6 +524,27 @@ def test_a_full_disk_leaves_the_old_model(
     assert np.array_equal(latent(load(copied), make_cells()), expected)
     assert os.listdir(copied.parent) == ["model"]
     assert _saved_model.write_h5ad is full
+
+
+_FULL = """
+import resource, sys
+from genemamba_sc import GeneMambaModel
+model = GeneMambaModel.load(sys.argv[1], adata=False, accelerator="cpu")
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+model.save(sys.argv[1], overwrite=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are those of POSIX")
+def test_weights_that_outgrow_their_disk_are_an_error_that_names_the_model(copied: Path, make_cells: Cells):
+    expected = latent(load(copied), make_cells())
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FULL, str(copied)], capture_output=True, text=True, check=False
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"OSError: [Errno 27] File too large: {copied} could not be written; what stood there stays")
+    assert np.array_equal(latent(load(copied), make_cells()), expected)
+    assert os.listdir(copied.parent) == ["model"]
 
 
 def test_hashes_of_pretraining_cells_stay_with_the_model_and_must_be_whole(trained: GeneMambaModel, tmp_path: Path):

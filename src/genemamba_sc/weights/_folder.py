@@ -69,7 +69,7 @@ def check_target(
     foreign = [name for name in present if name not in files]
     if foreign:
         raise FileExistsError(
-            f"{target} exists and holds what is no part of {what} ({quoted(foreign[:3])[1:-1]}), so it is not "
+            f"{target} exists and holds what is no part of {what} ({', '.join(foreign[:3])[:200]}), so it is not "
             "replaced. Choose another folder."
         )
     if present and not is_own(config_or_none(target / CONFIG_FILE)):
