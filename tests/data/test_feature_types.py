@@ -59,7 +59,7 @@ def test_the_report_on_genes_says_what_was_left_out():
 )
 def test_without_other_features_nothing_is_left_out(kinds: list[str] | None):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         assert open_matrix(cells(kinds), None).left_out == {}
 
 

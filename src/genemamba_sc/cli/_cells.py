@@ -45,7 +45,7 @@ def _mend(adata: AnnData, path: str) -> None:
         tables["raw.var"] = adata.raw.var
     for name, table in tables.items():
         if _RESERVED in table.columns:
-            table.rename(columns={_RESERVED: "index_of_file"}, inplace=True)
+            table.columns = table.columns.map(lambda name: "index_of_file" if name == _RESERVED else name)
             print(
                 f"{path}: the column {_RESERVED!r} of {name} was renamed to 'index_of_file', for AnnData keeps that "
                 "name to itself and could not write it.",
