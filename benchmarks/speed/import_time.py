@@ -1,12 +1,16 @@
 """Seconds until the package can be used, and until the command line answers.
 
-python benchmarks/speed/import_time.py --out benchmarks/speed/results/import.md
+python benchmarks/speed/import_time.py --out benchmarks/speed/results/import.md --old ../old/src
+
+``--old`` names the ``src`` folder of an older commit (``git worktree add ../old e0e9d22``): then the start of a process
+of ``genemamba tokenize`` is timed with both in turn, and their ratio is printed.
 
 Every row is a fresh interpreter; all rows in turn, medians. Imports beyond ``scvi`` are timed within the process, after
 ``import scvi``; CPU seconds are those of the process.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -37,10 +41,15 @@ COMMANDS = {
 }
 
 
-def import_seconds(before: str, measured: str) -> tuple[float, float]:
-    """Wall and CPU seconds of one import in a new interpreter."""
+# What a spawned process of ``genemamba tokenize`` imports to unpickle its work.
+WORKER = "import genemamba_sc.corpus._pieces"
+
+
+def import_seconds(before: str, measured: str, source: Path | None = None) -> tuple[float, float]:
+    """Wall and CPU seconds of one import in a new interpreter; ``source`` is the package to take."""
     code = TIMED.format(before=before, measured=measured)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = os.environ if source is None else {**os.environ, "PYTHONPATH": str(source)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     wall, cpu = done.stdout.split()[-2:]
     return float(wall), float(cpu)
 
@@ -61,11 +70,25 @@ def _children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def worker_text(old: Path, repeats: int) -> str:
+    """Start of a worker with the old and the new package, in turn, and their ratio."""
+    new = Path(__file__).resolve().parents[2] / "src"
+    for source in (old, new):  # files are read, bytecode is written
+        import_seconds("", WORKER, source)
+    pairs = [[import_seconds("", WORKER, source)[1] for source in (old, new)] for _ in range(repeats)]
+    before, now, ratio = median(a for a, _ in pairs), median(b for _, b in pairs), median(b / a for a, b in pairs)
+    return (
+        f"\nA process of `genemamba tokenize` starts in {now:.2f} s of the processor, {before:.2f} s with the older "
+        f"package: {ratio:.2f} of it (medians of {repeats} pairs).\n"
+    )
+
+
 def main() -> None:
     """Print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--old", type=Path, help="src of an older commit, to compare the start of a worker with")
     args = parser.parse_args()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*IMPORTS, *COMMANDS)}
     for before, measured in IMPORTS.values():  # files are read, bytecode is written
@@ -81,6 +104,7 @@ def main() -> None:
     ]
     table = markdown(("what", "wall, s", "CPU, s"), rows)
     text = f"# Import time\n\nMachine: {machine_line(1)}\n\nMedians of {args.repeats}, in turn.\n\n{table}\n"
+    text += worker_text(args.old, args.repeats) if args.old is not None else ""
     print(text)
     if args.out is not None:
         args.out.write_text(text, encoding="utf-8")

@@ -1,5 +1,6 @@
 """The scale of a matrix: recognised from its values, refused where ranks would be wrong, undone exactly."""
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Callable
@@ -156,9 +157,43 @@ def test_a_few_logarithms_that_the_sample_missed_are_refused_when_they_are_read(
     joined = sparse.csr_matrix(np.vstack([COUNTS, np.log1p(per_cell(COUNTS))[:1]]).astype(np.float32))
 
     with pytest.raises(
-        ValueError, match=r"Got counts in most, and log1p with base e in 1 of this block of 401 .* row 400"
+        ValueError, match=r"Got linear in most, and log1p with base e in 1 of this block of 401 .* row 400"
     ):
         to_linear(joined, Expression("counts", None, ""))
+
+
+ODD_ROWS = [
+    pytest.param(per_cell(COUNTS), None, np.log1p(per_cell(COUNTS))[:1], "base e", id="ln among CP10k"),
+    pytest.param(per_length(COUNTS), None, np.log2(1 + per_cell(COUNTS))[:1], "base 2", id="log2 among TPM"),
+    pytest.param(np.log1p(per_cell(COUNTS)), E, COUNTS[:1].clip(max=20), "linear", id="small counts among ln"),
+    pytest.param(np.log1p(per_cell(COUNTS)), E, np.log2(1 + per_cell(COUNTS))[:1], "base 2", id="log2 among ln"),
+    pytest.param(np.log2(1 + per_length(COUNTS)), 2.0, np.log1p(per_cell(COUNTS))[:1], "base e", id="ln among log2"),
+]
+
+
+@pytest.mark.parametrize(("most", "base", "odd", "name"), ODD_ROWS)
+def test_one_row_on_another_scale_is_refused_when_it_is_read(
+    most: np.ndarray, base: float | None, odd: np.ndarray, name: str
+) -> None:
+    joined = sparse.csr_matrix(np.vstack([most, odd]).astype(np.float32))
+    found = Expression("normalised" if base is None else "log1p", base, "")
+
+    with pytest.raises(ValueError, match=rf"and .*{name} in 1 of this block of 401 cells, such as row 400"):
+        to_linear(joined, found)
+    to_linear(joined[:400], found)
+    to_linear(joined, dataclasses.replace(found, stated=True))  # who states the scale is believed
+
+
+def test_a_stored_zero_hides_no_logarithm() -> None:
+    joined = sparse.csr_matrix(np.vstack([COUNTS, np.log1p(per_cell(COUNTS))[:1]]).astype(np.float32))
+    absent = np.flatnonzero(joined[400].toarray().ravel() == 0)[:3]
+    entries = (np.r_[joined.data, np.zeros(3, np.float32)], np.r_[joined.indices, absent], joined.indptr.copy())
+    entries[2][-1] += 3
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="log1p with base e in 1 of this block of 401 cells, such as row 400"):
+            to_linear(sparse.csr_matrix(entries, shape=joined.shape), Expression("counts", None, ""))
 
 
 def test_counts_among_logarithms_are_refused_when_they_are_read() -> None:
@@ -187,7 +222,7 @@ STATED = [
 def test_a_stated_scale_is_taken_without_a_warning(scale: Any, x: np.ndarray, kind: str, base: float | None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert detect(x, scale=scale) == Expression(kind, base, f"stated as {scale!r}")
+        assert detect(x, scale=scale) == Expression(kind, base, f"stated as {scale!r}", stated=True)
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,11 @@ def test_as_many_types_as_a_few_cells_have_are_allowed():
 def test_no_label_that_no_cell_has_warns_and_is_dropped_where_it_cannot_be_sorted(values: list, kept: str | None):
     with pytest.warns(UserWarning, match=r"unlabeled_category='\?' is no value of adata.obs\['mine'\], so every cell"):
         assert check_labels(cells(values), "mine", "?") == kept
+
+
+def test_one_labelled_cell_of_each_type_is_few_labels_and_no_measurement():
+    values = [*(f"type {i}" for i in range(12)), *["?"] * 48]
+    assert check_labels(cells(values), "mine", "?") == "?"
+    numbers = [*np.linspace(0.1, 1, 12), *[-1.0] * 48]
+    with pytest.raises(ValueError, match="has 12 different values in 12 cells"):
+        check_labels(cells(numbers), "mine", -1.0)

@@ -13,6 +13,7 @@ from jaxtyping import Int32
 from scipy import sparse
 
 from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc._warn import warn
 from genemamba_sc.data import (
     Expression,
     GeneVocabulary,
@@ -75,7 +76,7 @@ def examine(path: Path, vocabulary: GeneVocabulary, layer: str | None, gene_id_k
     with open_cells(path, layer) as cells:
         try:
             where = "X" if layer is None else f"layers[{layer!r}]"
-            expression = matrix_of(cells.reader, cells.var, cells.uns, where).expression
+            matrix = matrix_of(cells.reader, cells.var, cells.uns, where)
             match = match_genes(cells.var, vocabulary, gene_id_key=gene_id_key)
             require_match(cells.var, match, vocabulary)
         except ValueError as error:
@@ -86,7 +87,10 @@ def examine(path: Path, vocabulary: GeneVocabulary, layer: str | None, gene_id_k
             "names": match.id_kind,
             "species": match.species,
         }
-        return Source(path, cells.reader.n_obs, match.token_ids, expression, genes, cells.by_columns)
+        if matrix.left_out:
+            kinds = ", ".join(f"{n:,} {kind}" for kind, n in matrix.left_out.items())
+            warn(f"{path}: columns that are not gene expression are left out ({kinds}).")
+        return Source(path, cells.reader.n_obs, match.token_ids, matrix.expression, genes, cells.by_columns)
 
 
 def vocabulary_of(files: Sequence[Path], layer: str | None, gene_id_key: str | None) -> GeneVocabulary:

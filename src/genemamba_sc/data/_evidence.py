@@ -25,10 +25,27 @@ LARGEST_LOG = 22.0
 PARTLY_WHOLE = 0.05
 # Share of whole values between 1.5 and 3.5 up to which these can be log2 of counts.
 _WHOLE_OF_LOW = 0.6
-# A verdict on one cell: enough ratios to judge, nearly all of them whole, and hardly any under another reading.
-_LEAST_RATIOS, _SURE, _UNSURE = 8, 0.8, 0.5
 
 Undo = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What a verdict on one cell takes.
+
+    Parameters
+    ----------
+    least
+        Ratios to its smallest value that can be judged.
+    sure
+        Share of them that must be whole under a reading.
+    unsure
+        Share that may be whole under any other.
+    """
+
+    least: int = 8
+    sure: float = 0.8
+    unsure: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +189,7 @@ def undo_of(reading: float | None) -> Undo:
     return np.asarray if reading is None else unlog(reading)
 
 
-def verdicts(values: sparse.csr_matrix) -> Int[np.ndarray, "n"]:
+def verdicts(values: sparse.csr_matrix, confidence: Confidence = Confidence()) -> Int[np.ndarray, "n"]:
     """Judge each cell alone: the position in ``(None, *BASES)`` of the only reading that fits, or -1.
 
     A cell speaks for a reading where nearly all its values are whole multiples of its smallest one under it, and under
@@ -182,7 +199,9 @@ def verdicts(values: sparse.csr_matrix) -> Int[np.ndarray, "n"]:
     Parameters
     ----------
     values
-        Cells, none of them empty.
+        Cells, none of them empty, no stored zeros.
+    confidence
+        What a verdict takes.
     """
     starts = values.indptr[:-1]
     shares = np.zeros((1 + len(BASES), len(starts)))
@@ -192,20 +211,20 @@ def verdicts(values: sparse.csr_matrix) -> Int[np.ndarray, "n"]:
     may_be_base_2 = n_whole_low <= _WHOLE_OF_LOW * n_low
     may_be_log = np.maximum.reduceat(values.data, starts) <= LARGEST_LOG
     for i, reading in enumerate((None, *BASES)):
-        shares[i] = _shares_of_whole(values, reading)
+        shares[i] = _shares_of_whole(values, reading, confidence.least)
         if reading is not None:
             shares[i] *= may_be_log
             shares[i] *= may_be_base_2 if reading == 2.0 else whole <= PARTLY_WHOLE
     best = shares.argmax(axis=0)
     second = np.sort(shares, axis=0)[-2]
-    found = np.where((shares.max(axis=0) >= _SURE) & (second <= _UNSURE), best, -1)
+    found = np.where((shares.max(axis=0) >= confidence.sure) & (second <= confidence.unsure), best, -1)
     whole_cell = np.minimum.reduceat(is_whole(values.data), starts)
     n_above_one = np.add.reduceat((values.data > 1.5).astype(np.int64), starts)
-    found[whole_cell & (n_above_one >= _LEAST_RATIOS)] = 0
+    found[whole_cell & (n_above_one >= confidence.least)] = 0
     return found
 
 
-def _shares_of_whole(values: sparse.csr_matrix, reading: float | None) -> Float[np.ndarray, "n"]:
+def _shares_of_whole(values: sparse.csr_matrix, reading: float | None, least: int) -> Float[np.ndarray, "n"]:
     """Share of each cell's judged values that are whole multiples of its smallest; 0 where too few can be judged."""
     starts = values.indptr[:-1]
     bounded = values.copy()
@@ -213,7 +232,7 @@ def _shares_of_whole(values: sparse.csr_matrix, reading: float | None) -> Float[
         bounded.data = np.minimum(values.data, LARGEST_LOG)
     _, judged, whole = ratios_to_unit(bounded, undo_of(reading))
     n_judged, n_whole = (np.add.reduceat(mask.astype(np.int64), starts) for mask in (judged, whole))
-    return np.where(n_judged >= _LEAST_RATIOS, n_whole / np.maximum(n_judged, 1), 0.0)
+    return np.where(n_judged >= least, n_whole / np.maximum(n_judged, 1), 0.0)
 
 
 def name_of(reading: float | None) -> str:

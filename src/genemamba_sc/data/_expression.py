@@ -19,7 +19,7 @@ from genemamba_sc.data._evidence import (
     name_of,
     share_of_whole,
 )
-from genemamba_sc.data._scale_check import check_scale
+from genemamba_sc.data._scale_check import fractional_rows, refuse_other_scale, refuse_too_large, rows_within_logs
 
 Scale = Literal["counts", "normalised", "log1p", "log2", "log10"]
 """What a user can say of a matrix: whole counts; linear, but not whole (CP10k, CPM, TPM, corrected counts); or
@@ -50,12 +50,15 @@ class Expression:
         One sentence for the user: what was seen, and what follows from it.
     assumed
         Whether the values do not tell, so that this is the most likely scale and no more.
+    stated
+        Whether the user said so.
     """
 
     kind: Literal["counts", "normalised", "log1p"]
     log_base: float | None
     reason: str
     assumed: bool = False
+    stated: bool = False
 
 
 def detect_expression(
@@ -144,29 +147,32 @@ def to_linear(cells: sparse.csr_matrix, expression: Expression) -> sparse.csr_ma
     Raises
     ------
     ValueError
-        If cells are on another scale than the matrix.
+        If values of a cell speak for another scale than that of the matrix, unless that was stated.
 
     Notes
     -----
     The factor has no effect on rank tokens, which divide by the total of the cell.
     """
-    check_scale(cells, expression.kind)
     if expression.kind == "counts":
+        refuse_other_scale(cells, fractional_rows(cells), None)
         return cells
-    data = cells.data.astype(np.float64)
+    data, suspects = cells.data.astype(np.float64), rows_within_logs(cells)
     if expression.kind == "log1p":
+        refuse_too_large(cells)
         # float64 inside: expm1 of a float32 log loses up to two digits more.
         data = np.expm1(data * np.log(expression.log_base or float(np.e)))
-    return sparse.csr_matrix(
-        (_as_counts(data, cells.indptr), cells.indices, cells.indptr), shape=cells.shape, copy=False
-    )
+    linear, are_counts = _as_counts(data, cells.indptr)
+    if not expression.stated:
+        refuse_other_scale(cells, suspects & ~are_counts, expression.log_base)
+    return sparse.csr_matrix((linear, cells.indices, cells.indptr), shape=cells.shape, copy=False)
 
 
-def _as_counts(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:
-    """Replace the values of each cell by whole multiples of its smallest value, where they are such."""
+def _as_counts(data: np.ndarray, indptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replace the values of each cell by whole multiples of its smallest value, where they are such; tell where."""
     full = np.flatnonzero(np.diff(indptr) > 0)
+    are_counts = np.zeros(len(indptr) - 1, dtype=bool)
     if not len(full):
-        return data
+        return data, are_counts
     starts, sizes = indptr[full], np.diff(indptr)[full]
     positive = np.where(data > 0, data, np.inf)
     unit = np.repeat(np.minimum.reduceat(positive, starts), sizes)
@@ -176,8 +182,9 @@ def _as_counts(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:
     near = np.abs(ratio - multiple) <= 0.02 + 1e-5 * np.where(np.isfinite(ratio), ratio, 0.0)
     several = ratio > 1.5
     n_several, n_near = (np.add.reduceat(mask.astype(np.int64), starts) for mask in (several, several & near))
-    whole = np.repeat(n_near >= _WHOLE_SHARE * n_several, sizes) & np.isfinite(ratio)
-    return np.where(whole & near, multiple, np.where(whole, ratio, data))
+    are_counts[full] = n_near >= _WHOLE_SHARE * n_several
+    whole = np.repeat(are_counts[full], sizes) & np.isfinite(ratio)
+    return np.where(whole & near, multiple, np.where(whole, ratio, data)), are_counts
 
 
 def _stated(sample: Sample, scale: str, where: str) -> Expression:
@@ -191,15 +198,15 @@ def _stated(sample: Sample, scale: str, where: str) -> Expression:
                 f"Counts are whole numbers; {where} was stated as scale='counts' and holds {odd[0]:.4g}. "
                 "Pass scale='normalised' for linear values that are not whole."
             )
-        return Expression("counts", None, reason)
+        return Expression("counts", None, reason, stated=True)
     if scale == "normalised":
-        return Expression("normalised", None, reason)
+        return Expression("normalised", None, reason, stated=True)
     if sample.largest > LARGEST_LOG:
         raise ValueError(
             f"A logarithm of expression is at most {LARGEST_LOG:g}; {where} was stated as scale={scale!r} and holds "
             f"{sample.largest:.4g}. Pass scale='normalised' for linear values, 'counts' for counts."
         )
-    return Expression("log1p", _BASE_OF[scale], reason)
+    return Expression("log1p", _BASE_OF[scale], reason, stated=True)
 
 
 def _recorded_base(uns: Mapping[str, Any] | None) -> float | None:

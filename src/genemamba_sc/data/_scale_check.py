@@ -1,53 +1,90 @@
-"""A check of every block that is read: its values must fit the scale that a sample of the cells showed."""
+"""A check of every block that is read: a sample of 1,024 cells does not meet a few cells on another scale."""
 
 import numpy as np
+from jaxtyping import Bool
 from scipy import sparse
 
-from genemamba_sc.data._evidence import LARGEST_LOG, is_whole, name_of, verdicts
+from genemamba_sc.data._evidence import BASES, LARGEST_LOG, Confidence, is_whole, name_of, verdicts
 from genemamba_sc.data._ranking import compiled
 
+_WAY_OUT = "Bring all cells to one scale, e.g. keep counts in a layer of all parts before they are joined."
+# One cell is enough here to refuse a file, so its values must leave no doubt.
+_BEYOND_DOUBT = Confidence(least=16, sure=0.95, unsure=0.5)
 
-def check_scale(cells: sparse.csr_matrix, kind: str) -> None:
-    """Refuse a block with cells on another scale than the matrix: the sample did not meet them.
 
-    Parameters
-    ----------
-    cells
-        ``(b, n_vars)`` as they are stored, in canonical form or not.
-    kind
-        ``"counts"`` or ``"log1p"``; linear values of other kinds are not looked at.
+def refuse_too_large(cells: sparse.csr_matrix) -> None:
+    """Refuse a value among logarithms that no logarithm reaches.
 
     Raises
     ------
     ValueError
-        If counts stand beside logarithms, or logarithms beside values that none can reach.
+        If there is one; it names the row.
     """
-    if kind == "counts" and has_fraction(cells.data):
-        _refuse_logs(cells)
-    elif kind == "log1p" and cells.nnz and cells.data.max() > LARGEST_LOG:
-        entry = int(cells.data.argmax())
-        row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1
+    if not cells.nnz or cells.data.max() <= LARGEST_LOG:
+        return
+    entry = int(cells.data.argmax())
+    row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1
+    raise ValueError(
+        f"All cells must be on one scale. Got logarithms in most, and {cells.data[entry]:g}, which is none, in row "
+        f"{row} of this block of {cells.shape[0]} cells. {_WAY_OUT}"
+    )
+
+
+def refuse_other_scale(cells: sparse.csr_matrix, suspects: Bool[np.ndarray, "b"], reading: float | None) -> None:
+    """Refuse cells whose values speak, beyond doubt, for another scale than that of the matrix.
+
+    Parameters
+    ----------
+    cells
+        ``(b, n_vars)`` as they are stored; entries may be repeated or zero.
+    suspects
+        The cells that are looked at, shape ``(b,)``.
+    reading
+        Base of log1p that the matrix has, ``None`` for linear values.
+
+    Raises
+    ------
+    ValueError
+        If there are any; it names one of them.
+    """
+    rows = np.flatnonzero(suspects & (np.diff(cells.indptr) > 0))
+    if not len(rows):
+        return
+    # A copy, in order: a stored zero would be the smallest value of its cell.
+    values = sparse.csr_matrix(cells[rows], dtype=np.float64)
+    values.sum_duplicates()
+    values.eliminate_zeros()
+    full = np.diff(values.indptr) > 0
+    rows, values = rows[full], values[full]
+    if not len(rows):
+        return
+    found = verdicts(values, _BEYOND_DOUBT)
+    other = (found >= 0) & (found != (None, *BASES).index(reading))
+    if other.any():
+        first = int(np.flatnonzero(other)[0])
+        seen = name_of((None, *BASES)[found[first]])
         raise ValueError(
-            f"All cells must be on one scale. Got logarithms in most, and {cells.data[entry]:g}, which is none, in row "
-            f"{row} of this block of {cells.shape[0]} cells. {_WAY_OUT}"
+            f"All cells must be on one scale. Got {name_of(reading)} in most, and {seen} in {int(other.sum())} of this "
+            f"block of {cells.shape[0]} cells, such as row {rows[first]}. {_WAY_OUT}"
         )
 
 
-_WAY_OUT = "Bring all cells to one scale, e.g. keep counts in a layer of all parts before they are joined."
+def fractional_rows(cells: sparse.csr_matrix) -> Bool[np.ndarray, "b"]:
+    """Tell which cells have a value that is not whole."""
+    odd = np.zeros(cells.shape[0], dtype=bool)
+    if has_fraction(cells.data):
+        full = np.flatnonzero(np.diff(cells.indptr) > 0)
+        odd[full] = ~np.minimum.reduceat(is_whole(cells.data), cells.indptr[full])
+    return odd
 
 
-def _refuse_logs(cells: sparse.csr_matrix) -> None:
-    """Refuse logarithms among counts; counts that were corrected are linear as well, and pass."""
+def rows_within_logs(cells: sparse.csr_matrix) -> Bool[np.ndarray, "b"]:
+    """Tell which cells have no value that is too large for a logarithm."""
+    within = np.zeros(cells.shape[0], dtype=bool)
     full = np.flatnonzero(np.diff(cells.indptr) > 0)
-    odd = full[~np.minimum.reduceat(is_whole(cells.data), cells.indptr[full])]
-    found = verdicts(sparse.csr_matrix(cells[odd], dtype=np.float64))
-    if (found > 0).any():
-        first = int(np.flatnonzero(found > 0)[0])
-        base = (None, float(np.e), 2.0, 10.0)[int(found[first])]
-        raise ValueError(
-            f"All cells must be on one scale. Got counts in most, and {name_of(base)} in {int((found > 0).sum())} of "
-            f"this block of {cells.shape[0]} cells, such as row {odd[first]}. {_WAY_OUT}"
-        )
+    if len(full):
+        within[full] = np.maximum.reduceat(cells.data, cells.indptr[full]) <= LARGEST_LOG
+    return within
 
 
 @compiled

@@ -215,8 +215,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         Raises
         ------
         ValueError
-            If the model has no AnnData, an argument is out of range, there is no such device, or nearly every cell has
-            a type of its own.
+            If the model has no AnnData, an argument is out of range, or there is no such device.
         TypeError
             If an argument is unknown.
         KeyboardInterrupt
@@ -226,7 +225,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         check_trainer(trainer_kwargs, accelerator, devices)
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
-        dataset = cells_to_train(self, config)
+        dataset = cells_to_train(self)
         further = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
         set_start(self, dataset, splitter, config)

@@ -94,7 +94,11 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
             "Leave labels_key=None to train without labels, or name another column."
         )
     n_labelled = int((adata.obs[key].astype(object) != unlabeled).sum())
-    if len(types) > max(10, _MOST_TYPES * n_labelled):
+    # One labelled cell of each type among many without is few labels, not a measurement.
+    are_few_labels = (
+        unlabeled is not None and n_labelled < adata.n_obs and not pd.api.types.is_float_dtype(adata.obs[key])
+    )
+    if len(types) > max(10, _MOST_TYPES * n_labelled) and not are_few_labels:
         raise ValueError(
             f"Cell types are shared by cells; adata.obs[{key!r}] has {len(types)} different values in {n_labelled} "
             f"cells, such as {types[:3]}. Name the column with the cell types, or bin a measurement first."

@@ -10,9 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from jaxtyping import Integer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 from scvi.train import Trainer, TrainRunner
@@ -26,7 +24,6 @@ from genemamba_sc.training._dataset import TokenDataset
 
 # Names that users of other packages try, and what they are here.
 _OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": "max_epochs", "device": "devices"}
-_LEAST_CONTINUOUS = 20
 
 
 def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: int | list[int] | str) -> None:
@@ -80,53 +77,20 @@ def _devices() -> str:
     return ", ".join(found)
 
 
-def check_types(labels: Integer[np.ndarray, "n"] | None, n_labels: int, labels_key: str) -> None:
-    """Refuse labels that are measurements: nearly every cell with a type of its own.
-
-    Parameters
-    ----------
-    labels
-        Codes of all cells; those not in ``[0, n_labels)`` have no label. ``None`` without labels.
-    n_labels
-        Number of types.
-    labels_key
-        Their column, for the message.
-
-    Raises
-    ------
-    ValueError
-        If there are more than 20 types, and more than half as many as labelled cells.
-    """
-    if labels is None or n_labels <= _LEAST_CONTINUOUS:
-        return
-    n_labelled = int(((labels >= 0) & (labels < n_labels)).sum())
-    if n_labels > n_labelled / 2:
-        raise ValueError(
-            f"Cell types must be shared by cells. adata.obs[{labels_key!r}] has {n_labels:,} types for {n_labelled:,} "
-            "labelled cells, as a measurement or a name of cells would. Name the column of cell types with "
-            "labels_key=, or leave it out to train without labels."
-        )
-
-
-def cells_to_train(model: Any, config: PlanConfig) -> TokenDataset:
+def cells_to_train(model: Any) -> TokenDataset:
     """Make the tokens of the registered cells, with their labels and batches.
 
     Parameters
     ----------
     model
         The model, with its AnnData.
-    config
-        Tells whether cell types are learned.
 
     Raises
     ------
     ValueError
-        If there is no AnnData, or its labels cannot be learned.
+        If there is no AnnData, or it lacks the labels that the model knows.
     """
-    codes = training_codes(model)
-    if config.classification_weight > 0 and "labels" in codes:
-        check_types(codes["labels"], model.module.n_labels, model.registry_["setup_args"]["labels_key"])
-    return TokenDataset(model._source(model.adata), codes)
+    return TokenDataset(model._source(model.adata), training_codes(model))
 
 
 def split_cells(
