@@ -83,3 +83,24 @@ def test_one_labelled_cell_of_each_type_is_few_labels_and_no_measurement():
     numbers = [*np.linspace(0.1, 1, 12), *[-1.0] * 48]
     with pytest.raises(ValueError, match="has 12 different values in 12 cells"):
         check_labels(cells(numbers), "mine", -1.0)
+
+
+@pytest.mark.parametrize(
+    ("n_types", "n_cells", "refused"),
+    [
+        (10, 10, False),
+        (11, 22, False),
+        (11, 21, True),
+        (60, 60, True),
+        (31, 60, True),
+        (30, 60, False),
+        (300, 500, True),
+    ],
+)
+def test_types_must_be_shared_by_cells(n_types: int, n_cells: int, refused: bool):
+    adata = cells([f"type {i % n_types}" for i in range(n_cells)])
+    if not refused:
+        assert check_labels(adata, "mine", None) is None
+        return
+    with pytest.raises(ValueError, match=rf"has {n_types} different values in {n_cells} cells"):
+        check_labels(adata, "mine", None)

@@ -16,7 +16,6 @@ from anndata import AnnData
 from genemamba_sc import GeneMambaModel
 from genemamba_sc.model._plan import GeneMambaPlan
 from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._training import check_types
 from genemamba_sc.training._dataset import TokenDataset
 
 Cells = Callable[..., AnnData]
@@ -59,24 +58,19 @@ def test_arguments_of_the_trainer_still_reach_it(make_cells: Cells, fit: Fit):
 # -------------------------------------------------------------- labels that are measurements
 
 
-@pytest.mark.parametrize(
-    ("n_types", "n_cells", "refused"),
-    [(60, 60, True), (31, 60, True), (30, 60, False), (20, 20, False)],
-    ids=["one cell a type", "under two", "two", "few cells"],
-)
-def test_types_must_be_shared_by_cells(n_types: int, n_cells: int, refused: bool):
-    labels = np.arange(n_cells) % n_types
-    if not refused:
-        return check_types(labels, n_types, "ct")
-    with pytest.raises(ValueError, match=rf"adata\.obs\['ct'\] has {n_types} types for {n_cells} labelled cells"):
-        check_types(labels, n_types, "ct")
-
-
 def test_a_measurement_as_labels_is_refused(make_cells: Cells, fit: Fit):
     adata = make_cells()
     adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
     with pytest.raises(ValueError, match=r"adata\.obs\['score'\] has 60 different values in 60 cells"):
         fit(adata, setup={"labels_key": "score"})
+
+
+def test_one_labelled_cell_of_each_of_many_types_trains(make_cells: Cells, fit: Fit):
+    adata = make_cells()
+    adata.obs["few"] = [f"type {i}" if i < 25 else "?" for i in range(adata.n_obs)]
+    model = fit(adata, setup={"labels_key": "few", "unlabeled_category": "?"}, max_epochs=0)
+    assert len(model.cell_types) == 25
+    assert set(model.predict_celltype()) <= set(model.cell_types)
 
 
 # ------------------------------------------------------------------ interrupt

@@ -90,7 +90,8 @@ def cells_to_train(model: Any) -> TokenDataset:
     ValueError
         If there is no AnnData, or it lacks the labels that the model knows.
     """
-    return TokenDataset(model._source(model.adata), training_codes(model))
+    codes = training_codes(model)  # it refuses a model without cells, before they are read
+    return TokenDataset(model._source(model.adata), codes)
 
 
 def split_cells(
