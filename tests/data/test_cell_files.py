@@ -2,10 +2,12 @@
 
 import gzip
 import re
+import warnings
 from pathlib import Path
 
 import anndata
 import h5py
+import mudata
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -13,6 +15,7 @@ from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
 from genemamba_sc.data import CellReader, detect_expression, open_backed, open_cells, read_cells
+from genemamba_sc.data._cell_files import Place
 
 COUNTS = np.array([[0, 3, 1], [2, 0, 0], [0, 0, 5], [1, 1, 0]], dtype=np.float32)
 
@@ -118,9 +121,38 @@ def test_a_file_without_raw_expression_says_so(tmp_path: Path):
 def test_a_file_with_nothing_but_raw_expression_says_where_it_is(path: Path):
     with h5py.File(path, "a") as file:
         del file["X"]
-    with pytest.raises(ValueError, match=r"adata\.X, which is None"), open_cells(path):
+    told = r"adata\.X, which is None.*pass use_raw=True \(--use-raw\)"
+    with pytest.raises(ValueError, match=told), open_cells(path):
         pass
     assert read_cells(path, use_raw=True).X.toarray().tolist() == COUNTS.tolist()
+
+
+@pytest.mark.parametrize("form", ["h5ad", "zarr", "of an old anndata"])
+def test_raw_expression_is_opened_with_its_own_genes(form: str, path: Path, tmp_path: Path):
+    whole = anndata.read_h5ad(path)[:, :2].copy()  # raw keeps the third gene
+    whole.X = whole.X * 7
+    whole.write_h5ad(path)
+    if form == "of an old anndata":
+        with h5py.File(path, "a") as file:
+            del file.attrs["encoding-type"], file.attrs["encoding-version"]
+    elif form == "zarr":
+        path = tmp_path / "cells.zarr"
+        whole.write_zarr(path)
+    with open_cells(path, Place(use_raw=True)) as cells:
+        assert cells.reader.read(range(4)).toarray().tolist() == COUNTS.tolist()
+        assert list(cells.var.index) == ["0", "1", "2"]
+
+
+def test_a_file_without_raw_expression_cannot_be_opened_for_it(tmp_path: Path):
+    AnnData(COUNTS).write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(ValueError, match=r"cells\.h5ad has no raw expression") as caught:
+        open_backed(tmp_path / "cells.h5ad", Place(use_raw=True))
+    assert "cannot be read" not in str(caught.value)
+
+
+def test_raw_and_a_layer_exclude_each_other():
+    with pytest.raises(ValueError, match=r"raw has no layers\. Got layer='counts'"):
+        Place("counts", use_raw=True)
 
 
 def write_10x_h5(path: Path) -> None:
@@ -180,12 +212,48 @@ def test_other_files_are_refused_with_the_call_that_reads_them(name: str, told: 
         open_backed(tmp_path / name)
 
 
-def test_a_mudata_file_names_its_modalities(tmp_path: Path):
+@pytest.fixture(params=["h5mu", "zarr"])
+def mudata_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """As mudata writes two modalities: genes, and two proteins of the same cells."""
+    cells = {"rna": AnnData(sparse.csr_matrix(COUNTS)), "prot": AnnData(COUNTS[:, :2] * 9)}
+    cells["rna"].layers["doubled"] = cells["rna"].X * 2
+    path = tmp_path / f"cells.{request.param}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of mudata, on its next version
+        both = mudata.MuData(cells)
+        both.write(path) if request.param == "h5mu" else both.write_zarr(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (Place(), COUNTS),
+        (Place("doubled"), COUNTS * 2),
+        (Place(modality="rna"), COUNTS),
+        (Place(modality="prot"), COUNTS[:, :2] * 9),
+    ],
+)
+def test_a_modality_of_a_mudata_is_read(mudata_path: Path, place: Place, expected: np.ndarray):
+    with open_cells(mudata_path, place) as cells:
+        assert cells.reader.read(range(4)).toarray().tolist() == expected.tolist()
+    whole = read_cells(mudata_path, modality=place.modality)
+    found = whole.X if place.layer is None else whole.layers[place.layer]
+    assert (found.toarray() if sparse.issparse(found) else found).tolist() == expected.tolist()
+
+
+def test_a_mudata_names_its_modalities_where_none_is_meant(tmp_path: Path):
     with h5py.File(tmp_path / "cells.h5mu", "w") as file:
-        file.create_group("mod/rna")
+        file.create_group("mod/gex")
         file.create_group("mod/prot")
-    with pytest.raises(ValueError, match=r"MuData with the modalities prot, rna.*mudata\.read_h5ad"):
-        read_cells(tmp_path / "cells.h5mu")
+    for modality in (None, "rna"):
+        with pytest.raises(ValueError, match=rf"modalities gex, prot\. Got modality={modality!r}.*--modality"):
+            read_cells(tmp_path / "cells.h5mu", modality=modality)
+
+
+def test_a_file_without_modalities_has_none_to_name(path: Path):
+    with pytest.raises(ValueError, match=r"no modalities\. Got modality='rna'"):
+        open_backed(path, Place(modality="rna"))
 
 
 def test_other_folders_and_hdf5_files_say_what_they_hold(tmp_path: Path):

@@ -7,21 +7,22 @@ from pathlib import Path
 from anndata import AnnData
 
 from genemamba_sc._files import check_writable, replacing_file, replacing_folder
-from genemamba_sc.data import open_backed
+from genemamba_sc.data import Place, open_backed
 from genemamba_sc.data import read_cells as read_whole
 
 _RESERVED = "_index"
+EVERYTHING = Place()
 
 
-def read_cells(path: str, *, use_raw: bool = False, backed: bool = False) -> AnnData:
+def read_cells(path: str, place: Place = EVERYTHING, *, backed: bool = False) -> AnnData:
     """Read the cells of a file, and mend what could not be written again.
 
     Parameters
     ----------
     path
-        h5ad file, zarr folder, or file or folder of 10x.
-    use_raw
-        Whether to read ``raw`` in place of ``X``.
+        h5ad or h5mu file, zarr folder, or file or folder of 10x.
+    place
+        Whether to read ``raw`` in place of ``X``, and which modality.
     backed
         Whether matrices stay on disk; nothing but cells and genes is then read.
 
@@ -31,9 +32,9 @@ def read_cells(path: str, *, use_raw: bool = False, backed: bool = False) -> Ann
         If it cannot be read.
     """
     print(f"reading {path}", file=sys.stderr)
-    if backed and not use_raw:
-        return open_backed(path)
-    adata = read_whole(path, use_raw=use_raw)
+    if backed:
+        return open_backed(path, place)
+    adata = read_whole(path, use_raw=place.use_raw, modality=place.modality)
     _mend(adata, path)
     return adata
 

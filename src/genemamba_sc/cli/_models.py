@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
 from genemamba_sc.cli._cells import check_output
-from genemamba_sc.data import GeneAliases
+from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.weights._saved_model import check_target
 
@@ -84,6 +84,13 @@ def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: boo
 def where(arguments: argparse.Namespace) -> dict[str, Any]:
     """Tell where a query holds what the model reads, and on which scale."""
     return {"layer": arguments.layer, "gene_id_key": arguments.gene_id_key, "scale": arguments.scale}
+
+
+def place(arguments: argparse.Namespace) -> Place:
+    """Tell what of a file is read as a whole; the layer is left to the model, which names it in its messages."""
+    if arguments.use_raw:
+        return Place(arguments.layer, use_raw=True, modality=arguments.modality)
+    return Place(modality=arguments.modality)
 
 
 def check_accelerator(name: str) -> None:

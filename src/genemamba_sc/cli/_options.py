@@ -15,16 +15,22 @@ def add_pretrained(parser: argparse.ArgumentParser, help: str) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add where expression, genes and batches stand."""
-    parser.add_argument("--layer", help="layer with the expression (default: X)")
+    add_expression(parser)
+    parser.add_argument("--batch-key", help="column of obs with the batch of each cell")
+    parser.add_argument("--gene-table", help="TSV of gene names (HGNC's columns) to resolve aliases with")
+
+
+def add_expression(parser: argparse.ArgumentParser, of: str = "") -> None:
+    """Add where expression and gene names stand in a file, and what the values are."""
+    parser.add_argument("--layer", help=f"layer with the expression{of} (default: X)")
     parser.add_argument("--use-raw", action="store_true", help="read the expression and the genes of adata.raw")
+    parser.add_argument("--modality", help="modality of an h5mu file (default: rna, or the only one)")
     parser.add_argument(
         "--scale",
         choices=("counts", "normalised", "log1p", "log2", "log10"),
         help="what the values are (default: found out from them)",
     )
-    parser.add_argument("--batch-key", help="column of obs with the batch of each cell")
     parser.add_argument("--gene-id-key", help="column of var with the gene ids (default: var_names)")
-    parser.add_argument("--gene-table", help="TSV of gene names (HGNC's columns) to resolve aliases with")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from genemamba_sc._bins import NO_VALUE, from_bins, to_bins
 from genemamba_sc._lazy import lazily
-from genemamba_sc.data._cell_files import open_backed, open_cells, read_cells
+from genemamba_sc.data._cell_files import Place, open_backed, open_cells, read_cells
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._expression import Expression, Scale, detect_expression, to_linear
 from genemamba_sc.data._gene_aliases import GeneAliases
@@ -51,6 +51,7 @@ __all__ = [
     "match_genes",
     "matrix_of",
     "measure_genes",
+    "Place",
     "open_backed",
     "open_cells",
     "open_matrix",

@@ -1,6 +1,6 @@
 """Collections of cells on disk: one opener for the command line, the corpus and the model."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,8 @@ from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 
 from genemamba_sc.data._cells import CellReader
+from genemamba_sc.data._file_kinds import group_of_cells, kind_of
 from genemamba_sc.data._matrix import reader_of
-
-# What others read in one call: the call is named, for it may need choices that are the user's.
-_CALLS = {
-    ".loom": "anndata.io.read_loom(path)",
-    ".csv": "scanpy.read_csv(path)",
-    ".tsv": "scanpy.read_text(path)",
-    ".txt": "scanpy.read_text(path)",
-    ".mtx": "scanpy.read_mtx(path), or give the folder that holds matrix, barcodes and features",
-    ".rds": "zellkonverter or sceasy in R, which write h5ad",
-    ".h5seurat": "SeuratDisk::Convert in R, which writes h5ad",
-    ".gz": "gunzip",
-    ".zip": "unzip",
-    ".tar": "tar -xf",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +41,48 @@ class CellFile:
     by_columns: bool
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the expression stands in a file.
+
+    Parameters
+    ----------
+    layer
+        Layer with the expression; ``None`` reads ``X``.
+    use_raw
+        Whether the expression and the genes of ``raw`` take the place of ``X`` and ``var``.
+    modality
+        Modality of a MuData (h5mu); ``None`` takes ``"rna"``, or the only one there is.
+
+    Raises
+    ------
+    ValueError
+        If both a layer and ``raw`` are asked for.
+    """
+
+    layer: str | None = None
+    use_raw: bool = False
+    modality: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.use_raw and self.layer is not None:
+            raise ValueError(
+                f"raw has no layers. Got layer={self.layer!r} with use_raw=True. Leave out one of them (--layer or "
+                "--use-raw)."
+            )
+
+
 @contextmanager
-def open_cells(path: str | Path, layer: str | None = None) -> Iterator[CellFile]:
+def open_cells(path: str | Path, layer: str | Place | None = None) -> Iterator[CellFile]:
     """Open a file or folder for reading by rows, and close it again.
 
     Parameters
     ----------
     path
-        h5ad file or zarr folder, as AnnData writes them; 10x ``.h5`` file or ``mtx`` folder, read as a whole.
+        h5ad file or zarr folder, as AnnData writes them; h5mu file or zarr folder of a MuData; 10x ``.h5`` file or
+        ``mtx`` folder, read as a whole.
     layer
-        Layer with the expression; ``None`` reads ``X``.
+        Layer with the expression, or a :class:`Place`; ``None`` reads ``X``.
 
     Raises
     ------
@@ -72,20 +91,29 @@ def open_cells(path: str | Path, layer: str | None = None) -> Iterator[CellFile]
     ValueError
         If it is of no kind that is read, lacks the layer, or holds nothing.
     """
-    adata, store = _open(Path(path))
+    place = layer if isinstance(layer, Place) else Place(layer)
+    adata, store = _open(Path(path), place)
     try:
         try:
-            reader = reader_of(adata, layer)
+            reader = reader_of(adata, place.layer)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        matrix = adata.X if layer is None else adata.layers[layer]
+            raise ValueError(f"{path}: {error}{_raw_hint(adata, store, place)}") from error
+        matrix = adata.X if place.layer is None else adata.layers[place.layer]
         yield CellFile(reader, adata.var, adata.uns, isinstance(matrix, CSCDataset))
     finally:
         if isinstance(store, h5py.File):
             store.close()
 
 
-def open_backed(path: str | Path) -> AnnData:
+def _raw_hint(adata: AnnData, store: Any, place: Place) -> str:
+    """Say that the expression stands in ``raw``, where X is missing and it does."""
+    if place.layer is not None or adata.X is not None or store is None:
+        return ""
+    group = group_of_cells(store, Path(), place.modality)
+    return " Its raw holds expression: pass use_raw=True (--use-raw)." if "raw" in group else ""
+
+
+def open_backed(path: str | Path, place: Place = Place()) -> AnnData:
     """Open cells with ``obs`` and ``var`` in memory, ``X`` and the layers on disk, and nothing else.
 
     ``anndata.read_h5ad(backed="r")`` leaves only ``X`` on disk. It reads all layers, neighbour graphs and embeddings,
@@ -95,6 +123,8 @@ def open_backed(path: str | Path) -> AnnData:
     ----------
     path
         As in :func:`open_cells`. The file stays open, for reading, as long as the AnnData lives.
+    place
+        Where the expression stands; of ``raw``, ``X`` and ``var`` are taken, and there are no layers.
 
     Returns
     -------
@@ -105,18 +135,18 @@ def open_backed(path: str | Path) -> AnnData:
     FileNotFoundError, ValueError
         As :func:`open_cells`.
     """
-    return _open(Path(path))[0]
+    return _open(Path(path), place)[0]
 
 
-def read_cells(path: str | Path, *, use_raw: bool = False) -> AnnData:
+def read_cells(path: str | Path, *, use_raw: bool = False, modality: str | None = None) -> AnnData:
     """Read all that a file holds into memory.
 
     Parameters
     ----------
     path
         As in :func:`open_cells`.
-    use_raw
-        Whether the expression and the genes of ``adata.raw`` take the place of ``X`` and ``var``.
+    use_raw, modality
+        As in :class:`Place`.
 
     Raises
     ------
@@ -125,89 +155,74 @@ def read_cells(path: str | Path, *, use_raw: bool = False) -> AnnData:
     """
     path = Path(path)
     kind = kind_of(path)
-    readers: dict[str, Callable[[], AnnData]] = {
-        "h5ad": lambda: anndata.read_h5ad(path),
-        "zarr": lambda: anndata.read_zarr(path),
-    }
+    with _named(path, kind):
+        if kind.startswith("10x"):
+            adata = _read_10x(path, kind)
+        else:
+            adata = _read_stored(path, kind, modality)
+    return _raw_of(adata, path) if use_raw else adata
+
+
+def _read_stored(path: Path, kind: str, modality: str | None) -> AnnData:
+    store = _opened(path, kind)
     try:
-        adata = readers[kind]() if kind in readers else _read_10x(path, kind)
-    except Exception as error:  # h5py, zarr and anndata raise many kinds for what is not theirs
-        raise ValueError(
-            f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
-        ) from error
-    if not use_raw:
-        return adata
+        group = group_of_cells(store, path, modality)
+        if group is not store:
+            return read_elem(group)
+    finally:
+        if isinstance(store, h5py.File):
+            store.close()
+    return anndata.read_h5ad(path) if kind == "h5ad" else anndata.read_zarr(path)
+
+
+def _raw_of(adata: AnnData, path: Path) -> AnnData:
     if adata.raw is None:
         raise ValueError(f"{path} has no raw expression. Leave out use_raw (--use-raw) to read X, or name a layer.")
     return adata.raw.to_adata()
 
 
-def kind_of(path: Path) -> str:
-    """Tell what a file or folder is: ``"h5ad"``, ``"zarr"``, ``"10x h5"`` or ``"10x mtx"``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at ``path``.
-    ValueError
-        If it is of another kind; the message names the call that reads it.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
-    if path.is_dir():
-        if any(path.glob("matrix.mtx*")) or any(path.glob("*_matrix.mtx*")):
-            return "10x mtx"
-        if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
-            return "zarr"
-        raise ValueError(
-            f"{path} is a folder that is neither zarr, as adata.write_zarr leaves it, nor one of 10x with matrix.mtx. "
-            "Give the path of an h5ad file, or of such a folder."
-        )
-    if not path.is_file():
-        raise ValueError(f"{path} is no regular file. Give the path of an h5ad file or of a zarr folder.")
-    if h5py.is_hdf5(path):
-        return _kind_of_hdf5(path)
-    call = _CALLS.get(path.suffix.lower())
-    way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
-    raise ValueError(f"{path} cannot be read as h5ad: it is no HDF5 file. {way_out}.")
+@contextmanager
+def _named(path: Path, kind: str) -> Iterator[None]:
+    """Name the file in what h5py, zarr and anndata raise for what is not theirs, which is of many kinds."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise _unreadable(path, kind, error) from error
+    except Exception as error:
+        raise _unreadable(path, kind, error) from error
 
 
-def _kind_of_hdf5(path: Path) -> str:
-    with h5py.File(path, "r") as file:
-        if "mod" in file and "X" not in file:
-            names = ", ".join(file["mod"])
-            raise ValueError(
-                f"{path} is a MuData with the modalities {names}. Read the one with gene counts and write it as h5ad: "
-                "mudata.read_h5ad(path, mod='rna').write_h5ad(...)."
-            )
-        if "var" in file or "X" in file:
-            return "h5ad"
-        if "matrix" in file or any("barcodes" in group for group in file.values() if isinstance(group, h5py.Group)):
-            return "10x h5"
-        if "row_attrs" in file:
-            raise ValueError(
-                f"{path} is a loom file. Read it with {_CALLS['.loom']} and write it with adata.write_h5ad."
-            )
-        found = sorted(file)[:10]
-    raise ValueError(f"{path} is an HDF5 file of another kind; it holds {found}. Write it with adata.write_h5ad.")
+def _unreadable(path: Path, kind: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
+    )
 
 
-def _open(path: Path) -> tuple[AnnData, Any]:
+def _opened(path: Path, kind: str) -> h5py.File | zarr.Group:
+    return zarr.open_group(path, mode="r") if kind == "zarr" else h5py.File(path, "r")
+
+
+def _open(path: Path, place: Place) -> tuple[AnnData, Any]:
     kind = kind_of(path)
     if kind.startswith("10x"):
-        return read_cells(path), None
+        return read_cells(path, use_raw=place.use_raw, modality=place.modality), None
     store: Any = None
     try:
-        store = zarr.open_group(path, mode="r") if kind == "zarr" else h5py.File(path, "r")
-        if "encoding-type" not in store.attrs:  # written by an anndata before 0.7
+        with _named(path, kind):
+            store = _opened(path, kind)
+            group = group_of_cells(store, path, place.modality)
+            if "encoding-type" in group.attrs:
+                return (_raw_structure(group, path) if place.use_raw else _structure(group)), store
+            # Written by an anndata before 0.7.
+            if place.use_raw:
+                return read_cells(path, use_raw=True), store
             return (anndata.read_h5ad(path, backed="r") if kind == "h5ad" else anndata.read_zarr(path)), store
-        return _structure(store), store
-    except Exception as error:  # as in read_cells
+    except ValueError:
         if isinstance(store, h5py.File):
             store.close()
-        raise ValueError(
-            f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
-        ) from error
+        raise
 
 
 def _structure(store: Any) -> AnnData:
@@ -216,9 +231,20 @@ def _structure(store: Any) -> AnnData:
         X=_on_disk(store["X"]) if "X" in store else None,
         obs=read_elem(store["obs"]),
         var=read_elem(store["var"]),
-        uns={"log1p": read_elem(store["uns/log1p"])} if "uns/log1p" in store else {},
+        uns=_log1p(store),
         layers={name: _on_disk(layers[name]) for name in layers},
     )
+
+
+def _raw_structure(store: Any, path: Path) -> AnnData:
+    if "raw" not in store:
+        raise ValueError(f"{path} has no raw expression. Leave out use_raw (--use-raw) to read X, or name a layer.")
+    raw = store["raw"]
+    return AnnData(X=_on_disk(raw["X"]), obs=read_elem(store["obs"]), var=read_elem(raw["var"]), uns=_log1p(store))
+
+
+def _log1p(store: Any) -> dict[str, Any]:
+    return {"log1p": read_elem(store["uns/log1p"])} if "uns/log1p" in store else {}
 
 
 def _on_disk(stored: Any) -> CSRDataset | CSCDataset | h5py.Dataset | zarr.Array | object:

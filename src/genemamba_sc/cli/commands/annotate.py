@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace) -> str:
 
     models.check_early(arguments)
     trains = arguments.model is None
-    query = read_cells(arguments.query, use_raw=arguments.use_raw)
+    query = read_cells(arguments.query, models.place(arguments))
     models.check_gene_ids(arguments, query, trains=trains)
     if trains:
-        model = models.train(arguments, read_cells(arguments.reference, use_raw=arguments.use_raw))
+        model = models.train(arguments, read_cells(arguments.reference, models.place(arguments)))
     else:
         model = models.load(arguments)
     found = model.annotate(query, **({} if trains else models.where(arguments)))

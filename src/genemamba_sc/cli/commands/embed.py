@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> str:
 
     models.check_early(arguments)
     trains = arguments.model is None and arguments.pretrained is None
-    adata = read_cells(arguments.input, use_raw=arguments.use_raw, backed=arguments.embedding_only)
+    adata = read_cells(arguments.input, models.place(arguments), backed=arguments.embedding_only)
     models.check_gene_ids(arguments, adata, trains=trains)
     model = models.train(arguments, adata) if trains else models.load(arguments)
     where = {} if trains else models.where(arguments)

@@ -1,0 +1,100 @@
+"""What a file or folder of cells is, before anything of it is read."""
+
+from pathlib import Path
+
+import h5py
+import zarr
+
+# What others read in one call: the call is named, for it may need choices that are the user's.
+_CALLS = {
+    ".loom": "anndata.io.read_loom(path)",
+    ".csv": "scanpy.read_csv(path)",
+    ".tsv": "scanpy.read_text(path)",
+    ".txt": "scanpy.read_text(path)",
+    ".mtx": "scanpy.read_mtx(path), or give the folder that holds matrix, barcodes and features",
+    ".rds": "zellkonverter or sceasy in R, which write h5ad",
+    ".h5seurat": "SeuratDisk::Convert in R, which writes h5ad",
+    ".gz": "gunzip",
+    ".zip": "unzip",
+    ".tar": "tar -xf",
+}
+
+
+def kind_of(path: Path) -> str:
+    """Tell what a file or folder is: ``"h5ad"``, ``"zarr"``, ``"10x h5"`` or ``"10x mtx"``.
+
+    A MuData is of the first two kinds: each of its modalities is written as an AnnData is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path``.
+    ValueError
+        If it is of another kind; the message names the call that reads it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
+    if path.is_dir():
+        if any(path.glob("matrix.mtx*")) or any(path.glob("*_matrix.mtx*")):
+            return "10x mtx"
+        if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
+            return "zarr"
+        raise ValueError(
+            f"{path} is a folder that is neither zarr, as adata.write_zarr leaves it, nor one of 10x with matrix.mtx. "
+            "Give the path of an h5ad file, or of such a folder."
+        )
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file. Give the path of an h5ad file or of a zarr folder.")
+    if h5py.is_hdf5(path):
+        return _kind_of_hdf5(path)
+    call = _CALLS.get(path.suffix.lower())
+    way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
+    raise ValueError(f"{path} cannot be read as h5ad: it is no HDF5 file. {way_out}.")
+
+
+def _kind_of_hdf5(path: Path) -> str:
+    with h5py.File(path, "r") as file:
+        if "var" in file or "X" in file or "mod" in file:
+            return "h5ad"
+        if "matrix" in file or any("barcodes" in group for group in file.values() if isinstance(group, h5py.Group)):
+            return "10x h5"
+        if "row_attrs" in file:
+            raise ValueError(
+                f"{path} is a loom file. Read it with {_CALLS['.loom']} and write it with adata.write_h5ad."
+            )
+        found = sorted(file)[:10]
+    raise ValueError(f"{path} is an HDF5 file of another kind; it holds {found}. Write it with adata.write_h5ad.")
+
+
+def group_of_cells(store: h5py.File | zarr.Group, path: Path, modality: str | None) -> h5py.Group | zarr.Group:
+    """Give the group of a store that holds an AnnData: the store itself, or one modality of a MuData.
+
+    Parameters
+    ----------
+    store
+        The open file or folder.
+    path
+        Where it lies, for messages.
+    modality
+        The modality of a MuData; ``None`` takes ``"rna"``, or the only one there is.
+
+    Raises
+    ------
+    ValueError
+        If a modality is named and it is no MuData, there is no such modality, or none is named and several could be
+        meant.
+    """
+    if "mod" not in store or "X" in store:
+        if modality is not None:
+            raise ValueError(
+                f"{path} holds one table of cells and no modalities. Got modality={modality!r}. Leave it out."
+            )
+        return store
+    names = sorted(store["mod"])
+    found = modality or ("rna" if "rna" in names else names[0] if len(names) == 1 else None)
+    if found not in names:
+        raise ValueError(
+            f"{path} is a MuData with the modalities {', '.join(names)}. Got modality={modality!r}. Name the one with "
+            "gene counts: modality=..., --modality on the command line."
+        )
+    return store["mod"][found]
