@@ -374,7 +374,7 @@ def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(make_c
 
 
 @pytest.mark.parametrize(
-    ("gene_init", "told"), [("spectral", "spectral"), ("denoised", "denoised"), (None, "random")],
+    ("gene_init", "told"), [("spectral", "spectral"), ("denoised", "denoised"), (None, None)],
     ids=["spectral", "denoised", "pretrained"],
 )  # fmt: skip
 def test_the_programs_are_told_how_the_table_started(

@@ -19,13 +19,13 @@ QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
     [
         (Origin(), False, True, "spectral"),
         (Origin(is_trained=True), True, False, "spectral"),
-        (Origin("mini"), True, True, "random"),
-        (Origin("mini", has_gene_head=True), True, False, "random"),
-        (Origin("mini", is_trained=True), True, False, "random"),
+        (Origin("mini"), True, True, None),
+        (Origin("mini", has_gene_head=True), True, False, None),
+        (Origin("mini", is_trained=True), True, False, None),
     ],
     ids=["new", "trained", "without a head", "with its head", "trained since"],
 )
-def test_what_follows_from_it(origin: Origin, knows_genes: bool, needs_start: bool, table: str):
+def test_what_follows_from_it(origin: Origin, knows_genes: bool, needs_start: bool, table: str | None):
     assert (origin.knows_genes, origin.needs_start, origin.table_start("spectral")) == (knows_genes, needs_start, table)
 
 

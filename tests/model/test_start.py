@@ -204,7 +204,7 @@ def test_programs_read_a_spectral_table_denoised_and_others_as_they_are(monkeypa
     monkeypatch.setattr(_gene_table, "_LEAST_GENES", 2)  # these cells have nine genes at most
     given = []
     fit = _start.fit_cell_types
-    monkeypatch.setattr(_start, "fit_cell_types", lambda *parts: given.extend(parts[4]) or fit(*parts))
+    monkeypatch.setattr(_start, "fit_cell_types", lambda *parts, **more: given.extend(parts[4]) or fit(*parts, **more))
     dataset = new_dataset()
     module = new_module(dataset)
     start_genes(module, dataset, TRAIN, gene_init, seed=3)

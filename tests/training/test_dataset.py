@@ -1,5 +1,8 @@
 """Batches: every cell once, cells of like length together, and the same tokens from memory or from the matrix."""
 
+import pickle
+
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -220,13 +223,16 @@ def test_labels_and_batches_come_with_their_cells():
     assert batch["gene_scores"].tolist() == [[6, 7], [0, 1], [78, 79]]
 
 
-def test_columns_given_later_come_along_and_the_callers_dict_stays():
+def test_further_columns_make_a_new_dataset_over_the_same_tokens():
     columns = {"labels": np.arange(40)}
     dataset = TokenDataset(new_source(), columns)
-    dataset.columns["batch"] = np.arange(40) + 100
+    further = dataset.with_columns({"batch": np.arange(40) + 100})
 
-    assert dataset[[1]]["batch"].tolist() == [101]
-    assert set(columns) == {"labels"}
+    assert further[[1]]["batch"].tolist() == [101] and further[[1]]["labels"].tolist() == [1]
+    assert set(columns) == set(dataset.columns) == {"labels"}
+    assert further._cache is dataset._cache
+    with pytest.raises(TypeError):
+        dataset.columns["batch"] = np.arange(40)
 
 
 @pytest.mark.parametrize("max_len", [3, 8], ids=["cut", "whole"])
@@ -244,6 +250,20 @@ def test_tokens_from_memory_and_from_the_matrix_give_the_same_batches(max_len, m
     for rows in [*sampler, [7], [5, 5, 0]]:
         for (name, one), other in zip(kept[rows].items(), read[rows].values()):
             assert torch.equal(one, other), name
+
+
+def test_columns_that_are_left_out_stay_out_in_a_process_that_is_not_forked(tmp_path, monkeypatch):
+    monkeypatch.setattr(_dataset, "_CACHE_BYTES", 0)
+    source = new_source()
+    with h5py.File(tmp_path / "cells.h5", "w") as file:
+        file["X"] = source.reader.read(np.arange(40)).toarray()
+    reader = CellReader(h5py.File(tmp_path / "cells.h5", "r")["X"]).without([3, 9, 0])
+    dataset = TokenDataset(CellSource(reader, source.columns, source.expression, source.tokenizer), {})
+
+    other = pickle.loads(pickle.dumps(dataset))
+
+    for name, value in dataset[[3, 0, 39]].items():
+        assert torch.equal(other[[3, 0, 39]][name], value), name
 
 
 def test_the_size_and_the_vocabulary_are_those_of_the_source():

@@ -143,7 +143,7 @@ class _Scorer:
         picked[rows, columns] = True
         masked = ids.masked_fill(picked, self.encoder.config.vocab_size - 1)
         if self.linear is not None:
-            self._add_next(ids, masked, values, lengths, rows, columns, targets)
+            self._add_next(ids, masked, values, lengths, rows=rows, columns=columns, targets=targets)
         for name, seen in (("visible", ids), ("hidden", masked)):
             output = self.encoder(seen, values, lengths, visible=~picked if name == "hidden" else None)
             logits = self._name(output.hidden[rows, columns], output.context[rows])
@@ -151,7 +151,7 @@ class _Scorer:
         self._add_effect(ids, values, lengths)
 
     def _add_next(
-        self, ids: TokenIds, masked: TokenIds, values: TokenValues, lengths: Lengths, rows: Tensor, columns: Tensor,
+        self, ids: TokenIds, masked: TokenIds, values: TokenValues, lengths: Lengths, *, rows: Tensor, columns: Tensor,
         targets: Tensor,
     ) -> None:  # fmt: skip
         for reading in READINGS:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,28 @@ _PIECE_CELLS = 65_536
 
 Progress = Callable[[int, int], None]
 Task = tuple[Callable[..., int], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What one corpus is made of: the files, the genes and the choices of :func:`build_corpus`."""
+
+    paths: Sequence[Path]
+    vocabulary: GeneVocabulary | None
+    max_len: int
+    min_genes: int
+    layer: str | None
+    gene_id_key: str | None
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides the result, as it is compared between two runs."""
+        return {
+            "files": [[path.name, *_stamp(path)] for path in self.paths],
+            "vocabulary": None if self.vocabulary is None else self.vocabulary.fingerprint,
+            "filters": {"max_len": self.max_len, "min_genes": self.min_genes, "duplicates": "removed"},
+            "layer": self.layer,
+            "gene_id_key": self.gene_id_key,
+        }
 
 
 def build_corpus(
@@ -83,38 +106,27 @@ def build_corpus(
     if whole_number("min_genes", min_genes, 1) > max_len:
         raise ValueError(f"min_genes must not exceed max_len={max_len}. Got {min_genes}: every cell would be dropped.")
     whole_number("jobs", jobs, 1)
-    settings = {
-        "files": [[path.name, *_stamp(path)] for path in paths],
-        "vocabulary": None if vocabulary is None else vocabulary.fingerprint,
-        "filters": {"max_len": max_len, "min_genes": min_genes, "duplicates": "removed"},
-        "layer": layer,
-        "gene_id_key": gene_id_key,
-    }
+    request = _Request(paths, vocabulary, max_len=max_len, min_genes=min_genes, layer=layer, gene_id_key=gene_id_key)
+    settings = request.settings()
     if (target / MANIFEST_FILE).exists():
         return _finished(target, settings)
     with only_writer(target.absolute().with_name(f".{target.name}.lock"), f"The corpus {target}"):
-        return _build(target, paths, vocabulary, settings, jobs, on_progress)
+        return _build(target, request, settings, jobs, on_progress)
 
 
 def _build(
-    target: Path,
-    paths: Sequence[Path],
-    vocabulary: GeneVocabulary | None,
-    settings: dict[str, Any],
-    jobs: int,
-    on_progress: Progress | None,
+    target: Path, request: _Request, settings: dict[str, Any], jobs: int, on_progress: Progress | None
 ) -> dict[str, Any]:
     """Write what is missing of the corpus; the caller holds the lock."""
     if (target / MANIFEST_FILE).exists():  # another process finished it before the lock was free
         return _finished(target, settings)
-    layer, gene_id_key = settings["layer"], settings["gene_id_key"]
-    max_len, min_genes = settings["filters"]["max_len"], settings["filters"]["min_genes"]
+    layer, gene_id_key = request.layer, request.gene_id_key
     work = _begin(target, settings)
     if not (work / GENES_FILE).exists():
-        (vocabulary or vocabulary_of(paths, layer, gene_id_key)).to_tsv(work / GENES_FILE)
+        (request.vocabulary or vocabulary_of(request.paths, layer, gene_id_key)).to_tsv(work / GENES_FILE)
     known = GeneVocabulary.from_tsv(work / GENES_FILE)
-    sources = [examine(path, known, layer, gene_id_key) for path in paths]
-    pieces = _plan(sources, work, layer, max_len, min_genes)
+    sources = [examine(path, known, layer, gene_id_key) for path in request.paths]
+    pieces = _plan(sources, work, request)
     hashed = [work / f"source-{number:05d}.json" for number in range(len(sources))]
     tasks: list[Task] = [(hash_source, (s.path, f)) for s, f in zip(sources, hashed) if not f.exists()]
     tasks += [(tokenize_piece, (piece,)) for piece in pieces if not piece.is_done]
@@ -179,14 +191,24 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
     return work
 
 
-def _plan(sources: Sequence[Source], work: Path, layer: str | None, max_len: int, min_genes: int) -> list[Piece]:
+def _plan(sources: Sequence[Source], work: Path, request: _Request) -> list[Piece]:
     pieces = []
     for number, source in enumerate(sources):
         size = max(1, source.n_cells) if source.by_columns else _PIECE_CELLS
         for part, first in enumerate(range(0, source.n_cells, size)):
-            name = f"piece-{number:05d}-{part:05d}"
-            last = min(first + size, source.n_cells)
-            pieces.append(Piece(name, work, number, source, first, last, layer, work / GENES_FILE, max_len, min_genes))
+            piece = Piece(
+                name=f"piece-{number:05d}-{part:05d}",
+                folder=work,
+                number=number,
+                source=source,
+                first=first,
+                last=min(first + size, source.n_cells),
+                layer=request.layer,
+                vocabulary=work / GENES_FILE,
+                max_len=request.max_len,
+                min_genes=request.min_genes,
+            )
+            pieces.append(piece)
     return pieces
 
 

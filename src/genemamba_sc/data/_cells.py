@@ -123,6 +123,24 @@ class CellReader:
         other._dropped[columns] = True
         return other
 
+    @property
+    def hdf5(self) -> h5py.Group | h5py.Dataset | None:
+        """Return what rows are read from where that is in an open HDF5 file, and ``None`` elsewhere."""
+        stored = self._source.group if isinstance(self._source, CSRDataset) else self._source
+        return stored if isinstance(stored, h5py.Group | h5py.Dataset) else None
+
+    def over(self, matrix: object) -> "CellReader":
+        """Return a reader of another holder of the same cells, in which the same columns are zero.
+
+        Parameters
+        ----------
+        matrix
+            The matrix, as for a new reader.
+        """
+        other = CellReader(matrix)
+        other._dropped = self._dropped
+        return other
+
     def blocks(self, size: int) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Stream over all cells.
 

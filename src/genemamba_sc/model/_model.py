@@ -53,7 +53,9 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         Share of the genes left out at random in training.
     gene_init
         ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"denoised"`` shrinks that to
-        what one half of a cell's genes tells about the other, ``"random"`` is noise.
+        what one half of a cell's genes tells about the other. ``"random"`` keeps the normal noise of standard deviation
+        ``d_model**-0.5`` that the table is built with; training then fits the table too, which it holds fixed otherwise
+        (see ``table_lr`` of the plan). Pretrained weights keep the table that they come with.
     encoder_config
         Every choice of the encoder at once; then ``d_model``, ``n_layer``, ``context_len`` and
         ``token_dropout`` are not read.
@@ -228,11 +230,11 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         dataset = cells_to_train(self)
         further = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
-        set_start(self, dataset, splitter, config)
+        known = set_start(self, dataset, splitter, config)
         stops_early = early_stopping and splitter.n_val > 0
         runner = new_runner(
             self,
-            splitter,
+            splitter.with_columns(known),
             config,
             max_epochs=default_max_epochs(splitter.n_train) if max_epochs is None else max_epochs,
             accelerator=accelerator,

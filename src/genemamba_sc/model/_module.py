@@ -59,19 +59,21 @@ class GeneMambaModule(BaseModuleClass):
         return self.encoder_config.vocab_size - 1
 
     @torch.no_grad()
-    def initialise_genes(self, table: Float[Tensor, "v d"], log_frequency: Float[Tensor, "v"]) -> None:
+    def initialise_genes(self, table: Float[Tensor, "v d"] | None, log_frequency: Float[Tensor, "v"]) -> None:
         """Start from a gene table and from the frequency of the genes.
 
         Parameters
         ----------
         table
-            Gene embeddings, shape (v, d). Rows of zeros (special tokens, genes never seen) keep their random start.
+            Gene embeddings, shape (v, d). Rows of zeros (special tokens, genes never seen) keep what they hold,
+            and so does the whole table where this is ``None``.
         log_frequency
             Bias of the gene head: log of how often each token occurs, shape (v,).
         """
         weight = self.encoder.embeddings.weight
-        known = table.abs().sum(dim=1) > 0
-        weight[known] = table[known].to(weight)
+        if table is not None:
+            known = table.abs().sum(dim=1) > 0
+            weight[known] = table[known].to(weight)
         self.gene_head.bias.copy_(log_frequency)
         # Scores of about unit spread, whatever the scale of the table: the first loss is that of the frequencies.
         self.gene_head.scale.fill_(weight.square().sum(dim=1).mean().rsqrt())

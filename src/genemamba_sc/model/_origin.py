@@ -48,15 +48,15 @@ class Origin:
         """Whether training has to set what is known of the genes before the first step: always, once."""
         return not (self.is_trained or self.has_gene_head)
 
-    def table_start(self, gene_init: GeneInit) -> GeneInit:
-        """Tell how the gene table starts: a pretrained one is left as it is, which ``"random"`` does.
+    def table_start(self, gene_init: GeneInit) -> GeneInit | None:
+        """Tell how the gene table starts; ``None`` where it is pretrained, and left as it is.
 
         Parameters
         ----------
         gene_init
             How it starts from scratch.
         """
-        return "random" if self.is_pretrained else gene_init
+        return None if self.is_pretrained else gene_init
 
     def as_pretrained(self) -> dict[str, Any] | None:
         """Name, manifest and evaluation, as ``pretrained_`` of a model has them; ``None`` from scratch."""

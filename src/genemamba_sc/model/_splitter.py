@@ -1,6 +1,7 @@
 """Which cells train, which validate, and the loaders over them."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 
 import lightning.pytorch as pl
 import numpy as np
@@ -46,6 +47,18 @@ class TokenDataSplitter(pl.LightningDataModule):
             else _random(n_obs, 0.9 if train_size is None else train_size, validation_size, shuffle_set_split)
         )
         self.n_train, self.n_val = len(self.train_idx), len(self.val_idx)
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> "TokenDataSplitter":
+        """Return the same split of the same cells with further columns.
+
+        Parameters
+        ----------
+        columns
+            Arrays whose first axis is the cells, by name.
+        """
+        other = copy.copy(self)
+        other.dataset = self.dataset.with_columns(columns)
+        return other
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled batches of cells of similar length."""

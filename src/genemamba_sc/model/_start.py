@@ -31,7 +31,7 @@ def sample_genes(dataset: TokenDataset, train: Integer[np.ndarray, "n"], seed: i
     return GeneSample.of(dataset.tokens, train, dataset.vocabulary.size, seed)
 
 
-def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit) -> None:
+def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None) -> None:
     """Set the gene table and the gene frequencies from the training cells.
 
     Parameters
@@ -41,16 +41,16 @@ def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit
     sample
         Of the training cells.
     gene_init
-        ``"spectral"``, ``"denoised"``, or ``"random"``, which leaves the table as it is.
+        ``"spectral"`` or ``"denoised"`` computes the table from the sample. ``"random"`` keeps the random table that a
+        new module is built with. ``None`` keeps the table that the weights came with.
     """
     config = module.encoder_config
-    table = np.zeros((config.vocab_size, config.d_model), dtype=np.float32)
-    if gene_init != "random":
-        table = sample.spectral(config.d_model)
-    if gene_init == "denoised":
-        table = sample.denoised(table)
+    table = None
+    if gene_init in ("spectral", "denoised"):
+        spectral = sample.spectral(config.d_model)
+        table = torch.from_numpy(sample.denoised(spectral) if gene_init == "denoised" else spectral)
     counts = sample.occurrences(config.context_len)
-    module.initialise_genes(torch.from_numpy(table), gene_log_frequency(torch.from_numpy(counts)))
+    module.initialise_genes(table, gene_log_frequency(torch.from_numpy(counts)))
 
 
 def start_cell_types(
@@ -59,7 +59,7 @@ def start_cell_types(
     train: Integer[np.ndarray, "n"],
     validation: Integer[np.ndarray, "m"],
     sample: GeneSample,
-    gene_init: GeneInit,
+    gene_init: GeneInit | None,
 ) -> Float32[np.ndarray, "n_obs c"]:
     """Fit the scores of markers and programs of the cell-type head on the training cells.
 
@@ -75,8 +75,9 @@ def start_cell_types(
     sample
         Of the training cells; its seed also draws the folds.
     gene_init
-        How the gene table started. A ``"spectral"`` one is denoised for the programs: with few labels these want no
-        directions of noise, while an embedding without labels is better with all of them.
+        How the gene table started; ``None`` means that it came with the weights. A ``"spectral"`` one is denoised for
+        the programs: with few labels these want no directions of noise, while an embedding without labels is better
+        with all of them.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def start_cell_types(
     batches = dataset.columns.get("batch")
     of_train = None if batches is None else batches[train]
     tables = _program_tables(module, sample, gene_init)
-    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, of_train, sample.seed)
+    fit = fit_cell_types(dataset, train, labels[train], module.n_labels, tables, batches=of_train, seed=sample.seed)
     medians = dataset.vocabulary.token_medians.astype(np.float32)
     module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
@@ -109,12 +110,12 @@ def start_cell_types(
 
 
 def _program_tables(
-    module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit
+    module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None
 ) -> list[Float32[np.ndarray, "v k"]]:
     """Give the table of the model, and one of the training cells themselves."""
     table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
     if gene_init == "spectral":
         # Genes that no training cell has kept a random row, which no map of the others would suit.
         table = sample.denoised(np.where(sample.known()[:, None], table, 0.0))
-    width = 0 if gene_init == "random" else module.encoder_config.d_model
+    width = module.encoder_config.d_model if gene_init in ("spectral", "denoised") else 0
     return [table, sample.leading(_OWN_COMPONENTS, width)]

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
@@ -118,7 +119,9 @@ def split_cells(
     return model._data_splitter_cls(dataset, train_size, validation_size, shuffle, **further)
 
 
-def set_start(model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, config: PlanConfig) -> None:
+def set_start(
+    model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, config: PlanConfig
+) -> dict[str, np.ndarray]:
     """Set what is known before the first step: the gene table, and the scores of markers and programs.
 
     Parameters
@@ -126,19 +129,24 @@ def set_start(model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, co
     model
         Whose module is set.
     dataset
-        All cells; gets the column ``gene_scores`` where cell types are learned.
+        All cells.
     splitter
         Tells which cells train.
     config
         Tells whether cell types are learned.
+
+    Returns
+    -------
+    What is now known of every cell, by name: ``gene_scores`` where cell types are learned.
     """
     gene_init = model.origin.table_start(model.gene_init_)
     sample = sample_genes(dataset, splitter.train_idx)
     if model.origin.needs_start:
         start_genes(model.module, sample, gene_init)
-    if "labels" in dataset.columns and config.classification_weight > 0:
-        scores = start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init)
-        dataset.columns["gene_scores"] = scores
+    if "labels" not in dataset.columns or config.classification_weight == 0:
+        return {}
+    scores = start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init)
+    return {"gene_scores": scores}
 
 
 def new_runner(

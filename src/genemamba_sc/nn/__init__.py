@@ -1,4 +1,4 @@
-"""Torch modules: the encoder, what stands on it, and the losses. No AnnData, no optimiser."""
+"""Provide the torch modules: the encoder, the heads on top of it, and the losses. No AnnData, no optimiser."""
 
 from genemamba_sc.nn._config import EncoderConfig
 from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast

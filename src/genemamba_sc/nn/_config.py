@@ -1,4 +1,4 @@
-"""What an encoder is made of: one frozen dataclass, stored with the weights."""
+"""Define what an encoder is made of: one frozen dataclass, stored with the weights."""
 
 import dataclasses
 import math
@@ -26,31 +26,32 @@ class EncoderConfig:
     n_layer
         Bidirectional Mamba-2 layers; 0 gives the bag of tokens.
     d_state, d_conv, expand, headdim, ngroups
-        Of each :class:`Mamba2Mixer`.
+        Sizes of each :class:`Mamba2Mixer`.
     combine
-        How the two directions become one: ``"mean"`` and ``"sum"`` of the two, a learned ``"gate"`` between them, or a
+        How the two directions are combined: ``"mean"`` or ``"sum"`` of the two, a learned ``"gate"`` between them, or a
         linear map of their concatenation (``"concat"``).
     shared_combiner
-        One combiner for all layers (as published) instead of one per layer; without effect for mean and sum.
+        Whether all layers use one combiner (as published) instead of one per layer; it has no effect for mean and sum.
     pre_norm
-        RMSNorm in front of each mixer. The published model has none.
+        Whether an RMSNorm precedes each mixer. The published model has none.
     expression
         ``"bins"`` multiplies each token by a learned weight for the half-octave of its value; ``"none"`` does not.
     n_bins
         Number of half-octaves, centred on the value 1.
     context_len
-        Tokens of each cell that the layers read, the highest-ranked ones; the cell embedding pools all. ``None``: the
-        layers read all.
+        How many tokens of each cell the layers read: the highest-ranked ones. The cell embedding pools all tokens.
+        ``None`` lets the layers read all.
     token_dropout
-        Mean share of the tokens left out in training, at most 0.5; drawn for each cell, uniformly from 0 to twice it.
+        Mean share of the tokens that training leaves out, at most 0.5. Each cell draws its share uniformly from 0 to
+        twice this.
     norm
-        Final RMSNorm on each token before the pool (``"token"``, as published) or on the pooled cell (``"cell"``): a
-        norm per token would cancel the expression weight of a bag of tokens.
+        Where the final RMSNorm applies: to each token before the pool (``"token"``, as published) or to the pooled cell
+        (``"cell"``). A norm per token would cancel the expression weight of a bag of tokens.
     residual_init
         Factor on each mixer's initial ``out_proj``; small values start the stack near the bag of tokens.
     exact_edges
-        Whether a value that equals an edge of the half-octaves but for rounding may fall below it, as it does for
-        weights written before this field was: theirs is True.
+        Whether a value that equals an edge of the half-octaves up to rounding may fall below it. Weights that were
+        written before this field existed behave so, and get True.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Contrastive losses: between genes that share pathways, and between two parts of one cell."""
+"""Compute contrastive losses: between genes that share pathways, and between two parts of one cell."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from genemamba_sc.nn._lengths import real_tokens
 
 # A shorter vector than this has no direction worth a gradient.
 _EPS = 1e-6
-# Shares of a cell's genes that a view may take; two views of at most a half each never overlap.
+# Range of the share of a cell's genes that a view takes; two views of at most a half each never overlap.
 _LEAST_SHARE, _MOST_SHARE = 0.2, 0.5
 
 
@@ -29,7 +29,7 @@ class GeneContrast(NamedTuple):
 def pathway_contrast(
     hidden: Float[Tensor, "k d"], token_ids: Int[Tensor, "k"], pathways: PathwayIndex, temperature: float = 0.1
 ) -> GeneContrast:
-    """InfoNCE between occurrences of genes, those that share a pathway against those that do not.
+    """Compute InfoNCE between occurrences of genes: those that share a pathway against those that do not.
 
     For an anchor i with positives P(i) and negatives N(i), and s the cosine of two hidden states over the temperature,
 
@@ -51,11 +51,11 @@ def pathway_contrast(
     pathways
         Which genes share a pathway.
     temperature
-        Of the cosines.
+        Temperature that divides the cosines.
 
     Returns
     -------
-    The loss, 0 with a gradient of 0 where there is no anchor; and the margin.
+    The loss and the margin. Where there is no anchor, the loss is 0 with a gradient of 0.
     """
     known = pathways.known(token_ids)
     hidden, token_ids = hidden[known], token_ids[known]
@@ -67,7 +67,7 @@ def pathway_contrast(
     direction = _directions(hidden)
     positive, negative = positive[anchors], ~share[anchors]
     cosine = direction[anchors] @ direction.T
-    # All that is neither positive nor negative leaves the denominator.
+    # Pairs that are neither positive nor negative leave the denominator.
     scores = (cosine / temperature).masked_fill(~(positive | negative), -torch.inf)
     log_share = scores.log_softmax(dim=1).masked_fill(~positive, 0.0)
     loss = -(log_share.sum(dim=1) / positive.sum(dim=1)).mean()
@@ -84,10 +84,10 @@ class Views(NamedTuple):
 
 
 def disjoint_views(ids: TokenIds, values: TokenValues, lengths: Lengths, draws: Draws) -> Views:
-    """Two random parts of each cell that have no gene in common, each in the old order.
+    """Draw two random parts of each cell that have no gene in common, each in the old order.
 
-    Each view takes its own share of the genes, drawn between a fifth and a half: were the shares fixed, the length of
-    a view would tell which cell it is from.
+    Each view takes its own share of the genes, drawn between a fifth and a half. If the shares were fixed, the length
+    of a view would tell which cell it comes from.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def disjoint_views(ids: TokenIds, values: TokenValues, lengths: Lengths, draws: 
 
 
 class CellContrast(NamedTuple):
-    """The loss, and the share of the cells whose other view is the nearest of all (NaN without any)."""
+    """The loss, and the share of cells whose other view is the nearest of all (NaN where no cell takes part)."""
 
     loss: Float[Tensor, ""]
     accuracy: Float[Tensor, ""]
@@ -122,7 +122,7 @@ class CellContrast(NamedTuple):
 def view_contrast(
     first: CellEmbedding, second: CellEmbedding, valid: Bool[Tensor, "b"], temperature: float = 0.1
 ) -> CellContrast:
-    """InfoNCE between two views of each cell; the other cells of the batch are the negatives.
+    """Compute InfoNCE between two views of each cell; the other cells of the batch are the negatives.
 
     ``mean_i ( -log softmax_j(s_ij)[i] - log softmax_j(s_ji)[i] ) / 2`` with s the cosine over the temperature.
 
@@ -133,11 +133,11 @@ def view_contrast(
     valid
         Cells that take part, shape (b,): those with both views.
     temperature
-        Of the cosines.
+        Temperature that divides the cosines.
 
     Returns
     -------
-    The loss, 0 with a gradient of 0 for fewer than two cells; and the accuracy of the retrieval.
+    The loss, and the accuracy of the retrieval. For fewer than two cells the loss is 0 with a gradient of 0.
     """
     if int(valid.sum()) < 2:
         return CellContrast((first.sum() + second.sum()) * 0.0, first.new_tensor(float("nan")))
@@ -148,5 +148,5 @@ def view_contrast(
 
 
 def _directions(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Vectors of length 1, never in half precision."""
+    """Scale vectors to length 1, never in half precision."""
     return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1, eps=_EPS)

@@ -1,4 +1,4 @@
-"""Decoding the cell embedding: which genes were hidden, and in which order they stood."""
+"""Decode the cell embedding: which genes were hidden, and in which order they stood."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from genemamba_sc._constants import PAD_ID
 from genemamba_sc._types import CellEmbedding, Lengths, Mask, TokenIds
 from genemamba_sc.nn._lengths import real_tokens
 
-# Stands for minus infinity where its gradient would not be finite.
+# This stands for minus infinity, whose gradient would not be finite.
 _LOWEST = -1e9
 
 
@@ -47,7 +47,7 @@ class CellDecoder(nn.Module):
     def forward(
         self, cell: CellEmbedding, table: Float[Tensor, "v d"], ids: TokenIds, lengths: Lengths, hidden: Mask
     ) -> DecodeLoss:
-        """Losses of the hidden genes of each cell.
+        """Compute the losses of the hidden genes of each cell.
 
         Parameters
         ----------
@@ -76,15 +76,15 @@ class CellDecoder(nn.Module):
 
 
 def which_loss(scores: Float[Tensor, "b v"], ids: TokenIds, real: Mask, hidden: Mask) -> Float[Tensor, ""]:
-    """Cross-entropy of the hidden genes among all genes that the cell does not show.
+    """Compute the cross-entropy of the hidden genes among all genes that the cell does not show.
 
-    Mean over the hidden genes of a cell, then over the cells with any. The visible genes leave the softmax: that the
-    cell has them is no question.
+    The loss is the mean over the hidden genes of a cell, then over the cells that have any. The visible genes are left
+    out of the softmax, because the input already shows that the cell has them.
 
     Parameters
     ----------
     scores
-        Of all tokens, shape (b, v).
+        Scores of all tokens, shape (b, v).
     ids
         Genes of each cell, shape (b, l).
     real, hidden
@@ -97,15 +97,15 @@ def which_loss(scores: Float[Tensor, "b v"], ids: TokenIds, real: Mask, hidden: 
 
 
 def order_loss(scores: Float[Tensor, "b l"], hidden: Mask) -> Float[Tensor, ""]:
-    """Negative log-likelihood of the order of the hidden genes (Plackett-Luce; ListMLE, Xia et al., ICML 2008).
+    """Compute the negative log-likelihood of the order of hidden genes (Plackett-Luce; ListMLE, Xia et al., ICML 2008).
 
-    The first hidden gene is drawn among all hidden ones, the second among the rest, and so on. Mean over the draws of
-    a cell (the last one is no choice), then over the cells with at least two hidden genes.
+    The first hidden gene is drawn among all hidden ones, the second among the rest, and so on. The loss is the mean
+    over the draws of a cell (the last one is no choice), then over the cells with at least two hidden genes.
 
     Parameters
     ----------
     scores
-        Of the genes of each cell, in the order of their ranks, shape (b, l).
+        Scores of the genes of each cell, in the order of their ranks, shape (b, l).
     hidden
         True at the genes to decode, shape (b, l).
     """
@@ -116,7 +116,7 @@ def order_loss(scores: Float[Tensor, "b l"], hidden: Mask) -> Float[Tensor, ""]:
 
 
 def _mean_over_cells(sums: Float[Tensor, "b"], counts: Tensor) -> Float[Tensor, ""]:
-    """Mean of sums / counts over the cells with a positive count; 0 with a gradient of 0 without any."""
+    """Average sums / counts over the cells with a positive count; without any, return 0 with a gradient of 0."""
     counted = counts > 0
     per_cell = (sums / counts.clamp(min=1)).masked_fill(~counted, 0.0)
     return per_cell.sum() / counted.sum().clamp(min=1)
@@ -124,7 +124,7 @@ def _mean_over_cells(sums: Float[Tensor, "b"], counts: Tensor) -> Float[Tensor, 
 
 @torch.no_grad()
 def _order_accuracy(scores: Float[Tensor, "b l"], hidden: Mask) -> Float[Tensor, ""]:
-    """Share of the pairs of hidden genes, half a list apart, that are scored in their order."""
+    """Compute the share of pairs of hidden genes, half a list apart, whose scores are in the right order."""
     counts = hidden.sum(dim=1)
     packed = scores.gather(1, torch.argsort(~hidden, dim=1, stable=True))
     half = counts // 2

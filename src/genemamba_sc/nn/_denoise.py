@@ -1,4 +1,4 @@
-"""Predicting, from some genes of a cell, where the others lie in a frozen spectral table."""
+"""Predict, from some genes of a cell, where its other genes lie in a frozen spectral table."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,42 +16,42 @@ class SpectralTeacher(nn.Module):
     Parameters
     ----------
     table
-        The spectral vectors, shape (v, d); rows of zeros for tokens that tell nothing, pads among them.
+        The spectral vectors, shape (v, d). Rows of zeros mark tokens that tell nothing, such as pads.
     """
 
     table: Tensor
 
     def __init__(self, table: Float[Tensor, "v d"]) -> None:
         super().__init__()
-        # Given from outside, not learned: it moves with the module and is not saved with it.
+        # The table is given, not learned: it moves with the module and is not saved with it.
         self.register_buffer("table", table.detach().clone(), persistent=False)
 
     @torch.no_grad()
     def forward(self, ids: TokenIds, values: TokenValues) -> CellEmbedding:
-        """Direction of each cell, (b, l) -> (b, d); its length says nothing."""
+        """Return the direction of each cell, (b, l) -> (b, d); its length means nothing."""
         return F.embedding_bag(ids, self.table, mode="sum", per_sample_weights=torch.log1p(values))
 
 
 def denoise_loss(
     first: CellEmbedding, second: CellEmbedding, targets: Float[Tensor, "b2 d"], valid: Bool[Tensor, "b"]
 ) -> Float[Tensor, ""]:
-    """Mean of 1 - cosine between the embedding of one view and the target of the other, both ways.
+    """Average 1 - cosine between the embedding of one view and the target of the other, both ways.
 
-    The views have no gene in common, so their noise is independent: the best prediction is what a cell's genes have in
-    common, and the target cannot be copied (Noise2Noise, Lehtinen et al., arXiv 1803.04189).
+    The views have no gene in common, so their noise is independent: the best prediction is what the genes of a cell
+    have in common, and the target cannot be copied (Noise2Noise, Lehtinen et al., arXiv 1803.04189).
 
     Parameters
     ----------
     first, second
         Embeddings of the two views, shape (b, d).
     targets
-        Of the first views, then of the second ones, shape (2 b, d); frozen.
+        Frozen targets of the first views, followed by those of the second ones, shape (2 b, d).
     valid
         Cells that take part, shape (b,).
 
     Returns
     -------
-    The loss, 0 with a gradient of 0 where no cell takes part.
+    The loss; it is 0 with a gradient of 0 where no cell takes part.
     """
     of_first, of_second = targets.chunk(2)
     cosine = F.cosine_similarity(first, of_second, dim=1, eps=_EPS)

@@ -1,4 +1,4 @@
-"""Random draws, from a generator or from the global stream."""
+"""Draw random numbers, from a generator or from the global stream."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from torch import Tensor
 
 
 class Draws:
-    """Random numbers for tensors on a device.
+    """Draw random numbers for tensors on a device.
 
     Parameters
     ----------
     device
-        Where the numbers are needed.
+        Device that needs the numbers.
     generator
-        Source of the numbers; ``None`` takes the global stream of the device. One of another device works: the
-        numbers are then moved.
+        Source of the numbers; ``None`` takes the global stream of the device. A generator of another device works too:
+        the numbers are then moved.
     """
 
     def __init__(self, device: torch.device, generator: torch.Generator | None = None) -> None:
@@ -25,36 +25,36 @@ class Draws:
         self._source = device if generator is None else generator.device
 
     def uniform(self, shape: Sequence[int]) -> Float[Tensor, "..."]:
-        """Uniform numbers in [0, 1).
+        """Draw uniform numbers in [0, 1).
 
         Parameters
         ----------
         shape
-            How many.
+            Shape of the result.
         """
         return torch.rand(tuple(shape), generator=self.generator, device=self._source).to(self.device)
 
     def integers(self, low: int, high: int, shape: Sequence[int]) -> Int[Tensor, "..."]:
-        """Whole numbers in [low, high).
+        """Draw whole numbers in [low, high).
 
         Parameters
         ----------
         low, high
-            The first, and the one after the last.
+            The smallest number, and the one after the largest.
         shape
-            How many.
+            Shape of the result.
         """
         return torch.randint(low, high, tuple(shape), generator=self.generator, device=self._source).to(self.device)
 
     def subset(self, n: int, limit: int) -> Int[Tensor, "k"] | slice:
-        """Index of ``limit`` different ones of ``n``, each as likely as any other; all of them where n is no more.
+        """Draw the indices of ``limit`` different ones of ``n``, each equally likely; return all where n is no more.
 
         Parameters
         ----------
         n
             Number of things.
         limit
-            Most of them to keep.
+            Largest number to keep.
         """
         if n <= limit:
             return slice(None)

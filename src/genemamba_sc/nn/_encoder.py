@@ -1,4 +1,4 @@
-"""The bidirectional encoder: tokens of a batch of cells -> hidden states and one embedding per cell."""
+"""Encode a batch of cells: from tokens to hidden states and one embedding per cell, reading in both directions."""
 
 from typing import Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from genemamba_sc.nn._config import EncoderConfig
 from genemamba_sc.nn._lengths import real_tokens
 from genemamba_sc.nn._mamba2 import BothWays, Mamba2Mixer
 
-# Which way the layers read; a way that is switched off is replaced by the other one.
+# Which directions the layers read; a direction that is switched off is replaced by the other one.
 Reading = Literal["both", "left to right", "right to left", "none"]
 
 _EPS_TOKEN = 1e-5  # of the published final norm
@@ -22,13 +22,15 @@ _EPS_CELL = 1e-10
 
 
 class EncoderOutput(NamedTuple):
-    """What the encoder makes of a batch of ``b`` cells, of which it reads up to ``k`` tokens each.
+    """Hold what the encoder computes for a batch of ``b`` cells, of which it reads up to ``k`` tokens each.
 
-    ``cell`` (b, d) is the embedding: the pool of *all* tokens, where those that the layers do not read keep their
-    embedding; 0 for a cell without tokens.
-    ``context`` (b, d) pools only the tokens that the layers read; it is the same where they read all. ``hidden``
-    (b, k, d) is 0 where ``mask`` (b, k) is False; with ``norm="cell"`` it is the residual stream, without a norm.
-    ``positions`` (b, k) tells where in the input the tokens stood: token dropout takes some out of the sequence.
+    ``cell`` (b, d) is the embedding: the pool of *all* tokens. Tokens that the layers do not read enter it with their
+    embedding from the table. It is 0 for a cell without tokens.
+    ``context`` (b, d) pools only the tokens that the layers read; it equals the cell's pool where they read all.
+    ``hidden`` (b, k, d) is 0 where ``mask`` (b, k) is False; with ``norm="cell"`` it is the residual stream, without a
+    norm.
+    ``positions`` (b, k) tells where in the input the tokens stood, because token dropout takes some out of the
+    sequence.
     """
 
     cell: CellEmbedding
@@ -60,19 +62,19 @@ class ExpressionWeight(nn.Module):
         self.weight = nn.Parameter(torch.log1p(middle) / torch.log1p(torch.tensor(1.0)))
 
     def forward(self, values: TokenValues) -> TokenValues:
-        """Weight of each token, (b, l)."""
+        """Return the weight of each token, (b, l)."""
         octaves = torch.log2(values.clamp(min=torch.finfo(values.dtype).tiny))
         bins = (torch.floor(BINS_PER_OCTAVE * octaves + self.edge) - self.first).clamp(0, len(self.weight) - 1).long()
         return torch.where(values > 0, self.weight[bins], self.weight.new_ones(()))
 
 
 class BiMambaLayer(nn.Module):
-    """One Mamba-2 mixer that reads both ways, with its residual connection.
+    """Read a cell in both directions with one Mamba-2 mixer and a residual connection.
 
     Parameters
     ----------
     config
-        Of the encoder.
+        Configuration of the encoder.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -88,23 +90,23 @@ class BiMambaLayer(nn.Module):
     def forward(
         self, x: Hidden, weight: TokenValues, mask: Mask, combiner: nn.Linear | None, reading: Reading = "both"
     ) -> Hidden:
-        """Combine ``x`` + its two readings, (b, l, d) -> (b, l, d); 0 at pads.
+        """Combine ``x`` + its two readings, (b, l, d) -> (b, l, d); the result is 0 at pads.
 
         With f and b the mixer's outputs left to right and right to left (GeneMamba, arXiv 2504.16956):
         ``mean`` ((x + f) + (x + b)) / 2, ``sum`` (x + f) + (x + b), ``concat`` W[x + f; x + b] + c, and ``gate``
         s (x + f) + (1 - s)(x + b) with s = sigmoid(W[x + f; x + b] + c).
         """
-        # A norm per token cancels the expression weight; the mixer has to see it.
+        # A norm per token cancels the expression weight, which the mixer has to see.
         read = x if self.norm is None else self.norm(x) * weight[..., None]
         out = self.mixer.out_proj
         if combiner is None and reading == "both":
-            # out_proj is linear: for the sum of the directions it runs once, on their sum.
+            # out_proj is linear, so for the sum of the directions it runs once, on their sum.
             both = out(self.mixer.sum_of_ways(read, mask))
             return torch.add(x, both, alpha=0.5) if self.combine == "mean" else 2 * x + both
         forwards, backwards = (x + out(way) for way in _as_read(self.mixer.both_ways(read, mask), reading))
         if combiner is None:
             return (forwards + backwards) / (2 if self.combine == "mean" else 1)
-        # Under autocast a projection comes back in half precision; the residual stream stays as it is.
+        # Under autocast a projection returns half precision; the residual stream keeps its type.
         mixed = combiner(torch.cat([forwards, backwards], dim=-1)).to(x.dtype)
         if self.combine == "gate":
             return torch.lerp(backwards, forwards, torch.sigmoid(mixed))
@@ -112,12 +114,12 @@ class BiMambaLayer(nn.Module):
 
 
 class BiMambaEncoder(nn.Module):
-    """Token table, expression weight, bidirectional Mamba-2 layers, pool and norm.
+    """Encode cells with a token table, an expression weight, bidirectional Mamba-2 layers, a pool and a norm.
 
     Parameters
     ----------
     config
-        What it is made of.
+        Shape and choices of the encoder.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -155,11 +157,11 @@ class BiMambaEncoder(nn.Module):
         lengths
             Tokens of each cell, (b,); 0 gives a zero embedding.
         visible
-            False, (b, l), at tokens that the layers read but the pool leaves out, and that token dropout spares:
-            the masked ones, which are to be predicted.
+            False, (b, l), at tokens that the layers read but the pool leaves out, and that token dropout keeps: the
+            masked tokens, which are to be predicted.
         reading
-            What the layers read. With ``"left to right"`` or ``"right to left"`` that direction stands for both, so
-            that the states keep their size; with ``"none"`` the mixers add nothing.
+            What the layers read. With ``"left to right"`` or ``"right to left"`` one direction stands for both, so that
+            the states keep their size; with ``"none"`` the mixers add nothing.
         """
         visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -179,30 +181,30 @@ class BiMambaEncoder(nn.Module):
             hidden = self.norm_f(x)
             cell = _mean(hidden, pooled)
             return EncoderOutput(cell, cell, hidden, mask, positions)
-        # The mean over all tokens; those that the layers do not read keep their embedding.
+        # The mean runs over all tokens; those that the layers do not read keep their embedding.
         share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
         cell = self._bag(ids, weight * share) + ((x - start) * share[:, :k, None]).sum(1)
         context = _mean(x, pooled[:, :k])
         return EncoderOutput(self.norm_f(cell), self.norm_f(context), x, mask[:, :k], positions[:, :k])
 
     def _weigh(self, values: TokenValues | None, mask: Mask) -> TokenValues:
-        """Weight of each token in the cell, (b, l); 0 at pads."""
+        """Return the weight of each token in the cell, (b, l), 0 at pads."""
         weight = mask.to(self.embeddings.weight.dtype)
         if values is None or self.expression is None:
             return weight
         return weight * self.expression(values)
 
     def _bag(self, ids: TokenIds, share: TokenValues) -> CellEmbedding:
-        """Weighted sum of the token table over all tokens, without a tensor of (b, l, d)."""
+        """Sum the weighted rows of the token table over all tokens, without a tensor of (b, l, d)."""
         return F.embedding_bag(ids, self.embeddings.weight, mode="sum", per_sample_weights=share)
 
     def _draw_tokens(self, lengths: Lengths, visible: Mask) -> tuple[Int[Tensor, "b k"], Lengths]:
-        """Draw which tokens stay: their positions, first in each row and in their old order, and how many.
+        """Draw which tokens stay; return their positions, first in each row and in their old order, and their number.
 
-        Tokens that are left out are taken out of the sequence, not blanked: the scan is shorter by as much.
+        Tokens that are left out are removed from the sequence, not blanked, so the scan gets shorter.
         """
         valid = real_tokens(visible.shape[1], lengths)
-        # Cells differ in how many genes were caught: so does the share that is left out.
+        # Cells differ in how many genes were captured, so the share that is left out varies too.
         rate = 2 * self.config.token_dropout * torch.rand(len(lengths), 1, device=lengths.device)
         drawn = torch.rand(valid.shape, device=lengths.device) >= rate
         keep = valid & (drawn | ~visible)
@@ -212,14 +214,14 @@ class BiMambaEncoder(nn.Module):
 
 
 def _mean(x: Hidden, pooled: Mask) -> CellEmbedding:
-    """Mean over the tokens that are pooled; 0 where there are none."""
+    """Average over the tokens that are pooled; return 0 where there are none."""
     share = pooled.to(x.dtype) / pooled.sum(1, keepdim=True).clamp(min=1)
-    # A product and a sum, not a matrix product: autocast would round the cell to half precision.
+    # This is a product and a sum, not a matrix product: autocast would round the cell to half precision.
     return (x * share[..., None]).sum(1)
 
 
 def _as_read(ways: BothWays, reading: Reading) -> BothWays:
-    """Replace the directions that are not read, (2, b, l, d_inner)."""
+    """Replace the directions that are not read, (2, b, l, d_inner), by the one that is."""
     if reading == "none":
         return torch.zeros_like(ways)
     if reading == "both":
@@ -228,7 +230,7 @@ def _as_read(ways: BothWays, reading: Reading) -> BothWays:
 
 
 def _new_combiner(config: EncoderConfig) -> nn.Linear:
-    """Linear(2d -> d); for ``concat`` it starts as the mean of the directions, so that a new stack keeps its input."""
+    """Build Linear(2d -> d); for ``concat`` it starts as the mean of the directions, so a new stack keeps its input."""
     combiner = nn.Linear(2 * config.d_model, config.d_model)
     if config.combine == "concat":
         with torch.no_grad():

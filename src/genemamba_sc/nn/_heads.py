@@ -1,4 +1,4 @@
-"""What stands on top of the encoder: cell types and hidden genes."""
+"""Provide the heads on top of the encoder: cell types and hidden genes."""
 
 import torch
 from jaxtyping import Float
@@ -10,13 +10,13 @@ from genemamba_sc._types import CellEmbedding, CellLogits, TokenIds, TokenValues
 
 
 class CellTypeHead(nn.Module):
-    """Scores of cell types: marker genes and gene programs, plus what the encoder adds.
+    """Score cell types by marker genes and gene programs, plus what the encoder adds.
 
     ``logits = sum_i log1p(value_i median_i) M[token_i] + sum_i share_i P[token_i] + m  +  W context + b``, with
-    ``share_i = log1p(value_i) / sum_j log1p(value_j)``. Values are divided by the median of their gene for ranking;
-    marker genes are read as counts per 10,000. The programs ``P`` are of low rank: a gene table times a few weights per
-    type. ``M``, ``P`` and ``m`` are fitted by convex solvers before the encoder is trained, and then stay; ``W``
-    starts at zero.
+    ``share_i = log1p(value_i) / sum_j log1p(value_j)``. Ranking divides values by the median of their gene; marker
+    genes are read as counts per 10,000. The programs ``P`` are of low rank: a gene table times a few weights per type.
+    Convex solvers fit ``M``, ``P`` and ``m`` before the encoder is trained, and these then stay fixed; ``W`` starts at
+    zero.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class CellTypeHead(nn.Module):
         self.linear = nn.Linear(d_model, n_labels)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        # Fitted, not learned: buffers are saved with the weights and left alone by the optimiser.
+        # These are fitted, not learned: buffers are saved with the weights and the optimiser leaves them alone.
         self.register_buffer("markers", torch.zeros(vocab_size, n_labels))
         self.register_buffer("programs", torch.zeros(vocab_size, n_labels))
         self.register_buffer("marker_bias", torch.zeros(n_labels))
@@ -46,17 +46,17 @@ class CellTypeHead(nn.Module):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether types were fitted: as made, the head knows no medians and gives every type the same score."""
+        """Whether types were fitted. A new head knows no medians and gives every type the same score."""
         return self.tells_types or bool((self.medians != 1).any())
 
     @property
     def tells_types(self) -> bool:
-        """Whether the types differ in score; those that expression does not tell are fitted and do not."""
+        """Whether the types differ in score. Types that expression does not tell apart are fitted but do not differ."""
         fitted = (self.markers, self.programs, self.marker_bias, self.linear.weight, self.linear.bias)
         return any(bool(tensor.any()) for tensor in fitted)
 
     def score_genes(self, ids: TokenIds, values: TokenValues) -> CellLogits:
-        """Scores by markers and programs, (b, c), of all tokens of a cell; pads have the value 0 and add nothing."""
+        """Score all tokens of a cell by markers and programs, (b, c); pads have the value 0 and add nothing."""
         levels = torch.log1p(values)
         shares = levels / levels.sum(dim=1, keepdim=True).clamp(min=torch.finfo(levels.dtype).tiny)
         by_gene = F.embedding_bag(
@@ -66,15 +66,15 @@ class CellTypeHead(nn.Module):
         return by_gene + by_pool + self.marker_bias
 
     def forward(self, context: CellEmbedding, gene_scores: CellLogits) -> CellLogits:
-        """Logits, (b, c), from the pool of the tokens that the layers read, (b, d), and the gene scores, (b, c)."""
+        """Add the gene scores (b, c) to what a linear layer reads from the pool of the read tokens, (b, d)."""
         return gene_scores + self.linear(context)
 
 
 class GeneHead(nn.Module):
-    """Scores of all genes at hidden positions, tied to the gene table.
+    """Score all genes at hidden positions, tied to the gene table.
 
-    A hidden gene is predicted from the hidden state at its position and from the pool of the visible genes that the
-    layers read:
+    The head predicts a hidden gene from the hidden state at its position and from the pool of the visible genes that
+    the layers read:
     ``logits = scale · rms_norm(W_h h + W_c c) E^T + bias``.
 
     Parameters
@@ -98,16 +98,16 @@ class GeneHead(nn.Module):
         context: Float[Tensor, "m d"],
         table: Float[Tensor, "v d"],
     ) -> Float[Tensor, "m v"]:
-        """Logits of ``m`` hidden positions over the vocabulary."""
+        """Return the logits of ``m`` hidden positions over the vocabulary."""
         return F.linear(self.query(hidden, context), table, self.bias)
 
     def query(self, hidden: Float[Tensor, "m d"], context: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
-        """Make what is compared with the rows of the gene table, (m, d)."""
+        """Compute the vectors that are compared with the rows of the gene table, (m, d)."""
         return self.scale * F.rms_norm(self.from_hidden(hidden) + self.from_context(context), (hidden.shape[-1],))
 
 
 def gene_log_frequency(counts: Float[Tensor, "v"]) -> Float[Tensor, "v"]:
-    """Log frequency of tokens from their counts, one pseudo-count per gene; specials get the lowest value."""
+    """Compute log frequencies from token counts, with one pseudo-count per gene; specials get the lowest value."""
     smoothed = counts.double() + 1.0
     smoothed[:FIRST_GENE_ID] = 1.0
     return (smoothed / smoothed.sum()).log().float()

@@ -1,4 +1,4 @@
-"""Which places of a padded batch hold a token."""
+"""Tell which positions of a padded batch hold a token."""
 
 import torch
 
@@ -6,12 +6,12 @@ from genemamba_sc._types import Lengths, Mask
 
 
 def real_tokens(width: int, lengths: Lengths) -> Mask:
-    """Mark the first ``lengths`` places of each row, (b, width): the others are pads.
+    """Mark the first ``lengths`` positions of each row, (b, width); the others are pads.
 
     Parameters
     ----------
     width
-        Places of a row.
+        Positions of a row.
     lengths
         Tokens of each row, shape (b,).
     """

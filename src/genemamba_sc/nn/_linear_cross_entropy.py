@@ -1,4 +1,4 @@
-"""Cross-entropy over the whole vocabulary without ever holding all scores."""
+"""Compute cross-entropy over the whole vocabulary without ever holding all scores."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-# Scores that are held at a time, in numbers: 16 MB of float32, on accelerators 256 MB, whose products want more rows.
+# How many scores are held at a time: 16 MB of float32; 256 MB on accelerators, whose products want more rows.
 _BLOCK_NUMBERS = 2**22
 _ACCELERATOR_BLOCK_NUMBERS = 2**26
 
@@ -25,12 +25,12 @@ def linear_cross_entropy(
     bias: Float[Tensor, "v"],
     targets: Int[Tensor, "m"],
 ) -> VocabularyLoss:
-    """Mean of ``cross_entropy(query @ table.T + bias, targets)``, computed in blocks of rows.
+    """Average ``cross_entropy(query @ table.T + bias, targets)``, computed in blocks of rows.
 
-    The value and the gradient are those of the full softmax. Each block's gradient is made where its scores still
-    are, so that neither the scores nor their gradient, (m, v) numbers each, are kept for the backward pass; kept are
-    three gradients of the size of the inputs. It costs the three matrix products of the plain form. Under autocast
-    the products run in its type, the softmax in float32. It can be differentiated once.
+    The value and the gradient are those of the full softmax. The gradient of a block is computed while its scores still
+    exist, so neither the scores nor their gradient, (m, v) numbers each, are kept for the backward pass. Only three
+    gradients of the size of the inputs are kept. The cost is the three matrix products of the plain form. Under
+    autocast the products run in its type and the softmax in float32. The function can be differentiated once.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def linear_cross_entropy(
 
     Returns
     -------
-    The mean over the targets, and the predictions; 0 with gradients of 0 where there are none.
+    The mean over the targets, and the predictions. Without targets the mean is 0 with gradients of 0.
     """
     if len(targets) == 0:
         return VocabularyLoss(query.sum() * 0.0 + table.sum() * 0.0 + bias.sum() * 0.0, targets)
-    # Inside a Function gradients are switched off: whether they are wanted has to be asked here.
+    # Gradients are switched off inside a Function, so whether they are needed has to be asked here.
     wanted = torch.is_grad_enabled() and (query.requires_grad or table.requires_grad or bias.requires_grad)
     loss, predicted = _LinearCrossEntropy.apply(query, table, bias, targets, wanted)
     return VocabularyLoss(loss, predicted)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Loss and gradients in one walk over blocks of rows."""
+    """Compute loss and gradients in one walk over blocks of rows."""
 
     @staticmethod
     def forward(
@@ -75,7 +75,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 own = targets[rows, None]
                 total -= log_share.gather(1, own).sum()
                 if any(needs):
-                    # The gradient of the scores: their softmax, less 1 at the target.
+                    # The gradient of the scores is their softmax, less 1 at the target.
                     of_scores = log_share.exp_().scatter_add_(1, own, -torch.ones_like(own, dtype=softmax))
                     _add_gradients(grads, of_scores, q[rows], e, rows)
         ctx.save_for_backward(*(None if g is None else g / len(targets) for g in grads))
@@ -90,7 +90,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _add_gradients(grads: list[Tensor | None], of_scores: Tensor, q: Tensor, e: Tensor, rows: slice) -> None:
-    """Add what one block of rows gives to the gradients of query, table and bias."""
+    """Add the contribution of one block of rows to the gradients of query, table and bias."""
     of_query, of_table, of_bias = grads
     if of_bias is not None:
         of_bias += of_scores.sum(dim=0)
@@ -104,6 +104,6 @@ def _add_gradients(grads: list[Tensor | None], of_scores: Tensor, q: Tensor, e: 
 
 
 def _matmul_dtype(query: Tensor) -> torch.dtype:
-    """Type of the matrix products: that of autocast where it is on."""
+    """Return the type of the matrix products: that of autocast where it is on."""
     kind = query.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype

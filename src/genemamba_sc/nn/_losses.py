@@ -1,4 +1,4 @@
-"""The losses, one function each."""
+"""Compute the losses, one function each."""
 
 import torch
 from jaxtyping import Float
@@ -14,14 +14,14 @@ def classification_loss(
     n_labels: int,
     label_smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy over the labelled cells of a batch.
+    """Compute cross-entropy over the labelled cells of a batch.
 
     Parameters
     ----------
     logits
-        Shape (b, c).
+        Scores, shape (b, c).
     labels
-        Codes, shape (b,); cells whose code is not in ``[0, n_labels)`` have no label and do not count.
+        Codes of the labels, shape (b,). Cells whose code is not in ``[0, n_labels)`` have no label and do not count.
     n_labels
         Number of cell types ``c``.
     label_smoothing
@@ -29,7 +29,7 @@ def classification_loss(
 
     Returns
     -------
-    Mean over the labelled cells; 0 (with a gradient of 0) where the batch has none.
+    The mean over the labelled cells; it is 0 (with a gradient of 0) where the batch has none.
     """
     labelled = (labels >= 0) & (labels < n_labels)
     if not labelled.any():
@@ -38,7 +38,7 @@ def classification_loss(
 
 
 def gene_loss(logits: Float[Tensor, "m v"], targets: Labels) -> Float[Tensor, ""]:
-    """Cross-entropy of the hidden genes over the whole vocabulary.
+    """Compute cross-entropy of the hidden genes over the whole vocabulary.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def gene_loss(logits: Float[Tensor, "m v"], targets: Labels) -> Float[Tensor, ""
 
     Returns
     -------
-    Mean over the hidden positions; 0 (with a gradient of 0) where there are none.
+    The mean over the hidden positions; it is 0 (with a gradient of 0) where there are none.
     """
     if len(targets) == 0:
         return logits.sum() * 0.0
@@ -57,17 +57,17 @@ def gene_loss(logits: Float[Tensor, "m v"], targets: Labels) -> Float[Tensor, ""
 
 
 def sample_positions(hidden: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the hidden positions, at most ``limit`` of them, drawn without bias.
+    """Draw at most ``limit`` of the hidden positions without bias; return their rows and columns.
 
-    The softmax over the vocabulary dominates the cost of masked gene modelling. A uniform subsample of the
-    hidden positions leaves the expectation of the mean loss as it is and only raises its variance.
+    The softmax over the vocabulary dominates the cost of masked gene modelling. A uniform subsample of the hidden
+    positions keeps the expectation of the mean loss and only raises its variance.
 
     Parameters
     ----------
     hidden
         True where a gene is hidden, shape (b, l).
     limit
-        Most positions to keep.
+        Largest number of positions to keep.
     """
     rows, columns = hidden.nonzero(as_tuple=True)
     if len(rows) > limit:

@@ -1,4 +1,4 @@
-"""The Mamba-2 mixer: projection, convolution, scan, gated norm, projection."""
+"""Implement the Mamba-2 mixer: projection, convolution, scan, gated norm, projection."""
 
 import math
 from typing import Literal
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genemamba_sc._types import Hidden, Mask
 from genemamba_sc.ops import MixerWeights, read_tokens
 
-# Ranges of mamba_ssm.Mamba2 for a new mixer: decay -A uniform in [1, 16], step sizes log-uniform in [0.001, 0.1].
+# A new mixer starts in the ranges of mamba_ssm.Mamba2: decay -A uniform in [1, 16], steps log-uniform in [0.001, 0.1].
 DECAY_RANGE = (1.0, 16.0)
 STEP_RANGE = (1e-3, 1e-1)
 _STEP_FLOOR = 1e-4
@@ -22,12 +22,12 @@ _EPS = 1e-5
 
 
 class GatedNormWeight(nn.Module):
-    """Holds the weight of ``RMSNorm(y silu(z)) weight`` under its known name.
+    """Hold the weight of ``RMSNorm(y silu(z)) weight`` under its known name.
 
     Parameters
     ----------
     d_inner
-        Channels.
+        Number of channels.
     """
 
     def __init__(self, d_inner: int) -> None:
@@ -36,7 +36,7 @@ class GatedNormWeight(nn.Module):
 
 
 class Mamba2Mixer(nn.Module):
-    """One Mamba-2 mixer, with the parameter names, shapes and initialisation of ``mamba_ssm.Mamba2``.
+    """Read tokens with a Mamba-2 mixer; names, shapes and initialisation are those of ``mamba_ssm.Mamba2``.
 
     Dao & Gu 2024, arXiv 2405.21060. ``in_proj`` gives [z | x | B | C | dt].
 
@@ -47,7 +47,7 @@ class Mamba2Mixer(nn.Module):
     d_state
         Width of the state, n.
     d_conv
-        Tokens the causal convolution sees.
+        Number of tokens that the causal convolution sees.
     expand
         The inner width is ``expand * d_model``.
     headdim
@@ -55,7 +55,7 @@ class Mamba2Mixer(nn.Module):
     ngroups
         Groups of heads that share B and C; divides the number of heads.
     backend
-        Implementation, see :func:`genemamba_sc.ops.choose_backend`.
+        Implementation; see :func:`genemamba_sc.ops.choose_backend`.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Mamba2Mixer(nn.Module):
         self.ngroups, self.d_state, self.backend = ngroups, d_state, backend
         d_xbc = self.d_inner + 2 * ngroups * d_state
         self.in_proj = nn.Linear(d_model, self.d_inner + d_xbc + self.n_heads, bias=False)
-        # Holds the weights under their known names; what is done with them is ops.read_tokens.
+        # This holds the weights under their known names; ops.read_tokens computes with them.
         self.conv1d = nn.Conv1d(d_xbc, d_xbc, d_conv, groups=d_xbc, padding=d_conv - 1)
         self.dt_bias = nn.Parameter(_initial_dt_bias(self.n_heads))
         self.A_log = nn.Parameter(torch.empty(self.n_heads).uniform_(*DECAY_RANGE).log())
@@ -98,7 +98,7 @@ class Mamba2Mixer(nn.Module):
         return self.out_proj(self._read(x, mask, "forward"))
 
     def both_ways(self, x: Hidden, mask: Mask) -> BothWays:
-        """Mix left to right and right to left with the same weights, up to but without ``out_proj``.
+        """Mix left to right and right to left with the same weights, up to ``out_proj`` but without it.
 
         Projections act on each token alone, so ``in_proj`` runs once for both directions. The right-to-left reading
         starts with the last real token of each cell.
@@ -110,7 +110,7 @@ class Mamba2Mixer(nn.Module):
         return self._read(x, mask, "pair")
 
     def sum_of_ways(self, x: Hidden, mask: Mask) -> Inner:
-        """Sum of the two readings of :meth:`both_ways`, (b, l, d_inner): ``out_proj`` is linear and needs it only."""
+        """Add the two readings of :meth:`both_ways`, (b, l, d_inner): ``out_proj`` is linear and needs only the sum."""
         return self._read(x, mask, "sum")
 
     def _read(self, x: Hidden, mask: Mask, directions: Literal["forward", "sum", "pair"]) -> Tensor:
@@ -134,7 +134,7 @@ class Mamba2Mixer(nn.Module):
 
 
 def _initial_dt_bias(n_heads: int) -> Float[Tensor, "h"]:
-    """Inverse softplus of log-uniform step sizes."""
+    """Compute the inverse softplus of log-uniform step sizes."""
     low, high = (math.log(bound) for bound in STEP_RANGE)
     dt = torch.empty(n_heads).uniform_(low, high).exp().clamp(min=_STEP_FLOOR)
     return dt + torch.log(-torch.expm1(-dt))

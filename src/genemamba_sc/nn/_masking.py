@@ -1,4 +1,4 @@
-"""Masked gene modelling: which tokens are hidden, and what stands in their place."""
+"""Hide genes for masked gene modelling: choose the tokens to hide, and what takes their place."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from genemamba_sc.nn._lengths import real_tokens
 
 @dataclass(frozen=True)
 class MaskedTokens:
-    """Tokens with some genes hidden.
+    """Hold tokens with some genes hidden.
 
     Parameters
     ----------
     ids
-        Token ids with [MASK] (or what stands in its place) at the hidden positions, shape (b, l).
+        Token ids with [MASK] (or its replacement) at the hidden positions, shape (b, l).
     hidden
         True where the gene is hidden and has to be predicted, shape (b, l).
     """
@@ -40,10 +40,10 @@ def mask_tokens(
 ) -> MaskedTokens:
     """Hide each gene with probability ``rate``.
 
-    By default a hidden gene is always replaced by [MASK], never kept and never swapped for another one (BERT's
-    80/10/10): a kept gene would be solved by copying, and the encoder never sees [MASK] as a token of
-    its own, since hidden positions are left out of the pool. What stays visible of a hidden gene is its
-    position and its expression value, not its identity.
+    By default a hidden gene is always replaced by [MASK]; it is never kept or swapped for another one (BERT's
+    80/10/10). A kept gene would be solved by copying. The encoder never treats [MASK] as a token of its own, because
+    hidden positions are left out of the pool. Of a hidden gene only its position and its expression value stay visible,
+    not its identity.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ def mask_tokens(
     lengths
         Genes per cell, shape (b,).
     rate
-        Probability to hide a gene, in [0, 1).
+        Probability of hiding a gene, in [0, 1).
     mask_id
-        Token id of [MASK], the last one; [CLS] comes before it, the genes before that.
+        Token id of [MASK], the last one; [CLS] comes before it, and the genes before that.
     first
-        Hide genes among the first so many only; ``None`` for all.
+        How many of the first genes may be hidden; ``None`` allows all.
     span
-        Genes of neighbouring ranks that are hidden together; overlapping spans make longer ones. Each gene is hidden
-        with probability ``rate`` whatever the span.
+        Number of genes of neighbouring ranks that are hidden together; overlapping spans make longer ones. Each gene is
+        hidden with probability ``rate``, whatever the span.
     keep, swap
         Shares of the hidden genes that stay in the input as they are, and that are replaced by a random gene; the
         others become [MASK]. BERT: 0.1 and 0.1.
@@ -67,7 +67,7 @@ def mask_tokens(
         Source of random numbers; ``None`` for the global stream.
     """
     if rate == 0:
-        # Embedding cells leaves the stream of random numbers as it is.
+        # Embedding cells must not change the stream of random numbers.
         return MaskedTokens(ids=ids, hidden=torch.zeros_like(ids, dtype=torch.bool))
     draws = Draws(ids.device) if draws is None else draws
     candidates = lengths if first is None else lengths.clamp(max=first)
@@ -83,7 +83,7 @@ def mask_tokens(
 
 
 def _draw_spans(shape: torch.Size, rate: float, span: int, draws: Draws) -> Mask:
-    """Positions that lie in a span; a span may start before the first position, so that none is hidden less often."""
+    """Mark positions that lie in a span; spans may start before the first position, so none is hidden less often."""
     if span == 1:
         return draws.uniform(shape) < rate
     # A position is free if none of the `span` starts that reach it was drawn: (1 - p)^span = 1 - rate.

@@ -1,4 +1,4 @@
-"""What pretraining minimises: the weights of its parts, and how genes are hidden."""
+"""Configure what pretraining minimises: the weights of its parts, and how genes are hidden."""
 
 import math
 import numbers
@@ -17,40 +17,40 @@ class ObjectiveConfig:
     Parameters
     ----------
     mgm_weight
-        Weight of masked gene modelling: name each hidden gene, by a softmax over all genes. As every weight, 0
-        switches the part off: it then has no parameters and costs nothing.
+        Weight of masked gene modelling, which names each hidden gene by a softmax over all genes. As with every weight,
+        0 switches the part off: it then has no parameters and costs nothing.
     denoise_weight
         Weight of predicting, from one part of a cell's genes, where the cell lies by the spectral vectors of another.
     spectral_weight
         Weight of predicting the spectral vector of each hidden gene.
     decode_weight
-        Weight of telling from the cell embedding which genes were hidden, and in which order.
+        Weight of telling from the cell embedding which genes were hidden, and in which order they stood.
     contrast_weight
-        Weight of the contrast between two disjoint parts of a cell; it encodes both parts in a pass of its own.
+        Weight of the contrast between two disjoint parts of a cell; a separate pass encodes both parts.
     pathway_weight
         Weight of the contrast between genes that share a pathway, where pathways are given; 0.1 as published.
     mask_rate
         Share of the genes that are hidden, in [0, 1).
     mask_span
-        Genes of neighbouring ranks that are hidden together: with a gene, those of nearly the same value.
+        Number of genes of neighbouring ranks that are hidden together; these have nearly the same value.
     keep_rate, swap_rate
         Shares of the hidden genes that stay in the input, and that a random gene replaces; the others become [MASK]
-        (BERT: 0.1 and 0.1). The default of 0 leaves no target in the input: a kept gene is solved by copying, and
-        enters the loss all the same; the reported accuracy leaves it out. The embedding pools visible genes only, so
-        BERT's reason for keeping some, that [MASK] never comes at inference, weighs little here.
+        (BERT: 0.1 and 0.1). The default of 0 leaves no target in the input. A kept gene is solved by copying and still
+        enters the loss, but not the reported accuracy. The embedding pools visible genes only, so BERT's reason for
+        keeping some, that [MASK] never comes at inference, matters little here.
     hide_values
-        Hide the value of a gene with its name. A value is divided by the gene's own median: read to its last digit, it
-        could tell which gene it is of.
+        Whether the value of a gene is hidden with its name. A value is divided by the gene's own median, so its last
+        digits could tell which gene it belongs to.
     max_masked
-        Most hidden genes of a batch that enter the softmax and the spectral prediction, drawn anew for each batch. The
-        expectation of the loss stays, its variance rises.
+        Largest number of hidden genes of a batch that enter the softmax and the spectral prediction, drawn anew for
+        each batch. The limit keeps the expectation of the loss and raises its variance.
     max_anchors
-        Most occurrences of genes that the pathway contrast compares, drawn anew for each batch.
+        Largest number of occurrences of genes that the pathway contrast compares, drawn anew for each batch.
     pathway_tokens
-        Which occurrences it compares: of ``"visible"`` genes, whose hidden states hold the gene and its context; or of
-        ``"hidden"`` ones, whose states hold the context alone.
+        Which occurrences it compares: those of ``"visible"`` genes, whose hidden states hold the gene and its context;
+        or those of ``"hidden"`` genes, whose states hold the context alone.
     pathway_temperature, contrast_temperature
-        Of the cosines.
+        Temperatures that divide the cosines.
 
     Raises
     ------

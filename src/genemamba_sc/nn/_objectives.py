@@ -1,4 +1,4 @@
-"""What pretraining minimises: a weighted sum of objectives that cannot be solved by copying the input."""
+"""Compute what pretraining minimises: a weighted sum of objectives that cannot be solved by copying the input."""
 
 from typing import NamedTuple
 
@@ -32,10 +32,10 @@ class ObjectiveOutput(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What one pass over the cells gives: parts of the loss and metrics by name.
+    """Hold what one pass over the cells gives: parts of the loss and metrics by name.
 
-    ``anchor`` is 0 and has a gradient of 0 for all that the pass computed: processes that train together wait for the
-    gradient of every weight, also of those that no part needed in this batch.
+    ``anchor`` is 0 and has a gradient of 0 for everything that the pass computed: processes that train together wait
+    for the gradient of every weight, including those that no part needed in this batch.
     """
 
     parts: dict[str, Tensor]
@@ -54,30 +54,30 @@ class _HiddenGenes(NamedTuple):
 
 
 class PretrainingObjectives(nn.Module):
-    """An encoder and what it is pretrained by.
+    """Hold an encoder and the objectives it is pretrained with.
 
-    Masked genes are another task here than in :class:`genemamba_sc.model.GeneMambaModule`: there the values of hidden
-    genes stay visible; here they are hidden too by default (``hide_values``), since a value could tell which gene it
-    is of, and the softmax is computed in blocks. The losses of the two are not comparable.
+    Masked genes pose another task here than in :class:`genemamba_sc.model.GeneMambaModule`. There the values of hidden
+    genes stay visible. Here they are hidden too by default (``hide_values``), because a value could tell which gene it
+    belongs to, and the softmax is computed in blocks. The losses of the two are not comparable.
 
-    The loss is the weighted sum of up to six parts (see :class:`ObjectiveConfig`): ``mgm``, ``spectral``, ``decode``,
-    ``pathway``, which read one pass over cells with a share of their genes hidden; and ``contrast`` and ``denoise``,
-    which read one pass over two parts of each cell that share no gene.
+    The loss is the weighted sum of up to six parts (see :class:`ObjectiveConfig`). ``mgm``, ``spectral``, ``decode``
+    and ``pathway`` read one pass over cells with a share of their genes hidden; ``contrast`` and ``denoise`` read one
+    pass over two parts of each cell that share no gene.
 
     Parameters
     ----------
     encoder
-        What is trained. Its vocabulary ends with the genes, [CLS] and [MASK].
+        The encoder to train. Its vocabulary ends with the genes, [CLS] and [MASK].
     config
-        Weights and choices.
+        Weights and choices of the objectives.
     spectral
-        Frozen spectral vectors of the genes, shape (v, d_spectral), for ``spectral`` and ``denoise``; for the latter
-        ``d_spectral`` is ``d_model``.
+        Frozen spectral vectors of the genes, shape (v, d_spectral), for ``spectral`` and ``denoise``; the latter needs
+        ``d_spectral`` equal to ``d_model``.
     pathways
         Which genes share a pathway, for ``pathway``; ``None`` leaves that part out.
     rank_genes
-        Most frequent gene at each rank, shape (n_ranks,), to report the accuracy of naming that one; later ranks
-        take the last.
+        Most frequent gene at each rank, shape (n_ranks,), to report the accuracy of always naming that gene; later
+        ranks use the last entry.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class PretrainingObjectives(nn.Module):
         self.spectral_head = SpectralHead(width, spectral) if config.spectral_weight and spectral is not None else None
         self.decoder = CellDecoder(width, size) if config.decode_weight else None
         self.teacher = SpectralTeacher(spectral) if config.denoise_weight and spectral is not None else None
-        # Given from outside, not learned: they move with the module and are not saved with it.
+        # These are given, not learned: they move with the module and are not saved with it.
         used = pathways if config.pathway_weight else None
         self.register_buffer("pathway_rows", None if used is None else used.rows, persistent=False)
         self.register_buffer("pathway_bits", None if used is None else used.bits, persistent=False)
@@ -139,15 +139,15 @@ class PretrainingObjectives(nn.Module):
                 head.scale.fill_(scale)
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator | None = None) -> ObjectiveOutput:
-        """Loss of a minibatch.
+        """Compute the loss of a minibatch.
 
         Parameters
         ----------
         batch
             ``token_ids`` (b, l) int64, ``token_values`` (b, l) float32, ``lengths`` (b,) int64.
         generator
-            Source of what is hidden and sampled; ``None`` takes the global stream. The encoder's token dropout draws
-            from the global stream in any case.
+            Source of what is hidden and sampled; ``None`` takes the global stream. The token dropout of the encoder
+            always draws from the global stream.
         """
         ids, values, lengths = batch["token_ids"], batch["token_values"], batch["lengths"]
         draws = Draws(ids.device, generator)
@@ -204,7 +204,7 @@ class PretrainingObjectives(nn.Module):
     def _take_genes(
         self, output: EncoderOutput, ids: TokenIds, is_hidden: Bool[Tensor, "b k"], blanked: Mask, draws: Draws
     ) -> _HiddenGenes:
-        """Draw the hidden genes that are scored, of those that the layers read."""
+        """Draw the hidden genes to score among those that the layers read."""
         rows, columns = is_hidden.nonzero(as_tuple=True)
         drawn = draws.subset(len(rows), self.config.max_masked)
         rows, columns = rows[drawn], columns[drawn]
@@ -214,7 +214,7 @@ class PretrainingObjectives(nn.Module):
         )
 
     def _score_genes(self, genes: _HiddenGenes) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Name the hidden genes, and say where they lie in the spectral table: parts and metrics."""
+        """Name the hidden genes and predict where they lie in the spectral table; return parts and metrics."""
         parts: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
         if self.gene_head is not None:
@@ -258,7 +258,7 @@ class PretrainingObjectives(nn.Module):
 
 
 def _share(right: Bool[Tensor, "m"], counted: Bool[Tensor, "m"]) -> Float[Tensor, ""]:
-    """Share of the counted ones that are right; NaN without any."""
+    """Return the share of the counted ones that are right; NaN where none is counted."""
     return (right & counted).sum() / counted.sum()
 
 

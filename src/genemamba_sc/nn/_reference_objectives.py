@@ -1,4 +1,4 @@
-"""The published objective, to measure what is wrong with it; nothing in this package is trained by it."""
+"""Compute the published objective, to measure what is wrong with it; nothing in this package trains with it."""
 
 import torch
 from jaxtyping import Int
@@ -18,10 +18,10 @@ def next_token_loss(
     lengths: Lengths,
     drawn: Int[Tensor, "k"] | slice = slice(None),
 ) -> VocabularyLoss:
-    """Cross-entropy of ``logits[:, :-1]`` against ``ids[:, 1:]``: name the token after each.
+    """Compute the cross-entropy of ``logits[:, :-1]`` against ``ids[:, 1:]``: name the token after each.
 
-    Sound for hidden states that were read from left to right. A state that was also read from right to left has seen
-    the answer just before. The published loss counts pads as targets as well; here they do not count, since to name
+    The loss is sound for hidden states that were read from left to right. A state that was also read from right to left
+    has just seen the answer. The published loss counts pads as targets as well; here they do not count, because naming
     them would only flatter it.
 
     Parameters
@@ -29,7 +29,7 @@ def next_token_loss(
     hidden
         Hidden states, shape (b, l, d).
     head
-        Names genes from hidden states; its context is left at 0.
+        Head that names genes from hidden states; its context is left at 0.
     table
         The gene table, shape (v, d).
     ids
@@ -37,7 +37,7 @@ def next_token_loss(
     lengths
         Genes per cell, shape (b,).
     drawn
-        Which of the targets enter, cell by cell in the order of ranks; all by default.
+        Which of the targets enter, cell by cell in the order of ranks; by default all do.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Predicting where a hidden gene lies in a frozen spectral table."""
+"""Predict where a hidden gene lies in a frozen spectral table."""
 
 from typing import NamedTuple
 
@@ -18,17 +18,17 @@ class SpectralLoss(NamedTuple):
 
 
 class SpectralHead(nn.Module):
-    """Direction of a hidden gene in a spectral table, read from its position and its context.
+    """Predict the direction of a hidden gene in a spectral table from its position and its context.
 
-    ``prediction = U rms_norm(W_h h + W_c c)``; the target is the gene's row minus the mean row of all genes in use,
-    at unit length. Without the mean taken off, the same prediction for every gene would do well.
+    ``prediction = U rms_norm(W_h h + W_c c)``; the target is the gene's row minus the mean row of all genes in use, at
+    unit length. If the mean were not subtracted, the same prediction for every gene would do well.
 
     Parameters
     ----------
     d_model
         Width of hidden states and context.
     table
-        The spectral vectors, shape (v, d_spectral), kept as they are; rows of zeros are no targets.
+        The spectral vectors, shape (v, d_spectral), which stay as they are; rows of zeros are no targets.
     """
 
     targets: Tensor
@@ -41,14 +41,14 @@ class SpectralHead(nn.Module):
         self.out = nn.Linear(d_model, table.shape[1])
         known = table.abs().sum(dim=1) > 0
         centred = table - table.sum(dim=0) / known.sum().clamp(min=1)
-        # Not saved: the table is given, and lies beside the weights where it is needed again.
+        # The table is given and not saved; it lies beside the weights where it is needed again.
         self.register_buffer("targets", F.normalize(centred, dim=1, eps=_EPS), persistent=False)
         self.register_buffer("known", known, persistent=False)
 
     def forward(
         self, hidden: Float[Tensor, "m d"], context: Float[Tensor, "m d"], genes: Int[Tensor, "m"]
     ) -> SpectralLoss:
-        """Loss of ``m`` hidden genes: mean of 1 - cosine over those with a spectral vector.
+        """Compute the loss of ``m`` hidden genes: the mean of 1 - cosine over those with a spectral vector.
 
         Parameters
         ----------

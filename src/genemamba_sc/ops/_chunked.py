@@ -44,6 +44,21 @@ def ssd_chunked(
     return _ChunkedScan.apply(x, dt, A, B, C, D, min(chunk_size, x.shape[1]), reverse)
 
 
+class _Scan(NamedTuple):
+    """What is scanned: the tensors of :func:`ssd_chunked`, of all cells or of a slab of them."""
+
+    x: Tensor
+    dt: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+
+    def of(self, rows: slice) -> "_Scan":
+        """Return the scan of some cells."""
+        return _Scan(self.x[rows], self.dt[rows], self.A, self.B[rows], self.C[rows], self.D)
+
+
 class _Chunks(NamedTuple):
     """A slab cut into chunks. k = chunks x cells x heads, chunks outermost; kg the same with groups for heads."""
 
@@ -67,25 +82,24 @@ class _ChunkedScan(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, dt, A, B, C, D)
         ctx.q, ctx.reverse = q, reverse
-        y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        scan, y = _Scan(x, dt, A, B, C, D), torch.empty(x.shape, dtype=x.dtype, device=x.device)
         with _without_autocast(x.device):
             for rows in slabs(x):
-                _forward_slab(y[rows], x[rows], dt[rows], A, B[rows], C[rows], D, q, reverse)
+                _forward_slab(y[rows], scan.of(rows), q, reverse)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, dt, A, B, C, D = ctx.saved_tensors
+        scan = _Scan(*ctx.saved_tensors)
+        x, dt, A, B, C, D = scan
         gradients = tuple(torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (x, dt, B, C))
         work = torch.promote_types(x.dtype, torch.float32)
         dA, dD = (torch.zeros(t.shape, dtype=work, device=t.device) for t in (A, D))
         with _without_autocast(x.device):
             for rows in slabs(x):
                 parts = tuple(t[rows] for t in gradients)
-                dA_slab, dD_slab = _backward_slab(
-                    parts, dy[rows], x[rows], dt[rows], A, B[rows], C[rows], D, ctx.q, ctx.reverse
-                )
+                dA_slab, dD_slab = _backward_slab(parts, dy[rows], scan.of(rows), ctx.q, ctx.reverse)
                 dA += dA_slab
                 dD += dD_slab
         dx, ddt, dB, dC = gradients
@@ -118,7 +132,8 @@ def _running(t: Tensor, reverse: bool) -> Tensor:
     return t.flip(-1).cumsum(-1).flip(-1) if reverse else t.cumsum(-1)
 
 
-def _prepare(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, q: int, reverse: bool) -> _Chunks:
+def _prepare(scan: _Scan, q: int, reverse: bool) -> _Chunks:
+    x, dt, A, B, C, _ = scan
     work = torch.promote_types(x.dtype, torch.float32)
     steps = _cut(dt.to(work), q).contiguous()
     cells = _cut(x.to(work), q)
@@ -188,38 +203,25 @@ def _mixing(chunks: _Chunks) -> Tensor:
     return (chunks.within.view(c, s, g, h // g, q, q) * chunks.scores).view(c * s * h, q, q)
 
 
-def _forward_slab(
-    out: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, q: int, reverse: bool
-) -> None:
-    chunks = _prepare(x, dt, A, B, C, q, reverse)
+def _forward_slab(out: Tensor, scan: _Scan, q: int, reverse: bool) -> None:
+    chunks = _prepare(scan, q, reverse)
     states, _ = _states(chunks, reverse)
     later, earlier = _neighbours(chunks, reverse)
     y = torch.bmm(_mixing(chunks), chunks.u)
     y[later].baddbmm_(_per_head(chunks.C, chunks.from_start)[later], states[earlier])
     y = y.view(*chunks.steps.shape, -1)
-    _put(out, y.addcmul_(_cut(x, q), D[:, None, None].to(y.dtype)))
+    _put(out, y.addcmul_(_cut(scan.x, q), scan.D[:, None, None].to(y.dtype)))
 
 
-def _backward_slab(
-    out: tuple[Tensor, ...],
-    dy: Tensor,
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    q: int,
-    reverse: bool,
-) -> tuple[Tensor, Tensor]:
-    chunks = _prepare(x, dt, A, B, C, q, reverse)
-    work, shape, groups = chunks.u.dtype, chunks.steps.shape, B.shape[2]
-    g, cells = _cut(dy.to(work), q).contiguous(), _cut(x, q)
+def _backward_slab(out: tuple[Tensor, ...], dy: Tensor, scan: _Scan, q: int, reverse: bool) -> tuple[Tensor, Tensor]:
+    chunks = _prepare(scan, q, reverse)
+    work, shape, groups = chunks.u.dtype, chunks.steps.shape, scan.B.shape[2]
+    g, cells = _cut(dy.to(work), q).contiguous(), _cut(scan.x, q)
     du, dB, dC, dlog = _chunk_gradients(chunks, g.flatten(0, 2), groups, reverse)
     du = du.view(g.shape)
-    ddt = (du * cells).sum(-1).add_(dlog * A.to(work)[:, None])
+    ddt = (du * cells).sum(-1).add_(dlog * scan.A.to(work)[:, None])
     dD = (g * cells).sum((0, 1, 3, 4))
-    dx = du.mul_(chunks.steps[..., None]).addcmul_(g, D[:, None, None].to(work))
+    dx = du.mul_(chunks.steps[..., None]).addcmul_(g, scan.D[:, None, None].to(work))
     cut = (*shape[:2], groups, q, -1)
     for whole, part in zip(out, (dx, ddt, dB.view(cut), dC.view(cut)), strict=True):
         _put(whole, part)
@@ -242,7 +244,15 @@ def _chunk_gradients(chunks: _Chunks, g: Tensor, groups: int, reverse: bool) -> 
     torch.bmm(g[later], states[earlier].transpose(1, 2), out=dread[later])
     torch.bmm(chunks.u[earlier], dstates[later].transpose(1, 2), out=dwritten[earlier])
     dwithin = torch.bmm(g, chunks.u.transpose(1, 2)).mul_(chunks.within.flatten(0, 2))
-    dlog = _decay_gradient(chunks, dwithin, dread * read, dwritten * written, states, dstates, reverse)
+    dlog = _decay_gradient(
+        chunks,
+        dwithin=dwithin,
+        dread=dread * read,
+        dwritten=dwritten * written,
+        states=states,
+        dstates=dstates,
+        reverse=reverse,
+    )
 
     n_heads = chunks.steps.shape[2]
     dscores, dread, dwritten = (
@@ -258,7 +268,14 @@ def _chunk_gradients(chunks: _Chunks, g: Tensor, groups: int, reverse: bool) -> 
 
 
 def _decay_gradient(
-    chunks: _Chunks, dwithin: Tensor, dread: Tensor, dwritten: Tensor, states: Tensor, dstates: Tensor, reverse: bool
+    chunks: _Chunks,
+    *,
+    dwithin: Tensor,
+    dread: Tensor,
+    dwritten: Tensor,
+    states: Tensor,
+    dstates: Tensor,
+    reverse: bool,
 ) -> Tensor:
     """Gradient of ``dt A``, (c, s, h, q)."""
     c, s, h, q = chunks.steps.shape

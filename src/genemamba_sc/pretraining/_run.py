@@ -3,7 +3,7 @@
 import json
 import logging
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,39 @@ logger = logging.getLogger(__name__)
 RUN_SUFFIX = ".run"
 _SETTINGS_FILE = "settings.json"
 _OBJECTIVES = "objectives."
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is trained, on which cells, by what and how: the arguments of :func:`pretrain`."""
+
+    corpus: TokenCorpus
+    encoder: EncoderConfig
+    objectives: ObjectiveConfig
+    optimisation: PretrainingConfig
+    run: RunConfig
+    pathways: PathwayIndex | None
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides the result, but for the number of processes."""
+        if self.encoder.vocab_size != self.corpus.vocabulary.size:
+            raise ValueError(
+                f"The encoder needs one row per token: {self.corpus.vocabulary.size}. "
+                f"Got vocab_size={self.encoder.vocab_size}. "
+                "Make its configuration with the size of the corpus's vocabulary."
+            )
+        return {
+            "corpus": self.corpus.identity(),
+            "encoder": self.encoder.to_dict(),
+            "objectives": asdict(self.objectives),
+            "optimisation": asdict(self.optimisation),
+            "pathway_genes": None if self.pathways is None else len(self.pathways.bits),
+            "token_budget": self.run.token_budget,
+            "max_len": self.run.max_len,
+            "n_validation": self.run.n_validation,
+            "accumulate": self.run.accumulate,
+            "precision": self.run.precision,
+        }
 
 
 def pretrain(
@@ -73,29 +106,20 @@ def pretrain(
         raise FileExistsError(f"{target} exists already. Choose another folder for the weights.")
     if run.strategy == "fsdp" and optimisation.ema_decay:
         raise ValueError("ema_decay needs whole weights on each device, which fsdp does not keep. Use ddp, or 0.")
-    settings = _settings(corpus, encoder, objectives, optimisation, run, pathways)
+    job = _Job(corpus, encoder, objectives, optimisation, run, pathways)
+    settings = job.settings()
     # Of several processes the first one holds the lock for all.
     is_main = getattr(rank_zero_only, "rank", 0) == 0
     with only_writer(folder / ".lock", f"The run {folder}") if is_main else nullcontext():
-        return _train(target, folder, corpus, settings, encoder, objectives, optimisation, run, pathways, resume)
+        return _train(target, folder, job, settings, resume)
 
 
-def _train(
-    target: Path,
-    folder: Path,
-    corpus: TokenCorpus,
-    settings: dict[str, Any],
-    encoder: EncoderConfig,
-    objectives: ObjectiveConfig,
-    optimisation: PretrainingConfig,
-    run: RunConfig,
-    pathways: PathwayIndex | None,
-    resume: str | Path,
-) -> RunReport:
+def _train(target: Path, folder: Path, job: _Job, settings: dict[str, Any], resume: str | Path) -> RunReport:
     """Go on where the run is, to its end or until it is told to stop; the caller holds the lock."""
     _check_settings(folder, settings)
+    run, optimisation = job.run, job.optimisation
     data = CorpusDataModule(
-        corpus,
+        job.corpus,
         token_budget=run.token_budget,
         n_batches=optimisation.n_steps * run.accumulate,
         max_len=run.max_len,
@@ -107,7 +131,7 @@ def _train(
     done = 0 if state is None else int(read_state(state)["global_step"])
     keeper = RunState(folder, run.save_every)
     if done < optimisation.n_steps:
-        module = _build(data, encoder, objectives, optimisation, pathways, folder)
+        module = _build(data, job, folder)
         if run.activation_checkpointing and run.strategy != "fsdp":
             recompute_activations(module.encoder)
         trainer = _trainer(folder, optimisation, run, keeper)
@@ -116,36 +140,8 @@ def _train(
         done = trainer.global_step
     is_main = getattr(rank_zero_only, "rank", 0) == 0  # also without a trainer, by the launcher's environment
     if is_main and not keeper.interrupted:
-        _write(target, keeper.path if state is None or keeper.path.exists() else state, corpus, data, settings)
+        _write(target, keeper.path if state is None or keeper.path.exists() else state, job.corpus, data, settings)
     return RunReport(done, not keeper.interrupted, is_main)
-
-
-def _settings(
-    corpus: TokenCorpus,
-    encoder: EncoderConfig,
-    objectives: ObjectiveConfig,
-    optimisation: PretrainingConfig,
-    run: RunConfig,
-    pathways: PathwayIndex | None,
-) -> dict[str, Any]:
-    """All that decides the result, but for the number of processes."""
-    if encoder.vocab_size != corpus.vocabulary.size:
-        raise ValueError(
-            f"The encoder needs one row per token: {corpus.vocabulary.size}. Got vocab_size={encoder.vocab_size}. "
-            "Make its configuration with the size of the corpus's vocabulary."
-        )
-    return {
-        "corpus": corpus.identity(),
-        "encoder": encoder.to_dict(),
-        "objectives": asdict(objectives),
-        "optimisation": asdict(optimisation),
-        "pathway_genes": None if pathways is None else len(pathways.bits),
-        "token_budget": run.token_budget,
-        "max_len": run.max_len,
-        "n_validation": run.n_validation,
-        "accumulate": run.accumulate,
-        "precision": run.precision,
-    }
 
 
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
@@ -174,26 +170,19 @@ def _state_to_load(folder: Path, resume: str | Path) -> Path | None:
     return Path(resume)
 
 
-def _build(
-    data: CorpusDataModule,
-    encoder: EncoderConfig,
-    objectives: ObjectiveConfig,
-    optimisation: PretrainingConfig,
-    pathways: PathwayIndex | None,
-    folder: Path,
-) -> PretrainingObjectives:
-    seed = optimisation.seed
-    start = start_from(data.corpus, data.training_cells, encoder.d_model, data.max_len, seed, folder)
+def _build(data: CorpusDataModule, job: _Job, folder: Path) -> PretrainingObjectives:
+    seed, objectives = job.optimisation.seed, job.objectives
+    start = start_from(data.corpus, data.training_cells, job.encoder.d_model, data.max_len, seed, folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = PretrainingObjectives(
-            BiMambaEncoder(encoder),
+            BiMambaEncoder(job.encoder),
             objectives,
             spectral=start.table if objectives.spectral_weight or objectives.denoise_weight else None,
-            pathways=pathways,
+            pathways=job.pathways,
             rank_genes=start.rank_genes,
         )
-    start.set_table(module.encoder.embeddings.weight, optimisation.start)
+    start.set_table(module.encoder.embeddings.weight, job.optimisation.start)
     module.initialise_heads(start.log_frequency)
     return module
 

@@ -63,6 +63,7 @@ def fit_cell_types(
     labels: Integer[np.ndarray, "n"],
     n_labels: int,
     tables: Sequence[Float32[np.ndarray, "v _"]],
+    *,
     batches: Integer[np.ndarray, "n"] | None = None,
     seed: int = 0,
 ) -> CellTypeFit:

@@ -1,20 +1,21 @@
 """Minibatches of a training: which cells go together, with their labels and batches."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import h5py
 import numpy as np
 import torch
-from anndata.abc import CSRDataset
 from anndata.io import sparse_dataset
 from jaxtyping import Integer
 from scipy import sparse
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from genemamba_sc._constants import PAD_ID, UNK_ID
-from genemamba_sc.data import CellReader, CellSource, GeneVocabulary, Tokens, take_tokens
+from genemamba_sc.data import CellSource, GeneVocabulary, Tokens, take_tokens
 from genemamba_sc.data._batches import TokenBatch, to_batch
 
 # Batches whose cells are sorted by length together: wide enough that at most 3 % are pads
@@ -85,7 +86,7 @@ class TokenDataset(Dataset[TokenBatch]):
         self._source: CellSource | None = source
         self._n_obs = source.n_obs
         self._vocabulary = source.tokenizer.vocabulary
-        self.columns = dict(columns)
+        self._columns = dict(columns)
         self._cache = self._read_all() if self._fits() else None
         self.lengths = self._cache.lengths if self._cache is not None else self._count_lengths()
 
@@ -106,7 +107,24 @@ class TokenDataset(Dataset[TokenBatch]):
     def __getitem__(self, indices: list[int]) -> TokenBatch:
         rows = np.asarray(indices, dtype=np.int64)
         batch = to_batch(self._take(rows))
-        return batch | {name: torch.from_numpy(values[rows]) for name, values in self.columns.items()}
+        return batch | {name: torch.from_numpy(values[rows]) for name, values in self._columns.items()}
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """The arrays that are handed on with the tokens; not to be changed."""
+        return MappingProxyType(self._columns)
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> "TokenDataset":
+        """Return a dataset of the same tokens with further columns; the tokens are shared.
+
+        Parameters
+        ----------
+        columns
+            Arrays whose first axis is the cells, by name.
+        """
+        other = copy.copy(self)
+        other._columns = {**self._columns, **columns}
+        return other
 
     @property
     def vocabulary(self) -> GeneVocabulary:
@@ -165,16 +183,14 @@ class _ClosedSource:
 
     def open(self) -> CellSource:
         stored = h5py.File(self.path, "r")[self.name]
-        return replace(
-            self.rest, reader=CellReader(sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored)
-        )
+        matrix = sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored
+        return replace(self.rest, reader=self.rest.reader.over(matrix))
 
 
 def _by_path(source: CellSource) -> "CellSource | _ClosedSource":
     """Replace an open HDF5 file by its path; sources in memory, and zarr, travel as they are."""
-    matrix = source.reader._source
-    stored = matrix.group if isinstance(matrix, CSRDataset) else matrix
-    if not isinstance(stored, h5py.Group | h5py.Dataset):
+    stored = source.reader.hdf5
+    if stored is None:
         return source
-    empty = CellReader(sparse.csr_matrix((0, source.reader.n_vars), dtype=np.float32))
+    empty = source.reader.over(sparse.csr_matrix((0, source.reader.n_vars), dtype=np.float32))
     return _ClosedSource(replace(source, reader=empty), stored.file.filename, stored.name)
