@@ -72,6 +72,37 @@ def test_values_come_back_as_the_half_octaves_of_the_tokenizer(
     assert not stored.values[~real].any()
 
 
+@pytest.fixture
+def raw_file(make_cells: Cells, tmp_path: Path) -> Path:
+    """Counts in ``raw``, their logarithms of half of the genes in ``X``: what an analysis leaves."""
+    cells = make_cells()
+    cells.raw = cells.copy()
+    cells = cells[:, :20].copy()
+    cells.X = cells.X.log1p()
+    cells.write_h5ad(tmp_path / "analysed.h5ad")
+    return tmp_path / "analysed.h5ad"
+
+
+def test_raw_expression_becomes_the_same_corpus_as_counts(
+    raw_file: Path, cell_files: list[Path], make_cells: Cells, tmp_path: Path
+):
+    vocabulary = GeneVocabulary.from_anndata(make_cells())
+    raw = build_corpus([raw_file], tmp_path / "raw", vocabulary=vocabulary, use_raw=True)
+    counts = build_corpus(cell_files[:1], tmp_path / "counts", vocabulary=vocabulary)
+    assert raw["fingerprint"] == counts["fingerprint"]
+    assert raw["use_raw"] is True and "use_raw" not in counts
+
+
+def test_a_stated_scale_is_used_and_kept(cell_files: list[Path], make_cells: Cells, tmp_path: Path):
+    vocabulary = GeneVocabulary.from_anndata(make_cells())
+    found = build_corpus(cell_files[:1], tmp_path / "found", vocabulary=vocabulary)
+    stated = build_corpus(cell_files[:1], tmp_path / "stated", vocabulary=vocabulary, scale="log2")
+    assert (stated["scale"], "scale" in found) == ("log2", False)
+    assert stated["fingerprint"] != found["fingerprint"]  # read as logarithms, as the user said
+    with pytest.raises(FileExistsError, match="other files or settings"):
+        build_corpus(cell_files[:1], tmp_path / "found", vocabulary=vocabulary, scale="log2")
+
+
 def test_the_manifest_says_what_was_read_and_dropped(cell_files: list[Path], make_cells: Cells, tmp_path: Path):
     import hashlib
 

@@ -16,7 +16,7 @@ from genemamba_sc._version import __version__
 from genemamba_sc.corpus._manifest import FORMAT, FORMAT_VERSION, GENES_FILE, MANIFEST_FILE
 from genemamba_sc.corpus._pieces import Piece
 from genemamba_sc.corpus._shards import LENGTH, ShardWriter, read_batches, shard_schema
-from genemamba_sc.corpus._sources import Source
+from genemamba_sc.corpus._sources import READING_KEYS, Source
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._file_hash import size_and_sha256
 
@@ -69,7 +69,7 @@ def assemble(
         "n_tokens": sum(shard["n_tokens"] for shard in shards),
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocab_size": vocabulary.size,
-        **{key: settings[key] for key in ("filters", "layer", "gene_id_key")},
+        **{key: settings[key] for key in ("filters", *READING_KEYS) if key in settings},
         "fingerprint": _fingerprint(hashes, kept),
         "sources": [_describe(n, source, hashed[n], pieces, kept) for n, source in enumerate(sources)],
         "shards": shards,

@@ -14,8 +14,8 @@ from genemamba_sc._files import only_writer, replacing_file
 from genemamba_sc.corpus._assembly import assemble
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece
-from genemamba_sc.corpus._sources import Source, examine, vocabulary_of
-from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.corpus._sources import READING_KEYS, Reading, Source, examine, vocabulary_of
+from genemamba_sc.data import GeneVocabulary, Place, Scale
 
 WORK_FOLDER = ".unfinished"
 _SETTINGS_FILE = "settings.json"
@@ -34,8 +34,7 @@ class _Request:
     vocabulary: GeneVocabulary | None
     max_len: int
     min_genes: int
-    layer: str | None
-    gene_id_key: str | None
+    reading: Reading
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides the result, as it is compared between two runs."""
@@ -43,8 +42,7 @@ class _Request:
             "files": [[path.name, *_stamp(path)] for path in self.paths],
             "vocabulary": None if self.vocabulary is None else self.vocabulary.fingerprint,
             "filters": {"max_len": self.max_len, "min_genes": self.min_genes, "duplicates": "removed"},
-            "layer": self.layer,
-            "gene_id_key": self.gene_id_key,
+            **self.reading.settings(),
         }
 
 
@@ -56,6 +54,9 @@ def build_corpus(
     max_len: int = 2048,
     layer: str | None = None,
     gene_id_key: str | None = None,
+    use_raw: bool = False,
+    modality: str | None = None,
+    scale: Scale | None = None,
     min_genes: int = 1,
     jobs: int = 1,
     on_progress: Progress | None = None,
@@ -80,6 +81,13 @@ def build_corpus(
         Layer with the expression, in all files; ``None`` reads ``X``.
     gene_id_key
         Column of ``var`` with the gene names; ``None`` reads ``var_names``.
+    use_raw
+        Whether the expression and the genes of ``raw`` are read, in all files.
+    modality
+        Modality of h5mu files; ``None`` takes ``"rna"``, or the only one.
+    scale
+        What the values of all files are, as in :meth:`genemamba_sc.GeneMambaModel.setup_anndata`; ``None`` finds out
+        for each file.
     min_genes
         Cells with fewer tokens are dropped.
     jobs
@@ -106,7 +114,8 @@ def build_corpus(
     if whole_number("min_genes", min_genes, 1) > max_len:
         raise ValueError(f"min_genes must not exceed max_len={max_len}. Got {min_genes}: every cell would be dropped.")
     whole_number("jobs", jobs, 1)
-    request = _Request(paths, vocabulary, max_len=max_len, min_genes=min_genes, layer=layer, gene_id_key=gene_id_key)
+    reading = Reading(Place(layer, use_raw, modality), gene_id_key, scale)
+    request = _Request(paths, vocabulary, max_len=max_len, min_genes=min_genes, reading=reading)
     settings = request.settings()
     if (target / MANIFEST_FILE).exists():
         return _finished(target, settings)
@@ -120,12 +129,11 @@ def _build(
     """Write what is missing of the corpus; the caller holds the lock."""
     if (target / MANIFEST_FILE).exists():  # another process finished it before the lock was free
         return _finished(target, settings)
-    layer, gene_id_key = request.layer, request.gene_id_key
     work = _begin(target, settings)
     if not (work / GENES_FILE).exists():
-        (request.vocabulary or vocabulary_of(request.paths, layer, gene_id_key)).to_tsv(work / GENES_FILE)
+        (request.vocabulary or vocabulary_of(request.paths, request.reading)).to_tsv(work / GENES_FILE)
     known = GeneVocabulary.from_tsv(work / GENES_FILE)
-    sources = [examine(path, known, layer, gene_id_key) for path in request.paths]
+    sources = [examine(path, known, request.reading) for path in request.paths]
     pieces = _plan(sources, work, request)
     hashed = [work / f"source-{number:05d}.json" for number in range(len(sources))]
     tasks: list[Task] = [(hash_source, (s.path, f)) for s, f in zip(sources, hashed) if not f.exists()]
@@ -158,7 +166,7 @@ def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any]:
     manifest = read_manifest(target)
     same = [source["name"] for source in manifest["sources"]] == [name for name, *_ in settings["files"]]
     same &= [source["size"] for source in manifest["sources"]] == [size for _, size, _ in settings["files"]]
-    same &= all(manifest[key] == settings[key] for key in ("filters", "layer", "gene_id_key"))
+    same &= all(manifest.get(key) == settings.get(key) for key in ("filters", *READING_KEYS))
     same &= settings["vocabulary"] in (None, manifest["vocabulary_fingerprint"])
     if not same:
         raise FileExistsError(
@@ -180,7 +188,7 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
         with replacing_file(stored) as temporary:
             temporary.write_text(json.dumps(settings), encoding="utf-8")
     before = json.loads(stored.read_text(encoding="utf-8"))
-    changed = [key for key in settings if before.get(key) != settings[key]]
+    changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
     if changed:
         raise FileExistsError(
             f"{target} holds an unfinished corpus of other settings ({', '.join(changed)} changed). "
@@ -203,7 +211,7 @@ def _plan(sources: Sequence[Source], work: Path, request: _Request) -> list[Piec
                 source=source,
                 first=first,
                 last=min(first + size, source.n_cells),
-                layer=request.layer,
+                place=request.reading.place,
                 vocabulary=work / GENES_FILE,
                 max_len=request.max_len,
                 min_genes=request.min_genes,

@@ -14,7 +14,7 @@ from genemamba_sc._files import replacing_file
 from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
-from genemamba_sc.data._cell_files import open_cells
+from genemamba_sc.data._cell_files import Place, open_cells
 from genemamba_sc.data._file_hash import size_and_sha256
 from genemamba_sc.data._matrix import without_others
 
@@ -36,8 +36,8 @@ class Piece:
         The file the cells are from.
     first, last
         The range of rows.
-    layer
-        Layer with the expression.
+    place
+        Where the expression stands.
     vocabulary
         Path of the vocabulary's table.
     max_len
@@ -52,7 +52,7 @@ class Piece:
     source: Source
     first: int
     last: int
-    layer: str | None
+    place: Place
     vocabulary: Path
     max_len: int
     min_genes: int
@@ -81,7 +81,7 @@ def tokenize_piece(piece: Piece) -> int:
     counts = {"read": 0, "kept": 0, "too_few_genes": 0, "tokens": 0}
     sums = {"counts": 0.0, "counts_with_token": 0.0}
     hashes: list[np.ndarray] = [np.empty(0, dtype=np.uint64)]
-    with open_cells(piece.source.path, piece.layer) as cells, replacing_file(f"{target}.arrow") as temporary:
+    with open_cells(piece.source.path, piece.place) as cells, replacing_file(f"{target}.arrow") as temporary:
         reader, _ = without_others(cells.reader, cells.var)
         with ShardWriter(temporary, shard_schema(tokenizer.vocabulary.size)) as writer:
             for first in range(piece.first, piece.last, _BLOCK):

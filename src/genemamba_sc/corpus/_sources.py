@@ -15,17 +15,53 @@ from scipy import sparse
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data import (
+    CellMatrix,
     Expression,
     GeneVocabulary,
+    Place,
+    Scale,
     match_genes,
     matrix_of,
     require_match,
     to_linear,
 )
-from genemamba_sc.data._cell_files import open_cells
+from genemamba_sc.data._cell_files import CellFile, open_cells
 
 # Medians from so many cells are as good as from all, and their values fit into memory.
 _VOCABULARY_CELLS = 50_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How all files of a corpus are read.
+
+    Parameters
+    ----------
+    place
+        Where the expression stands.
+    gene_id_key
+        Column of ``var`` with the gene names; ``None`` reads ``var_names``.
+    scale
+        What the values are; ``None`` finds out for each file.
+    """
+
+    place: Place = Place()
+    gene_id_key: str | None = None
+    scale: Scale | None = None
+
+    def matrix(self, cells: CellFile) -> CellMatrix:
+        """Open the matrix of a file and find its scale."""
+        return matrix_of(cells.reader, cells.var, cells.uns, self.place.name(), self.scale)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the choices as a manifest keeps them; what no older corpus has stands there only where it is set."""
+        further = {"use_raw": self.place.use_raw, "modality": self.place.modality, "scale": self.scale}
+        kept = {"layer": self.place.layer, "gene_id_key": self.gene_id_key}
+        return kept | {name: value for name, value in further.items() if value}
+
+
+# What a manifest holds of it, as far as it is set.
+READING_KEYS = ("layer", "gene_id_key", "use_raw", "modality", "scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +92,7 @@ class Source:
     by_columns: bool
 
 
-def examine(path: Path, vocabulary: GeneVocabulary, layer: str | None, gene_id_key: str | None) -> Source:
+def examine(path: Path, vocabulary: GeneVocabulary, reading: Reading) -> Source:
     """Match the genes of a file and find the scale of its values, or refuse it before any cell is tokenised.
 
     Parameters
@@ -65,19 +101,18 @@ def examine(path: Path, vocabulary: GeneVocabulary, layer: str | None, gene_id_k
         The file or folder.
     vocabulary
         The genes that have tokens.
-    layer, gene_id_key
-        Where expression and gene names stand; ``None`` for ``X`` and ``var_names``.
+    reading
+        How the files are read.
 
     Raises
     ------
     ValueError
         If it cannot be read, no gene matches, or its values cannot be ranked. The message names the file.
     """
-    with open_cells(path, layer) as cells:
+    with open_cells(path, reading.place) as cells:
         try:
-            where = "X" if layer is None else f"layers[{layer!r}]"
-            matrix = matrix_of(cells.reader, cells.var, cells.uns, where)
-            match = match_genes(cells.var, vocabulary, gene_id_key=gene_id_key)
+            matrix = reading.matrix(cells)
+            match = match_genes(cells.var, vocabulary, gene_id_key=reading.gene_id_key)
             require_match(cells.var, match, vocabulary)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -93,15 +128,15 @@ def examine(path: Path, vocabulary: GeneVocabulary, layer: str | None, gene_id_k
         return Source(path, cells.reader.n_obs, match.token_ids, matrix.expression, genes, cells.by_columns)
 
 
-def vocabulary_of(files: Sequence[Path], layer: str | None, gene_id_key: str | None) -> GeneVocabulary:
+def vocabulary_of(files: Sequence[Path], reading: Reading) -> GeneVocabulary:
     """Take the genes of all files, with their medians over cells spread evenly over the files.
 
     Parameters
     ----------
     files
         The collections; at most 50,000 cells are read, as many from each.
-    layer, gene_id_key
-        Where expression and gene names stand.
+    reading
+        How they are read.
 
     Raises
     ------
@@ -109,7 +144,7 @@ def vocabulary_of(files: Sequence[Path], layer: str | None, gene_id_key: str | N
         If a file cannot be read, or no cell expresses a named gene.
     """
     share = max(1, _VOCABULARY_CELLS // len(files))
-    parts = [_sample(path, layer, gene_id_key, share) for path in files]
+    parts = [_sample(path, reading, share) for path in files]
     # Columns of one name within a file stay apart until the vocabulary adds them; across files they are one gene.
     kinds = {part.uns["kind"] for part in parts}
     if len(kinds) > 1:
@@ -121,18 +156,18 @@ def vocabulary_of(files: Sequence[Path], layer: str | None, gene_id_key: str | N
     return GeneVocabulary.from_anndata(merged, symbol_key="symbol")
 
 
-def _sample(path: Path, layer: str | None, gene_id_key: str | None, limit: int) -> AnnData:
+def _sample(path: Path, reading: Reading, limit: int) -> AnnData:
     """Evenly spaced cells of a file on the linear scale, its columns named by gene, each gene once."""
-    with open_cells(path, layer) as cells:
+    with open_cells(path, reading.place) as cells:
         rows = np.unique(np.linspace(0, cells.reader.n_obs - 1, min(limit, cells.reader.n_obs)).round().astype(int))
         try:
-            matrix = matrix_of(cells.reader, cells.var, cells.uns, "X" if layer is None else layer)
+            matrix = reading.matrix(cells)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         found = to_linear(matrix.reader.read(rows), matrix.expression)
         alone = AnnData(found, var=cells.var)
-    vocabulary = GeneVocabulary.from_anndata(alone, gene_id_key=gene_id_key)
-    match = match_genes(alone.var, vocabulary, gene_id_key=gene_id_key)
+    vocabulary = GeneVocabulary.from_anndata(alone, gene_id_key=reading.gene_id_key)
+    match = match_genes(alone.var, vocabulary, gene_id_key=reading.gene_id_key)
     gathered = _by_gene(found, match.token_ids, vocabulary)
     var = pd.DataFrame({"symbol": vocabulary.symbols}, index=list(vocabulary.gene_ids))
     kind = "Ensembl ids" if match.id_kind.startswith("ensembl") else "symbols"

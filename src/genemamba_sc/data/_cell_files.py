@@ -71,6 +71,10 @@ class Place:
                 "--use-raw)."
             )
 
+    def name(self) -> str:
+        """Name the matrix for a message."""
+        return "raw.X" if self.use_raw else "X" if self.layer is None else f"layers[{self.layer!r}]"
+
 
 @contextmanager
 def open_cells(path: str | Path, layer: str | Place | None = None) -> Iterator[CellFile]:

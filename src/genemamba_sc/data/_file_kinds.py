@@ -84,17 +84,18 @@ def group_of_cells(store: h5py.File | zarr.Group, path: Path, modality: str | No
         If a modality is named and it is no MuData, there is no such modality, or none is named and several could be
         meant.
     """
-    if "mod" not in store or "X" in store:
+    modalities = store.get("mod") if "X" not in store else None
+    if not isinstance(modalities, h5py.Group | zarr.Group):
         if modality is not None:
             raise ValueError(
                 f"{path} holds one table of cells and no modalities. Got modality={modality!r}. Leave it out."
             )
         return store
-    names = sorted(store["mod"])
-    found = modality or ("rna" if "rna" in names else names[0] if len(names) == 1 else None)
+    names = sorted(modalities)
+    found = modality or ("rna" if "rna" in names or len(names) != 1 else names[0])
     if found not in names:
         raise ValueError(
             f"{path} is a MuData with the modalities {', '.join(names)}. Got modality={modality!r}. Name the one with "
             "gene counts: modality=..., --modality on the command line."
         )
-    return store["mod"][found]
+    return modalities[found]

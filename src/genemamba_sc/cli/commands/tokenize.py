@@ -4,17 +4,18 @@ import argparse
 import os
 import sys
 
-from genemamba_sc.cli._options import add_vocabulary, needs_pyarrow, positive
+from genemamba_sc.cli._options import add_expression, add_vocabulary, needs_pyarrow, positive
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help="h5ad files or zarr folders, in a fixed order")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILES", help="h5ad, h5mu, zarr or 10x, in a fixed order"
+    )
     parser.add_argument("output", metavar="OUT", help="folder of the corpus; a run that was killed goes on in it")
     add_vocabulary(parser, "default: the genes of the files")
     parser.add_argument("--max-len", type=positive, default=2048, help="tokens kept per cell (default: %(default)s)")
-    parser.add_argument("--layer", help="layer with the expression, in all files (default: X)")
-    parser.add_argument("--gene-id-key", help="column of var with the gene ids (default: var_names)")
+    add_expression(parser, ", in all files")
     parser.add_argument(
         "--min-genes", type=positive, default=1, help="drop cells with fewer genes (default: %(default)s)"
     )
@@ -37,6 +38,9 @@ def run(arguments: argparse.Namespace) -> str:
         max_len=arguments.max_len,
         layer=arguments.layer,
         gene_id_key=arguments.gene_id_key,
+        use_raw=arguments.use_raw,
+        modality=arguments.modality,
+        scale=arguments.scale,
         min_genes=arguments.min_genes,
         jobs=arguments.jobs,
         on_progress=_show_progress,
