@@ -50,8 +50,8 @@ class LeakReport:
         Number of cells and of positions that were scored.
     next_token
         Scores of the next token by what the layers read: ``"both"`` directions, ``"left to right"``,
-        ``"right to left"``, ``"none"``; and ``"target hidden"``, which reads both directions with [MASK] in place of the
-        target. It is empty where the head names hidden tokens only.
+        ``"right to left"``, ``"none"``; and ``"target hidden"``, which reads both directions with [MASK] in place of
+        the target. It is empty where the head names hidden tokens only.
     same_token
         Scores of the token at its own position, ``"visible"`` and ``"hidden"`` behind [MASK].
     most_frequent

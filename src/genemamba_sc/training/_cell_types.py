@@ -82,8 +82,8 @@ def fit_cell_types(
     tables
         Gene tables whose pools the programs read, each of shape (v, d_i).
     batches
-        Codes of their batches, shape (n,). Batches are then weighted equally, up to a cell weight of five times the
-        mean. With three batches or more, whole batches are held out, so that the encoder learns what helps on a new
+        Codes of their batches, shape (n,). Batches are then weighted equally, but no cell is weighted up more than
+        fivefold. With three batches or more, whole batches are held out, so that the encoder learns what helps on a new
         batch.
     seed
         Seed of the folds, and of the choice of the cells that are fitted where there are more than 50,000.
