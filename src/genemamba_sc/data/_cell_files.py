@@ -1,4 +1,4 @@
-"""Collections of cells on disk: one opener for the command line, the corpus and the model."""
+"""Open collections of cells on disk, in one way for the command line, the corpus and the model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from anndata.io import read_elem, sparse_dataset
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._matrix import reader_of
 
-# What others read in one call: the call is named, for it may need choices that are the user's.
+# Other tools read these in one call; the message names the call, because it may need choices that are the user's.
 _CALLS = {
     ".loom": "anndata.io.read_loom(path)",
     ".csv": "scanpy.read_csv(path)",
@@ -34,16 +34,16 @@ _CALLS = {
 
 @dataclass(frozen=True, eq=False)
 class CellFile:
-    """An open collection of cells.
+    """Hold an open collection of cells.
 
     Parameters
     ----------
     reader
-        Its matrix; rows are read from disk when they are asked for.
+        Reader of the matrix; rows are read from disk when they are asked for.
     var
-        Its genes.
+        Table of the genes.
     uns
-        ``{"log1p": ...}`` where the file has that entry; nothing else is read.
+        ``{"log1p": ...}`` where the file has that entry; nothing else of it is read.
     by_columns
         Whether the matrix is stored by columns (CSC), so that it was read into memory as a whole.
     """
@@ -70,7 +70,7 @@ def open_cells(path: str | Path, layer: str | None = None) -> Iterator[CellFile]
     FileNotFoundError
         If there is nothing at ``path``.
     ValueError
-        If it is of no kind that is read, lacks the layer, or holds nothing.
+        If it has a form that cannot be read, lacks the layer, or holds nothing.
     """
     adata, store = _open(Path(path))
     try:
@@ -89,7 +89,7 @@ def open_backed(path: str | Path) -> AnnData:
     """Open cells with ``obs`` and ``var`` in memory, ``X`` and the layers on disk, and nothing else.
 
     ``anndata.read_h5ad(backed="r")`` leaves only ``X`` on disk. It reads all layers, neighbour graphs and embeddings,
-    which for a million cells are many times what is allowed to the result.
+    which for a million cells take many times the memory that the result may take.
 
     Parameters
     ----------
@@ -98,30 +98,30 @@ def open_backed(path: str | Path) -> AnnData:
 
     Returns
     -------
-    An AnnData to read cells from. Of ``uns`` it holds ``log1p``, which tells the scale of the values.
+    An AnnData to read cells from. Its ``uns`` holds ``log1p``, which tells the scale of the values.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`open_cells`.
+        If :func:`open_cells` raises it.
     """
     return _open(Path(path))[0]
 
 
 def read_cells(path: str | Path, *, use_raw: bool = False) -> AnnData:
-    """Read all that a file holds into memory.
+    """Read everything that a file holds into memory.
 
     Parameters
     ----------
     path
         As in :func:`open_cells`.
     use_raw
-        Whether the expression and the genes of ``adata.raw`` take the place of ``X`` and ``var``.
+        Whether the expression and the genes of ``adata.raw`` replace ``X`` and ``var``.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`open_cells`; also if there is no ``raw``.
+        If :func:`open_cells` raises it; also if there is no ``raw``.
     """
     path = Path(path)
     kind = kind_of(path)
@@ -150,7 +150,7 @@ def kind_of(path: Path) -> str:
     FileNotFoundError
         If there is nothing at ``path``.
     ValueError
-        If it is of another kind; the message names the call that reads it.
+        If it has another form; the message names the call that reads it.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
@@ -222,7 +222,7 @@ def _structure(store: Any) -> AnnData:
 
 
 def _on_disk(stored: Any) -> CSRDataset | CSCDataset | h5py.Dataset | zarr.Array | object:
-    """Give a matrix that is read when it is indexed; kinds that have no such form are read."""
+    """Return a matrix that is read when it is indexed; kinds that have no such form are read at once."""
     if isinstance(stored, h5py.Dataset | zarr.Array):
         return stored
     if stored.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):
