@@ -1,4 +1,4 @@
-"""Cells in and out of files, for commands."""
+"""Read and write files of cells, for commands."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ _RESERVED = "_index"
 
 
 def read_cells(path: str, *, use_raw: bool = False, backed: bool = False) -> AnnData:
-    """Read the cells of a file, and mend what could not be written again.
+    """Read the cells of a file, and repair what could not be written again.
 
     Parameters
     ----------
@@ -23,12 +23,12 @@ def read_cells(path: str, *, use_raw: bool = False, backed: bool = False) -> Ann
     use_raw
         Whether to read ``raw`` in place of ``X``.
     backed
-        Whether matrices stay on disk; nothing but cells and genes is then read.
+        Whether matrices stay on disk; only cells and genes are then read.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If it cannot be read.
+        If the file cannot be read.
     """
     print(f"reading {path}", file=sys.stderr)
     if backed and not use_raw:
@@ -87,7 +87,7 @@ def write_cells(adata: AnnData, path: str) -> None:
     Raises
     ------
     OSError
-        If it cannot be written; what stood there stays.
+        If the file cannot be written; what stood there stays.
     """
     print(f"writing {path}", file=sys.stderr)
     try:

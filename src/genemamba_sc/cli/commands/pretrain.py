@@ -71,7 +71,7 @@ def _devices(text: str) -> int | str:
 
 
 def _setting(text: str) -> tuple[str, float | int | bool | str]:
-    """Read NAME=VALUE; the value as a number or a truth where it is written like one."""
+    """Read NAME=VALUE; turn the value into a number or a truth value where it is written like one."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"NAME=VALUE is needed, such as mask_rate=0.3, got {text!r}")
@@ -86,7 +86,7 @@ def _setting(text: str) -> tuple[str, float | int | bool | str]:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Pretrain on a corpus; nothing to print for all processes but the first.
+    """Pretrain on a corpus; only the first process returns a text to print.
 
     Raises
     ------
