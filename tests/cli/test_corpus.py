@@ -119,7 +119,7 @@ def test_what_cannot_be_done_is_told_in_one_line(corpus: str, tmp_path: Path, ca
     out = str(tmp_path / "out")
     for arguments, told in (
         (["tokenize", "none.h5ad", out], "none.h5ad does not exist"),
-        (["pretrain", str(tmp_path), out, "--max-steps", "1"], "is no corpus: it has neither manifest.json"),
+        (["pretrain", str(tmp_path), out, "--max-steps", "1"], "is not a corpus: it has neither manifest.json"),
         (["pretrain", corpus, out, "--max-epochs", "1", "--devices", "auto"], "--max-epochs needs the number of"),
     ):
         assert main(arguments) == 1

@@ -178,7 +178,7 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). Copy it again.") from error
     if facts["weights_sha256"] != sha256_of(folder / WEIGHTS_FILE):
-        raise ValueError(f"{path} is of other weights than those beside it. Write it anew.")
+        raise ValueError(f"{path} belongs to other weights than those beside it. Write it again.")
     columns, indices = np.unique(genes.astype(np.int32), return_inverse=True)
     expression = sparse.csr_matrix((values, indices.ravel(), starts), shape=(len(lengths), len(columns)))
     return ReferenceCells(expression, columns, ids.astype(np.int32), lengths, embeddings)

@@ -74,7 +74,7 @@ def check_output(path: str) -> None:
     if target.suffix == ".zarr" and target.is_dir():
         if not any((target / name).exists() for name in (".zgroup", "zarr.json")):
             raise FileExistsError(
-                f"{path} is a folder that is no zarr store, so it is not replaced. Choose another name."
+                f"{path} is a folder that is not a zarr store, so it is not replaced. Choose another name."
             )
         check_writable(target.parent / f"{target.name}.new")
         return

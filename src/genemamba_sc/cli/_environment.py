@@ -53,7 +53,7 @@ def give_compiled_code_a_place(packages: Iterable[Path] | None = None) -> Path |
     os.environ["NUMBA_CACHE_DIR"] = folder
     print(
         "No place for compiled code can be written: neither the folders of the packages nor the user's cache. It is "
-        "compiled anew, for this run only. Set NUMBA_CACHE_DIR to a folder of yours to keep it.",
+        "compiled again, for this run only. Set NUMBA_CACHE_DIR to a folder of yours to keep it.",
         file=sys.stderr,
     )
     return Path(folder)

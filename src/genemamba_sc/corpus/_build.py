@@ -185,7 +185,7 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
     if changed:
         raise FileExistsError(
             f"{target} holds an unfinished corpus of other settings ({', '.join(changed)} changed). "
-            "Give the same files and options to go on, or remove the folder to start anew."
+            "Give the same files and options to continue, or remove the folder to start again."
         )
     for left in work.glob(".writing-*"):
         left.unlink()

@@ -90,11 +90,11 @@ class TokenCorpus:
             return cls._open_own(path, vocabulary)
         if (path / WORK_FOLDER).exists():
             raise FileNotFoundError(
-                f"{path} holds an unfinished corpus. Run the same genemamba tokenize again: it goes on where it was."
+                f"{path} holds an unfinished corpus. Run the same genemamba tokenize command again to finish it."
             )
         if not (path / _STATE_FILE).exists():
             raise FileNotFoundError(
-                f"{path} is no corpus: it has neither {MANIFEST_FILE} nor {_STATE_FILE}. Give a folder that "
+                f"{path} is not a corpus: it has neither {MANIFEST_FILE} nor {_STATE_FILE}. Give a folder that "
                 "genemamba tokenize wrote, or one of Hugging Face datasets with token ids in 'input_ids'."
             )
         if vocabulary is None:
@@ -111,7 +111,7 @@ class TokenCorpus:
         for given, whose in ((manifest["vocabulary_fingerprint"], "its manifest"), (vocabulary, "the one passed")):
             if given not in (None, own, own.fingerprint):
                 raise ValueError(
-                    f"{path / GENES_FILE} is another vocabulary than {whose}. Leave out the vocabulary, for a corpus "
+                    f"{path / GENES_FILE} differs from {whose}. Leave out the vocabulary, because a corpus "
                     "brings its own, and keep the files of a corpus together."
                 )
         shards = [path / shard["file"] for shard in manifest["shards"]]
@@ -119,14 +119,14 @@ class TokenCorpus:
             require_regular(file, path, MANIFEST_FILE)
             if file.stat().st_size != shard["size"]:
                 raise FileNotFoundError(
-                    f"{file} is missing or not of the {shard['size']} bytes that {MANIFEST_FILE} says. "
+                    f"{file} is missing or does not have the {shard['size']} bytes that {MANIFEST_FILE} says. "
                     "Copy the corpus again."
                 )
         corpus = cls(path, own, manifest, shards)
         if corpus.n_cells != manifest["n_cells"]:
             raise ValueError(
                 f"The shards of {path} must hold the {manifest['n_cells']:,} cells that {MANIFEST_FILE} says. Got "
-                f"{corpus.n_cells:,}. Copy the corpus again, or tokenize anew."
+                f"{corpus.n_cells:,}. Copy the corpus again, or tokenize again."
             )
         return corpus
 
@@ -239,8 +239,8 @@ class TokenCorpus:
             file, digest = self._shards[number], self._digests[number]
             if digest is not None and size_and_sha256(file)[1] != digest:
                 raise ValueError(
-                    f"{file} must have the SHA-256 that {MANIFEST_FILE} says, {digest}. It has another: it is damaged "
-                    "or of another corpus. Copy the corpus again, or tokenize anew."
+                    f"{file} must have the SHA-256 that {MANIFEST_FILE} says, {digest}. It has another one: it is "
+                    "damaged or belongs to another corpus. Copy the corpus again, or tokenize again."
                 )
             self._checked.add(number)
 

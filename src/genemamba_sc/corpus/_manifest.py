@@ -28,13 +28,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no readable JSON ({error}). Copy the corpus again, or tokenize anew.") from error
+        raise ValueError(f"{path} is not readable JSON ({error}). Copy the corpus again, or tokenize again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a corpus of tokens. Give the folder that genemamba tokenize wrote.")
     if manifest.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {manifest.get('format_version')}; this package reads {FORMAT_VERSION}. "
-            "Upgrade genemamba-sc, or tokenize anew."
+            "Upgrade genemamba-sc, or tokenize again."
         )
     return manifest
 

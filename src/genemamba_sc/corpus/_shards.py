@@ -126,7 +126,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 yield from pa.ipc.open_stream(memory)
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(
-                f"{path} is no whole Arrow file ({error}). Copy the corpus again, or tokenize anew."
+                f"{path} is not a complete Arrow file ({error}). Copy the corpus again, or tokenize again."
             ) from error
 
 
@@ -180,7 +180,7 @@ def view_block(batch: pa.RecordBatch, path: Path) -> CellBlock:
         return CellBlock(offsets, column.values.to_numpy(), None)
     bins = batch.column(BINS)
     if not np.array_equal(_checked_offsets(bins, path), offsets):
-        raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize anew.")
+        raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize again.")
     return CellBlock(offsets, column.values.to_numpy(), bins.values.to_numpy())
 
 
@@ -190,6 +190,6 @@ def _checked_offsets(column: pa.Array, path: Path) -> np.ndarray:
     if len(offsets) and (offsets[0] < 0 or offsets[-1] > len(column.values) or (np.diff(offsets) < 0).any()):
         raise ValueError(
             f"The lists of {path} must follow each other within its {len(column.values):,} values. Got offsets that do "
-            "not: the file is damaged. Copy the corpus again, or tokenize anew."
+            "not: the file is damaged. Copy the corpus again, or tokenize again."
         )
     return offsets

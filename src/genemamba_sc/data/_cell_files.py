@@ -164,12 +164,12 @@ def kind_of(path: Path) -> str:
             "Give the path of an h5ad file, or of such a folder."
         )
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file. Give the path of an h5ad file or of a zarr folder.")
+        raise ValueError(f"{path} is not a regular file. Give the path of an h5ad file or of a zarr folder.")
     if h5py.is_hdf5(path):
         return _kind_of_hdf5(path)
     call = _CALLS.get(path.suffix.lower())
     way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
-    raise ValueError(f"{path} cannot be read as h5ad: it is no HDF5 file. {way_out}.")
+    raise ValueError(f"{path} cannot be read as h5ad: it is not an HDF5 file. {way_out}.")
 
 
 def _kind_of_hdf5(path: Path) -> str:

@@ -206,7 +206,7 @@ def require_match(
     )
     raise ValueError(
         f"The genes must be in the vocabulary ({_describe(vocabulary)}, such as {', '.join(_examples(vocabulary))}); "
-        f"{match.n_matched:,} of {match.n_vars:,} names in {match.source} are, they look like "
+        f"{match.n_matched:,} of {match.n_vars:,} names in {match.source} are. They look like "
         f"{', '.join(repr(name) for name in match.unmatched[:3]) or 'nothing'} ({match.id_kind}, {match.species}). "
         f"{way_out}"
     )

@@ -140,7 +140,7 @@ def store(adata: AnnData, key: str, latent: Float32[np.ndarray, "n d"]) -> None:
     if adata.is_view and adata.isbacked:
         warn(
             f"A view of a backed AnnData takes no new arrays, so adata.obsm[{key!r}] was not written: "
-            "use the array that is returned, or adata.to_memory(). key_added=None says nothing."
+            "use the array that is returned, or adata.to_memory(). Pass key_added=None to avoid this warning."
         )
     else:
         adata.obsm[key] = latent

@@ -106,7 +106,7 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
     if unlabeled is None or len(types) < len(names):
         return unlabeled
     warn(
-        f"unlabeled_category={unlabeled!r} is no value of adata.obs[{key!r}], so every cell counts as "
+        f"unlabeled_category={unlabeled!r} is not a value of adata.obs[{key!r}], so every cell counts as "
         f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
     )
     # scvi-tools would sort it among the values, which text and numbers do not allow.

@@ -59,7 +59,7 @@ def check_registered(adata: AnnData | None, registry: dict[str, Any] | None) -> 
     """Refuse to build a model without an AnnData."""
     if adata is None and registry is None:
         raise ValueError(
-            "GeneMambaModel needs the AnnData it is for. Got none. Register one with "
+            "GeneMambaModel needs an AnnData. Got none. Register one with "
             "GeneMambaModel.setup_anndata(adata) and pass it, or load a saved model with GeneMambaModel.load(folder)."
         )
     if adata is not None and not isinstance(adata, AnnData):

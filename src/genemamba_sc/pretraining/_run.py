@@ -158,8 +158,8 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     changed = [key for key in settings if before.get(key) != json.loads(json.dumps(settings[key]))]
     if changed:
         raise FileExistsError(
-            f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to go on, "
-            "choose another folder, or remove it to start anew."
+            f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to continue, "
+            "choose another folder, or remove it to start again."
         )
 
 
@@ -167,7 +167,7 @@ def _state_to_load(folder: Path, resume: str | Path) -> Path | None:
     if resume == "auto":
         return folder / STATE_FILE if (folder / STATE_FILE).exists() else None
     if not Path(resume).is_file():
-        raise FileNotFoundError(f"{resume} is no file. Give the {STATE_FILE} of a run, or leave resume on 'auto'.")
+        raise FileNotFoundError(f"{resume} is not a file. Give the {STATE_FILE} of a run, or leave resume on 'auto'.")
     return Path(resume)
 
 

@@ -93,5 +93,5 @@ def start_from(
             announce_digest(kept, temporary)
         unknown = int((tensors["table"].abs().sum(dim=1) == 0).sum())
         logger.info("Spectral start: %d of %d tokens keep a random row (never seen, or special).", unknown, size)
-    check_digest(kept, "Remove it: the same call computes it anew.")
+    check_digest(kept, "Remove it: the same call computes it again.")
     return Start(**load_file(kept))

@@ -117,12 +117,12 @@ def read_state(path: Path) -> dict[str, Any]:
     ValueError
         If the file is damaged or holds anything else.
     """
-    check_digest(path, "Remove its folder to start anew, or give another saved state.")
+    check_digest(path, "Remove its folder to start again, or give another saved state.")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for a file that is not whole
         raise ValueError(
-            f"{path} is no readable state of a run ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            "Remove its folder to start anew."
+            f"{path} is not a readable state of a run ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Remove its folder to start again."
         ) from error
     return state

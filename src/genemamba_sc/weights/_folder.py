@@ -69,8 +69,8 @@ def check_target(
     foreign = [name for name in present if name not in files]
     if foreign:
         raise FileExistsError(
-            f"{target} exists and holds what is no part of {what} ({', '.join(foreign[:3])[:200]}), so it is not "
-            "replaced. Choose another folder."
+            f"{target} exists and holds files that are not part of {what} ({', '.join(foreign[:3])[:200]}), so it is "
+            "not replaced. Choose another folder."
         )
     if present and not is_own(config_or_none(target / CONFIG_FILE)):
         raise FileExistsError(f"{target} exists and holds no {what}, so it is not replaced. Choose another folder.")
@@ -104,7 +104,7 @@ def check_seal(config: Fields, path: Path) -> None:
     if stated != found:
         raise ValueError(
             f"{path} does not match the checksum in it: it was edited or damaged, and what it says changes what the "
-            "model answers. Copy the folder again, or change the model in Python and save it anew."
+            "model answers. Copy the folder again, or change the model in Python and save it again."
         )
 
 
@@ -147,7 +147,7 @@ def check_files(folder: Path, stated: Mapping[str, str], needed: Iterable[str], 
             )
         if sha256_of(folder / name) != stated.get(name):
             raise ValueError(
-                f"{folder / name} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of "
+                f"{folder / name} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or from "
                 "another model. Copy the whole folder again."
             )
 
@@ -171,9 +171,9 @@ def check_version(config: Fields, path: Path, newest: int) -> int:
 def warn_unsealed(folder: Path, way_out: str) -> None:
     """Warn that a folder was written before everything in it had a checksum."""
     warn(
-        f"{folder} was written by an older genemamba_sc and has no checksum for all that changes a prediction (the "
-        f"names of the labels, the symbols of the genes, the settings), so a change of these would not be noticed. "
-        f"{way_out}"
+        f"{folder} was written by an older genemamba_sc and has no checksum for everything that changes a prediction "
+        f"(the names of the labels, the symbols of the genes, the settings), so a change of these would not be "
+        f"noticed. {way_out}"
     )
 
 
@@ -222,4 +222,4 @@ def check_table_size(path: Path, n_genes: int) -> None:
                         "of another model: copy it again."
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is no gzip file ({quoted(error)}): it is damaged. Copy it again.") from error
+        raise ValueError(f"{path} is not a gzip file ({quoted(error)}): it is damaged. Copy it again.") from error

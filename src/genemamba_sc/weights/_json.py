@@ -28,7 +28,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: also text that is no UTF-8, and endless numbers
         raise ValueError(
-            f"{path} is no readable JSON ({quoted(error)}): it is truncated or damaged. Copy it again."
+            f"{path} is not readable JSON ({quoted(error)}): it is truncated or damaged. Copy it again."
         ) from error
 
 

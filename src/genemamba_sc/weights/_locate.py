@@ -49,7 +49,7 @@ def locate(name_or_path: str | os.PathLike[str], revision: str | None, subfolder
     root, origin = _locate(os.fspath(name_or_path), revision, subfolder)
     folder = root if subfolder is None else root / subfolder
     if not folder.is_dir():
-        raise FileNotFoundError(f"{origin} has no folder {subfolder!r}. Look how its folders are named.")
+        raise FileNotFoundError(f"{origin} has no folder {subfolder!r}. Check the names of its folders.")
     return Place(folder, root, origin if subfolder is None else f"{origin}/{subfolder}")
 
 

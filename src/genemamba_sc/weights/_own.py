@@ -201,7 +201,9 @@ def read_own(folder: Path, origin: str) -> Pretrained:
     encoder_config = config.made("encoder_config", EncoderConfig.from_dict)
     header = read_header(weights)
     if left := [name for name in header if not name.startswith((_ENCODER, _HEAD))]:
-        raise ValueError(f"Tensors are named encoder.* or gene_head.*; {folder} has {quoted(left[:3])}. Write it anew.")
+        raise ValueError(
+            f"Tensors are named encoder.* or gene_head.*; {folder} has {quoted(left[:3])}. Write it again."
+        )
     check_encoder(header, encoder_config, _ENCODER, weights)
     tensors = {name: tensor.float() for name, tensor in read_safetensors(weights).items()}
     parts = {p: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)} for p in (_ENCODER, _HEAD)}
@@ -225,7 +227,7 @@ def _tell_unsealed(folder: Path) -> None:
     if folder.parent == Path(__file__).parent:  # it ships with the package, which has checksums of its own
         logger.info("%s has no checksum of its config.json (format 1).", folder.name)
     else:
-        _folder.warn_unsealed(folder, "Read it with from_pretrained, and write it anew with save_pretrained.")
+        _folder.warn_unsealed(folder, "Read it with from_pretrained, and write it again with save_pretrained.")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

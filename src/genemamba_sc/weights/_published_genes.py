@@ -64,7 +64,7 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None, n_g
     try:
         return GeneVocabulary.from_tokenizer_json(tokenizer, medians=medians)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:  # ValueErrors of ours name the file
-        raise ValueError(f"{tokenizer} is no tokenizer that can be read ({quoted(error)}). Copy it again.") from error
+        raise ValueError(f"{tokenizer} is not a readable tokenizer ({quoted(error)}). Copy it again.") from error
 
 
 def _first(folders: Iterable[Path], names: Iterable[str]) -> Path | None:

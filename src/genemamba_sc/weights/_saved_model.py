@@ -255,7 +255,7 @@ def read_config(folder: str | Path, prefix: str | None = None) -> Fields:
     if config.values["format_version"] >= 3:
         _folder.check_seal(config, path)
     else:
-        _folder.warn_unsealed(source, "Load it, and save it anew.")
+        _folder.warn_unsealed(source, "Load it, and save it again.")
     return config
 
 

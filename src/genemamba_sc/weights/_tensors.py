@@ -111,7 +111,7 @@ def read_safetensors(path: Path, dtypes: tuple[str, ...] = FLOATS) -> dict[str, 
         name = min(wrong)
         raise ValueError(
             f"Weights are stored as {' or '.join(dtypes)}; in {path} {quoted(name)} is {wrong[name]} "
-            f"({len(wrong)} such tensors). Convert them with tensor.float(), and save them anew."
+            f"({len(wrong)} such tensors). Convert them with tensor.float(), and save them again."
         )
     try:
         tensors = load_file(path)
@@ -136,7 +136,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     ValueError
         If a value is not finite.
     """
-    check_finite(tensors, "The weights have", "Train anew, with a smaller learning rate (lr).")
+    check_finite(tensors, "The weights have", "Train again, with a smaller learning rate (lr).")
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
 
 
