@@ -284,7 +284,7 @@ def test_a_folder_of_format_1_is_read_and_says_what_it_lacks(folder: Path):
     del config["config_sha256"]
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.warns(
-        UserWarning, match=r"has no checksum for all that changes a prediction .*save_pretrained"
+        UserWarning, match=r"has no checksum for everything that changes a prediction .*save_pretrained"
     ) as told:
         assert read_pretrained(folder).max_len == 77
     assert len(told) == 1 and told[0].filename == __file__
@@ -332,7 +332,7 @@ def test_arguments_that_do_not_apply_are_refused(folder: Path):
         read_pretrained(folder, revision=COMMIT)
     with pytest.raises(ValueError, match=r"combine= and medians= are for published weights; mini has its own\. Leave"):
         read_pretrained(folder, combine="mean")
-    with pytest.raises(FileNotFoundError, match=r"mini has no folder 'large'\. Look how its folders are named"):
+    with pytest.raises(FileNotFoundError, match=r"mini has no folder 'large'\. Check the names of its folders"):
         read_pretrained(folder, subfolder="large")
     for outside in ("../mini", "a/../../b", "/etc", "..\\mini", "C:\\weights"):
         with pytest.raises(

@@ -18,7 +18,7 @@ from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gmt import find_tokens, read_gmt
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
-# Number of rounds in which partners are drawn anew for pairs that turned out to share a pathway.
+# Number of rounds in which partners are drawn again for pairs that turned out to share a pathway.
 _ROUNDS = 50
 
 

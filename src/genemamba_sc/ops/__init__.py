@@ -81,7 +81,7 @@ _WAY_OUT = {
 
 
 def available_backends(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[str, ...]:
-    """Names of the backends that run on ``device`` in ``dtype`` (kernels are tried, not only imported)."""
+    """Name the backends that run on ``device`` in ``dtype`` (kernels are tried, not only imported)."""
     device = torch.device(device)
     return tuple(name for name in _NAMES if name not in _WHY_NOT or _WHY_NOT[name](device, dtype) is None)
 

@@ -10,7 +10,7 @@ from genemamba_sc.cli._options import add_vocabulary, needs_pyarrow, positive
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("files", nargs="+", metavar="FILES", help="h5ad files or zarr folders, in a fixed order")
-    parser.add_argument("output", metavar="OUT", help="folder of the corpus; a run that was killed goes on in it")
+    parser.add_argument("output", metavar="OUT", help="folder of the corpus; a run that was killed continues there")
     add_vocabulary(parser, "default: the genes of the files")
     parser.add_argument("--max-len", type=positive, default=2048, help="tokens kept per cell (default: %(default)s)")
     parser.add_argument("--layer", help="layer with the expression, in all files (default: X)")
