@@ -41,8 +41,8 @@ _BUG = (
     "their input"
 )
 _OPEN = (
-    "Not to be told from weights: whether the code published beside them returns the layers' output (none of it is "
-    "run here), and changes too small for the tests."
+    "Weights do not tell whether the code published beside them returns the layers' output (none of it is run here), "
+    "nor do they show changes that are too small for the tests."
 )
 
 
@@ -116,8 +116,8 @@ class CheckpointReport:
         if following:
             both, alone, hidden = (following[name] for name in ("both", "left to right", "target hidden"))
             lines.append(
-                f"  of the next-token accuracy, {both.accuracy - hidden.accuracy:+.1%} points go when the target is "
-                f"hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was not "
+                f"  of the next-token accuracy, {both.accuracy - hidden.accuracy:+.1%} points are lost when the target "
+                f"is hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was not "
                 "trained that way, so this is an upper bound)."
             )
             bare = following["none"].loss
@@ -127,7 +127,7 @@ class CheckpointReport:
                     "on the embeddings alone."
                 )
         gone = same["visible"].accuracy - same["hidden"].accuracy
-        return [*lines, f"  of the same-token accuracy, {gone:+.1%} points go when it is hidden."]
+        return [*lines, f"  of the same-token accuracy, {gone:+.1%} points are lost when it is hidden."]
 
 
 def checkpoint_report(

@@ -128,7 +128,7 @@ def check_genes(
         Share of the counts with a token below which a warning is given.
     scale
         What the values are: ``"counts"``; ``"normalised"`` (CP10k, CPM, TPM, corrected counts); ``"log1p"``,
-        ``"log2"`` or ``"log10"`` of one plus such values. None finds out.
+        ``"log2"`` or ``"log10"`` of one plus such values. None detects it.
 
     Returns
     -------
