@@ -117,8 +117,8 @@ class CheckpointReport:
             both, alone, hidden = (following[name] for name in ("both", "left to right", "target hidden"))
             lines.append(
                 f"  of the next-token accuracy, {both.accuracy - hidden.accuracy:+.1%} points are lost when the target "
-                f"is hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was not "
-                "trained that way, so this is an upper bound)."
+                f"is hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was "
+                "not trained that way, so this is an upper bound)."
             )
             bare = following["none"].loss
             if bare < both.loss:
