@@ -163,8 +163,8 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
 
     Raises
     ------
-    If there is no such file.
-        If there is none.
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is damaged or belongs to other weights.
     """

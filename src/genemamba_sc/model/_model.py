@@ -220,7 +220,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             If the model has no AnnData, an argument is out of range, or there is no such device.
         TypeError
             If an argument is unknown.
-        If the user stops it. Once the epochs have begun, what was learned is kept and the model can predict.
+        KeyboardInterrupt
             If the user stops it. Once the epochs have begun, what was learned is kept and the model can predict.
         """
         config = PlanConfig.of(plan_kwargs, table_lr=None if self.gene_init_ == "random" else 0.0)

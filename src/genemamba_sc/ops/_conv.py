@@ -19,8 +19,8 @@ def conv_silu(x: Hidden, weight: Float[Tensor, "d k"], bias: Float[Tensor, "d"],
     ----------
     x
         Tokens, (b, l, d), 0 at pads.
-    Taps per channel, (d, k); the last tap belongs to the current token.
-        Taps per channel, the current token last, (d, k).
+    weight
+        Taps per channel, (d, k); the last tap belongs to the current token.
     bias
         Bias per channel, (d,).
     reverse

@@ -103,8 +103,8 @@ def read_safetensors(path: Path, dtypes: tuple[str, ...] = FLOATS) -> dict[str, 
 
     Raises
     ------
-    If the file is damaged, or holds values that are of another type or not finite.
-        If it is damaged, or holds numbers that are of another kind or not finite.
+    ValueError
+        If the file is damaged, or holds values that are of another type or not finite.
     """
     wrong = {name: stored.dtype for name, stored in read_header(path).items() if stored.dtype not in dtypes}
     if wrong:
