@@ -101,14 +101,14 @@ def test_a_matrix_that_cannot_be_ranked_is_refused_in_training_and_in_queries(
 
 
 GENES = {
-    "unknown names": (lambda i: f"FOO{i}", r"0 of 40 names in var_names are, they look like 'FOO0', 'FOO1'.*column"),
+    "unknown names": (lambda i: f"FOO{i}", r"0 of 40 names in var_names are. They look like 'FOO0', 'FOO1'.*column"),
     "mouse ids": (
         lambda i: f"ENSMUSG{i:011d}",
         r"the vocabulary holds human genes.*one-to-one orthologues.*gene_id_key",
     ),
     "mouse symbols": (
         lambda i: ["Actb", "Gapdh", "Cd4", "Cd8a", "Malat1"][i] if i < 5 else f"Gene{i}",
-        r"they look like 'Actb', 'Gapdh', 'Cd4' \(symbol, mouse.*orthologues",
+        r"They look like 'Actb', 'Gapdh', 'Cd4' \(symbol, mouse.*orthologues",
     ),
     "transcripts": (lambda i: f"ENST{i:011d}", r"Ensembl transcripts or proteins: add the counts"),
 }
@@ -169,7 +169,7 @@ def test_a_vocabulary_of_another_kind_is_refused(make_cells: Cells):
 
 def test_an_unlabelled_category_that_no_cell_has_is_pointed_out(make_cells: Cells):
     with pytest.warns(
-        UserWarning, match=r"'unknown' is no value of adata\.obs\['cell_type'\].*'monocyte'.*how it is wri"
+        UserWarning, match=r"'unknown' is not a value of adata\.obs\['cell_type'\].*'monocyte'.*how it is wri"
     ):
         GeneMambaModel.setup_anndata(make_cells(), labels_key="cell_type", unlabeled_category="unknown")
 
@@ -205,7 +205,7 @@ def test_a_model_that_cannot_be_built_is_refused(
 def test_a_model_needs_a_registered_anndata(make_cells: Cells):
     with pytest.raises(ValueError, match=r"Please set up your AnnData with GeneMambaModel\.setup_anndata first"):
         GeneMambaModel(make_cells())
-    with pytest.raises(ValueError, match=r"needs the AnnData it is for\. Got none\. Register one with"):
+    with pytest.raises(ValueError, match=r"needs an AnnData\. Got none\. Register one with"):
         GeneMambaModel()
     with pytest.raises(TypeError, match=r"needs an AnnData\. Got ndarray\. Read an h5ad file"):
         GeneMambaModel(np.zeros((3, 4)))

@@ -1,4 +1,4 @@
-"""``python -m genemamba_sc`` is the command ``genemamba``."""
+"""Run the command ``genemamba`` as ``python -m genemamba_sc``."""
 
 import sys
 

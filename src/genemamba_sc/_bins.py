@@ -1,6 +1,6 @@
-"""Half-octaves of a token's value: the one definition that corpora, encoder and self-test share.
+"""Define the half-octaves of a token's value once, for corpora, encoder and self-test.
 
-It lies below ``data`` and ``nn``, which do not know each other, and needs numpy alone.
+The module lies below ``data`` and ``nn``, which do not know each other, and needs numpy alone.
 """
 
 from typing import Final
@@ -9,23 +9,23 @@ import numpy as np
 from jaxtyping import Float32, Int8
 
 BINS_PER_OCTAVE: Final = 2
-# A value that equals an edge but for rounding counts as the edge: a gene at its median has the value 1, an edge,
+# A value that equals an edge up to rounding counts as the edge: a gene at its median has the value 1, which is an edge,
 # and the same cell read from counts and from logarithms must not fall on different sides of it. In bins, this is some
 # 3e-6 of the value, where rounding in float32 leaves 1e-7.
 EDGE: Final = 1e-5
-# The bins of an encoder are 16 by default; eight bits hold values from 2^-64 to 2^64.
+# An encoder has 16 bins by default; eight bits hold values from 2^-64 to 2^64.
 _LOWEST, _HIGHEST = -127, 127
-# No value is known: what a corpus without values says of each token.
+# This bin means that no value is known, as in a corpus without values.
 NO_VALUE: Final = -128
 
 
 def to_bins(values: Float32[np.ndarray, "*s"]) -> Int8[np.ndarray, "*s"]:
-    """Half-octave of each value, ``floor(2 log2(value))``: all that the encoder reads of it.
+    """Return the half-octave of each value, ``floor(2 log2(value))``: all that the encoder reads of it.
 
     Parameters
     ----------
     values
-        Any shape; ``NO_VALUE`` stands for values that are not positive.
+        Values of any shape; those that are not positive become ``NO_VALUE``.
 
     Notes
     -----
@@ -39,7 +39,7 @@ def to_bins(values: Float32[np.ndarray, "*s"]) -> Int8[np.ndarray, "*s"]:
 
 
 def from_bins(bins: Int8[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
-    """Value in the middle of each bin, ``2^((bin + 1/2) / 2)``; 0 where none is known."""
+    """Return the value in the middle of each bin, ``2^((bin + 1/2) / 2)``; 0 where none is known."""
     return _MIDDLES[bins.astype(np.int16) - NO_VALUE]
 
 

@@ -1,4 +1,4 @@
-"""Checks of arguments: the rule, the value, the way out, before any work is done."""
+"""Check arguments before any work is done; the message says the rule, the value and the way out."""
 
 import numbers
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ CellIndices = Sequence[int] | np.ndarray | pd.Series | pd.Index
 
 
 def whole_number(name: str, value: object, least: int) -> int:
-    """Check a whole number of at least ``least``; numpy's are as good.
+    """Check a whole number of at least ``least``; numpy's whole numbers are accepted too.
 
     Parameters
     ----------
     name
-        Of the argument.
+        Name of the argument.
     value
-        What was passed.
+        Value that was passed.
     least
-        The smallest allowed.
+        The smallest value that is allowed.
 
     Raises
     ------
     TypeError
-        If it is no whole number.
+        If the value is no whole number.
     ValueError
-        If it is too small.
+        If the value is too small.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number. Got {value!r}. Pass an integer of at least {least}.")
@@ -45,16 +45,16 @@ def share(name: str, value: object) -> float:
     Parameters
     ----------
     name
-        Of the argument.
+        Name of the argument.
     value
-        What was passed.
+        Value that was passed.
 
     Raises
     ------
     TypeError
-        If it is no number.
+        If the value is no number.
     ValueError
-        If it is out of range.
+        If the value is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number. Got {value!r}. Pass a share of the cells, such as 0.9.")
@@ -65,12 +65,12 @@ def share(name: str, value: object) -> float:
 
 
 def row_numbers(indices: CellIndices | None, n_obs: int) -> Int64[np.ndarray, "n"]:
-    """Turn what names cells into their row numbers, in the order asked.
+    """Turn what identifies cells into their row numbers, in the order asked.
 
     Parameters
     ----------
     indices
-        Row numbers, or a mask with one value per cell; ``None`` for all cells.
+        Row numbers, or a mask with one value per cell; ``None`` means all cells.
     n_obs
         Number of cells.
 

@@ -1,4 +1,4 @@
-"""The only literals of the package: special tokens, registry keys, AnnData keys."""
+"""Define the only literals of the package: special tokens, registry keys, AnnData keys."""
 
 from typing import Final
 
@@ -26,5 +26,5 @@ VOCABULARY_KEY: Final = "gene_vocabulary"
 # Columns of obs that `annotate` writes.
 PREDICTION_KEY: Final = "genemamba_celltype"
 CONFIDENCE_KEY: Final = "genemamba_confidence"
-# Entry of uns that says which model made them.
+# Entry of uns that says which model wrote them.
 UNS_KEY: Final = "genemamba"

@@ -1,4 +1,4 @@
-"""A digest beside a file: what was written is what is read."""
+"""Keep a digest beside a file, so that what is read is what was written."""
 
 import hashlib
 from pathlib import Path
@@ -17,13 +17,13 @@ def sha256_of(path: Path) -> str:
 def announce_digest(path: Path, written: Path) -> None:
     """Note the digest of ``written``, which is to take the place of ``path`` next.
 
-    The digest of what stands at ``path`` stays noted as well: whenever the two files are parted by a kill, one of the
-    two digests fits.
+    The digest of what stands at ``path`` stays noted as well: if the process is killed between the two renames, one of
+    the two digests still fits.
 
     Parameters
     ----------
     path
-        The file by its final name.
+        The file under its final name.
     written
         Its new content, under a temporary name.
     """
@@ -33,14 +33,14 @@ def announce_digest(path: Path, written: Path) -> None:
 
 
 def check_digest(path: Path, way_out: str) -> None:
-    """Refuse a file that is not what was written; one without a digest is of an older version and is accepted.
+    """Refuse a file that is not what was written; a file without a digest is from an older version and is accepted.
 
     Parameters
     ----------
     path
         The file.
     way_out
-        What to do, for the message.
+        What the user can do, for the message.
 
     Raises
     ------

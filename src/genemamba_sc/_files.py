@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost or half-written: a temporary name first, then a rename."""
+"""Write files so that nothing is lost or half-written: under a temporary name first, then by a rename."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-# What a disk says that takes no more.
+# Error numbers of a disk that takes no more.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # Libraries that write for us put the number of the system's error into the text of their own.
 _NUMBER = re.compile(r"(?:os error |errno = )(\d+)")
@@ -77,12 +77,12 @@ def recover(path: str | Path) -> None:
     """Put back what a writer that died between its two renames left under a hidden name.
 
     A process that is killed at that moment leaves nothing at ``path``; the new content beside it is complete. Where
-    something stands at ``path``, or nothing can be put there, this does nothing.
+    something stands at ``path``, or nothing can be put there, the function does nothing.
 
     Parameters
     ----------
     path
-        The file or folder to be read.
+        The file or folder that is to be read.
     """
     target = Path(os.path.realpath(path))
     if target.exists() or not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
@@ -92,19 +92,19 @@ def recover(path: str | Path) -> None:
 
 @contextmanager
 def only_writer(lock: Path, what: str) -> Iterator[None]:
-    """Hold a lock file while something is written; it goes with the process, however that ends.
+    """Hold a lock file while something is written; the lock ends with the process, however that ends.
 
     Parameters
     ----------
     lock
-        The lock file; removed at the end.
+        The lock file, which is removed at the end.
     what
         What is written, for the message.
 
     Raises
     ------
     FileExistsError
-        If another process holds it.
+        If another process holds the lock.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     holder = FileLock(lock, timeout=0)
@@ -137,7 +137,7 @@ def check_writable(path: str | Path) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """The hidden names of one writer: a lock that the process holds, its new content, and what stood there before."""
+    """Hold the hidden names of one writer: a locked file, its new content, and what stood there before."""
 
     folder: Path
     number: str
@@ -156,7 +156,7 @@ class _Work:
         return self.folder / f".replaced-{self.number}-{self.name}"
 
     def remove(self) -> None:
-        """Remove what is left of it."""
+        """Remove what is left of the work."""
         for path in (self.new, self.old):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -180,7 +180,7 @@ def _working(target: Path) -> Iterator[_Work]:
 
 
 def _hold(folder: Path, name: str) -> tuple[_Work, FileLock | None]:
-    """Take names that nobody has, and lock them; without a lock where the file system has none."""
+    """Take names that nobody has, and lock them; go without a lock where the file system has none."""
     while True:
         work = _Work(folder, secrets.token_hex(4), name)
         lock = FileLock(work.lock)
@@ -202,7 +202,7 @@ def _release(work: _Work, lock: FileLock | None) -> None:
 
 
 def _clear_dead(folder: Path) -> None:
-    """Recover or remove what writers left that are no longer there: their locks went with them."""
+    """Recover or remove what dead writers left: their locks went with them."""
     for path in folder.glob(".writing-*.lock"):
         number = path.name.removeprefix(".writing-").removesuffix(".lock")
         lock = FileLock(path)
@@ -225,7 +225,7 @@ def _settle(work: _Work) -> None:
 
 @contextmanager
 def _naming(target: Path) -> Iterator[None]:
-    """Name the file, and the way out, where a disk is full, whichever library noticed it."""
+    """Name the file and the way out where a disk is full, whichever library noticed it."""
     try:
         yield
     except Exception as error:

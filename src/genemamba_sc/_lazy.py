@@ -1,4 +1,4 @@
-"""Names of a package that are loaded when they are first used (PEP 562)."""
+"""Load names of a package when they are first used (PEP 562)."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -39,9 +39,9 @@ def moved(package: str, homes: Mapping[str, str], otherwise: Callable[[str], obj
     package
         ``__name__`` of the package.
     homes
-        The subpackage each of these names lives in now.
+        The subpackage in which each of these names lives now.
     otherwise
-        What answers for all other names.
+        Function that answers for all other names.
     """
 
     def load(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Which genes share a pathway: one bit per pair of genes, looked up for the tokens of a batch."""
+"""Tell which genes share a pathway: one bit per pair of genes, looked up for the tokens of a batch."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class PathwayIndex:
-    """The pairs of genes that share a pathway, as bits.
+    """Store the pairs of genes that share a pathway, as bits.
 
-    Only genes of some pathway have a row, ``g`` of them: all pairs of 10,000 genes take 12 MB, and asking for a batch
-    is one look-up per pair, whatever the number of pathways.
+    Only genes of some pathway have a row; there are ``g`` of them. All pairs of 10,000 genes take 12 MB, and a batch
+    takes one look-up per pair, whatever the number of pathways.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class PathwayIndex:
     bits: UInt8[Tensor, "g bytes"]
 
     def known(self, token_ids: Int[Tensor, "*k"]) -> Bool[Tensor, "*k"]:
-        """Whether each token is a gene of some pathway.
+        """Return whether each token is a gene of some pathway.
 
         Parameters
         ----------
@@ -37,7 +37,7 @@ class PathwayIndex:
         return self.rows[token_ids] >= 0
 
     def share(self, a: Int[Tensor, "n"], b: Int[Tensor, "m"]) -> Bool[Tensor, "n m"]:
-        """Whether each gene of ``a`` shares a pathway with each of ``b``; a gene of a pathway does with itself.
+        """Return whether each gene of ``a`` shares a pathway with each of ``b``; a gene of a pathway does with itself.
 
         Parameters
         ----------
@@ -57,6 +57,6 @@ class PathwayIndex:
         Parameters
         ----------
         device
-            Where to.
+            The device.
         """
         return PathwayIndex(self.rows.to(device), self.bits.to(device))

@@ -1,6 +1,6 @@
-"""The alphabet of shapes, once.
+"""Define the alphabet of shapes once.
 
-Letters (in the signature of every function that handles arrays):
+The signature of every function that handles arrays uses these letters:
 
 ====== ================================================================
 ``b``  cells in a batch
@@ -13,7 +13,7 @@ Letters (in the signature of every function that handles arrays):
 ``c``  cell types
 ====== ================================================================
 
-The annotations are checked under pytest only (jaxtyping's import hook); at run time they cost nothing.
+The annotations are checked under pytest only (by jaxtyping's import hook); at run time they cost nothing.
 """
 
 from jaxtyping import Bool, Float, Int

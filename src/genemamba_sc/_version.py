@@ -1,3 +1,3 @@
-"""The version, and nothing else: it is read by what must not import the package."""
+"""Hold the version and nothing else: programs that must not import the package read this file."""
 
 __version__ = "0.1.0"

@@ -1,9 +1,9 @@
-"""Warnings that point at the line of the user, however deep in the package they arise."""
+"""Point warnings at the line of the user, however deep in the package they arise."""
 
 import sys
 import warnings
 
-# Frames that are not the user's: ours, and those that wrap our functions.
+# These frames are not the user's: ours, and those that wrap our functions.
 _INSIDE = ("genemamba_sc", "jaxtyping", "beartype", "contextlib", "scvi", "lightning")
 
 
@@ -15,9 +15,9 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     Parameters
     ----------
     message
-        The rule, the value, the way out.
+        Text with the rule, the value and the way out.
     category
-        Kind of the warning.
+        Category of the warning.
     """
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):

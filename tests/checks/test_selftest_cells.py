@@ -85,7 +85,7 @@ def test_a_file_of_other_weights_or_damaged_is_refused(folder: Path, make_cells:
     path.write_bytes(whole)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(ValueError, match=r"is of other weights than those beside it\. Write it anew"):
+    with pytest.raises(ValueError, match=r"belongs to other weights than those beside it\. Write it again"):
         read_reference_cells(folder)
 
 

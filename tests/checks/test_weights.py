@@ -72,7 +72,7 @@ def test_what_training_did(
         assert found == untouched
     assert ("training with the identity bug of the public code gives" in str(report)) == bug
     assert ("these weights were never trained" in str(report)) == (state == "fresh")
-    assert "Not to be told from weights: whether the code" in str(report)
+    assert "Weights do not tell whether the code" in str(report)
 
 
 def test_a_report_reads_like_this(publish: Publish, tmp_path: Path):
@@ -271,7 +271,7 @@ def test_a_leak_is_found(leaking: Path):
     assert scores == {"both": 1.0, "left to right": 0.0, "right to left": 1.0, "none": 0.0}
     assert report.leak.next_token["target hidden"].loss > report.leak.next_token["both"].loss
     assert report.leak.layer_effect > 1
-    assert "points go when the target is hidden, +100.0% when the reverse direction is off" in str(report)
+    assert "points are lost when the target is hidden, +100.0% when the reverse direction is off" in str(report)
     assert "next token, read right to left   accuracy 100.0%" in str(report)
 
 

@@ -37,7 +37,7 @@ def test_a_format_that_is_not_written_is_refused_before_any_work(name: str, tmp_
 
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path):
     (tmp_path / "mine.zarr").mkdir()
-    with pytest.raises(FileExistsError, match="no zarr store, so it is not replaced"):
+    with pytest.raises(FileExistsError, match="not a zarr store, so it is not replaced"):
         check_output(str(tmp_path / "mine.zarr"))
 
 

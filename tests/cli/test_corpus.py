@@ -90,7 +90,8 @@ def test_a_run_that_is_told_to_stop_has_a_code_of_its_own(
         main(["pretrain", corpus, str(tmp_path / "out"), "--max-steps", "5", *SHORT])
     told = capsys.readouterr()
     assert told.out == ""
-    assert f"{tmp_path / 'out'}.run: stopped after step 2 of 5, state saved. The same command goes on." in told.err
+    stopped = "stopped after step 2 of 5, state saved. The same command continues the run."
+    assert f"{tmp_path / 'out'}.run: {stopped}" in told.err
     monkeypatch.setattr("genemamba_sc.pretraining.pretrain", lambda *_, **__: RunReport(5, True, False))
     assert main(["pretrain", corpus, str(tmp_path / "out"), "--max-steps", "5", *SHORT]) == 0
     assert capsys.readouterr().out == ""  # one process speaks for all
@@ -119,7 +120,7 @@ def test_what_cannot_be_done_is_told_in_one_line(corpus: str, tmp_path: Path, ca
     out = str(tmp_path / "out")
     for arguments, told in (
         (["tokenize", "none.h5ad", out], "none.h5ad does not exist"),
-        (["pretrain", str(tmp_path), out, "--max-steps", "1"], "is no corpus: it has neither manifest.json"),
+        (["pretrain", str(tmp_path), out, "--max-steps", "1"], "is not a corpus: it has neither manifest.json"),
         (["pretrain", corpus, out, "--max-epochs", "1", "--devices", "auto"], "--max-epochs needs the number of"),
     ):
         assert main(arguments) == 1

@@ -279,7 +279,7 @@ def test_what_would_fail_at_the_end_is_refused_at_the_start(
     assert "absent does not exist. Create it" in refused(capsys, ["embed", cells, absent])
     assert "is a folder. Give the name of a file" in refused(capsys, ["embed", cells, str(tmp_path)])
     told = refused(capsys, ["embed", cells, out, "--save-model", str(tmp_path / "thesis")])
-    assert "no part of a genemamba_sc model (chapter.txt), so it is not replaced" in told
+    assert "not part of a genemamba_sc model (chapter.txt), so it is not replaced" in told
     told = refused(capsys, ["embed", cells, out, "--accelerator", "abacus"])
     assert "--accelerator abacus cannot be used here" in told and "Use --accelerator cpu or auto." in told
     assert sorted(os.listdir(tmp_path)) == ["cells.h5ad", "thesis"]

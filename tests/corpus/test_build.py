@@ -200,7 +200,7 @@ def test_a_broken_run_goes_on_and_ends_with_the_same_bytes(
     monkeypatch.setattr(os, "replace", breaking)
     with pytest.raises(KeyboardInterrupt):
         build_corpus(cell_files, tmp_path / "broken")
-    with pytest.raises(FileNotFoundError, match="unfinished corpus. Run the same genemamba tokenize again"):
+    with pytest.raises(FileNotFoundError, match="unfinished corpus. Run the same genemamba tokenize command again"):
         TokenCorpus.open(tmp_path / "broken")
     monkeypatch.setattr(os, "replace", replace)
     build_corpus(cell_files, tmp_path / "broken")

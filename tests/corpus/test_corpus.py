@@ -116,7 +116,7 @@ def test_cells_and_tokens_out_of_range_are_refused(vocabulary: GeneVocabulary, t
 
 
 def test_what_is_no_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: list[Path], tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"is no corpus: it has neither manifest.json nor state.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not a corpus: it has neither manifest.json nor state.json"):
         TokenCorpus.open(tmp_path)
     write_dataset(tmp_path / "genecorpus", CELLS)
     with pytest.raises(ValueError, match="holds token ids without their genes. Pass the vocabulary"):
@@ -125,7 +125,7 @@ def test_what_is_no_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: li
     with pytest.raises(ValueError, match="has a column 'input_ids' with a list of token ids for each cell"):
         TokenCorpus.open(tmp_path / "text", vocabulary=vocabulary)
     (tmp_path / "genecorpus" / "data-00001-of-00002.arrow").write_bytes(b"not arrow at all")
-    with pytest.raises(ValueError, match="is no whole Arrow file .* Copy the corpus again"):
+    with pytest.raises(ValueError, match="is not a complete Arrow file .* Copy the corpus again"):
         TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
     (tmp_path / "genecorpus" / "data-00001-of-00002.arrow").unlink()
     with pytest.raises(FileNotFoundError, match="is missing, which state.json names"):
@@ -134,16 +134,16 @@ def test_what_is_no_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: li
 
 def test_a_damaged_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: list[Path], tmp_path: Path):
     build_corpus(cell_files, tmp_path / "corpus")
-    with pytest.raises(ValueError, match="is another vocabulary than the one passed. Leave out the vocabulary"):
+    with pytest.raises(ValueError, match="differs from the one passed. Leave out the vocabulary"):
         TokenCorpus.open(tmp_path / "corpus", vocabulary=vocabulary)
     manifest = tmp_path / "corpus" / "manifest.json"
     text = manifest.read_text()
     shard = tmp_path / "corpus" / json.loads(text)["shards"][0]["file"]
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(FileNotFoundError, match=r"is missing or not of the \d+ bytes that manifest.json says"):
+    with pytest.raises(FileNotFoundError, match=r"is missing or does not have the \d+ bytes that manifest.json says"):
         TokenCorpus.open(tmp_path / "corpus")
     for content, told in (
-        ("{", "is no readable JSON"),
+        ("{", "is not readable JSON"),
         ('{"format": "other"}', "does not describe a corpus of tokens"),
         (text.replace('"format_version": 1', '"format_version": 2'), "has format version 2; this package reads 1"),
     ):

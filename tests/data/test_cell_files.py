@@ -201,7 +201,7 @@ REFUSED = [
     ("cells.csv", "scanpy.read_csv"),
     ("cells.h5ad.gz", "gunzip"),
     ("cells.rds", "zellkonverter"),
-    ("cells.h5ad", "cells.h5ad cannot be read as h5ad: it is no HDF5 file. Write it with adata.write_h5ad"),
+    ("cells.h5ad", "cells.h5ad cannot be read as h5ad: it is not an HDF5 file. Write it with adata.write_h5ad"),
 ]
 
 

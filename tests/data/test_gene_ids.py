@@ -117,7 +117,7 @@ MOUSE = ["Cd3e", "Cd99", "Ensa"]
     ],
 )  # fmt: skip
 def test_no_match_is_refused_with_the_way_out(vocabulary, names, columns, message):
-    with pytest.raises(ValueError, match=rf"0 of {len(names)} names in var_names are, they look like '.*{message}"):
+    with pytest.raises(ValueError, match=rf"0 of {len(names)} names in var_names are. They look like '.*{message}"):
         check_genes(cells(names, **columns), vocabulary)
 
 

@@ -73,7 +73,7 @@ def test_as_many_types_as_a_few_cells_have_are_allowed():
     ("values", "kept"), [pytest.param([0, 1, 0, 1], None, id="numbers"), pytest.param(list("abab"), "?", id="text")]
 )
 def test_no_label_that_no_cell_has_warns_and_is_dropped_where_it_cannot_be_sorted(values: list, kept: str | None):
-    with pytest.warns(UserWarning, match=r"unlabeled_category='\?' is no value of adata.obs\['mine'\], so every cell"):
+    with pytest.warns(UserWarning, match=r"unlabeled_category='\?' is not a value of adata.obs\['mine'\], so every"):
         assert check_labels(cells(values), "mine", "?") == kept
 
 

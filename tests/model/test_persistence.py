@@ -253,11 +253,11 @@ def no_tensors_with_their_checksum(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        (truncate, ValueError, r"does not match the checksum in config\.json: it is truncated, damaged or of another"),
+        (truncate, ValueError, r"does not match the checksum in config\.json: it is truncated, damaged or from"),
         (flip, ValueError, r"does not match the checksum.*Copy the whole folder again"),
         (no_tensors_with_their_checksum, ValueError, r"is not a readable safetensors file.*damaged\. Copy it again"),
         (other_weights_with_their_checksum, ValueError, r"44 x 16 by config\.json\. Got 43 x 16 in .*Keep the"),
-        (cut_config, ValueError, r"config\.json is no readable JSON .* truncated or damaged\. Copy it again"),
+        (cut_config, ValueError, r"config\.json is not readable JSON .* truncated or damaged\. Copy it again"),
         (change_config(format="another"), ValueError, r"does not describe a genemamba_sc model\. Give the folder"),
         (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 3\. Upgrade"),
         (change_config(format_version="3"), ValueError, r"format version '3'; this package reads up to 3\. Upgrade"),
@@ -421,7 +421,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_asked(
     model = load(copied)
     with torch.no_grad():
         model.module.cell_type_head.marker_bias[0] = float("nan")
-    with pytest.raises(ValueError, match=r"NaN or infinite ones in cell_type_head\.marker_bias\. Train anew"):
+    with pytest.raises(ValueError, match=r"NaN or infinite ones in cell_type_head\.marker_bias\. Train again"):
         model.save(copied, overwrite=True)
     with pytest.raises(ValueError, match=r"60 of 60 cells have none: the weights are damaged"):
         model.predict_celltype(make_cells())
@@ -487,7 +487,7 @@ def test_a_folder_that_is_no_model_is_never_replaced(trained: GeneMambaModel, tm
 
 def test_notes_beside_a_model_keep_it_from_being_replaced(trained: GeneMambaModel, copied: Path):
     with_notes(copied)
-    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model \(notes\.txt\), so it is"):
+    with pytest.raises(FileExistsError, match=r"not part of a genemamba_sc model \(notes\.txt\), so it is"):
         trained.save(copied, overwrite=True)
     assert (copied / "notes.txt").read_text() == "my thesis"
 
@@ -620,7 +620,7 @@ def test_models_share_a_folder_by_their_prefixes(
     assert sorted(os.listdir(folder)) == sorted([*names, "notes.txt"])
     with pytest.raises(FileNotFoundError, match=r"lacks config\.json, model\.safetensors, genes\.tsv"):
         load(folder)
-    with pytest.raises(FileExistsError, match=r"no part of a genemamba_sc model .*so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"not part of a genemamba_sc model .*so it is not replaced"):
         trained.save(folder, overwrite=True)
     (folder / "b_genes.tsv").write_bytes((folder / "b_genes.tsv").read_bytes() + b"\n")
     with pytest.raises(ValueError, match=r"b_genes\.tsv does not match the checksum"):

@@ -163,7 +163,7 @@ def test_the_state_holds_nothing_that_could_run_code(run: Run, tmp_path: Path):
     assert state["global_step"] == N_STEPS
     assert {"state_dict", "optimizer_states", "lr_schedulers", "loops", "current_model_state"} <= set(state)
     (tmp_path / "state").write_bytes(b"half a file")
-    with pytest.raises(ValueError, match="is no readable state of a run .* Remove its folder to start anew"):
+    with pytest.raises(ValueError, match="is not a readable state of a run .* Remove its folder to start again"):
         read_state(tmp_path / "state")
 
 
@@ -174,7 +174,7 @@ def test_other_settings_do_not_go_on(run: Run, tmp_path: Path):
     (tmp_path / "out").rename(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError, match=r"other settings \(optimisation, token_budget changed\)"):
         run(tmp_path / "out", seed=7, token_budget=300)
-    with pytest.raises(FileNotFoundError, match="none.ckpt is no file. Give the state.ckpt"):
+    with pytest.raises(FileNotFoundError, match="none.ckpt is not a file. Give the state.ckpt"):
         run(tmp_path / "out", resume=str(tmp_path / "none.ckpt"))
 
 

@@ -31,8 +31,8 @@ def test_a_table_that_expands_beyond_its_genes_is_refused_unread(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no gzip at all", r"is no gzip file \(.*damaged\. Copy it again"),
-        (gzip.compress(b"token_id\tensembl_id\n")[:-9], r"is no gzip file \("),
+        (b"no gzip at all", r"is not a gzip file \(.*damaged\. Copy it again"),
+        (gzip.compress(b"token_id\tensembl_id\n")[:-9], r"is not a gzip file \("),
         (gzip.compress(b"token_id\tensembl_id\n"), r"holds no genes that can be read \(.*lacks"),
         (gzip.compress(b"\xff\xfe\x00"), r"holds no genes that can be read \("),
         (gzip.compress(b"\t".join([b"y" * 60_000] * 1)), r"holds no genes that can be read \("),

@@ -51,7 +51,7 @@ def test_what_is_wrong_is_named(read: Callable[[Fields], Any], message: str):
 )
 def test_what_is_no_json_is_refused_with_the_file(tmp_path: Path, content: bytes):
     (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"config\.json is no readable JSON \(.*truncated or damaged\. Copy it again"):
+    with pytest.raises(ValueError, match=r"config\.json is not readable JSON \(.*truncated or damaged\. Copy it again"):
         read_json(tmp_path / "config.json")
 
 

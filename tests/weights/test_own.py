@@ -189,7 +189,7 @@ def rewrite(change: Callable[[dict[str, torch.Tensor]], object]) -> Fault:
         (flip("model.safetensors"), ValueError, r"model\.safetensors does not match the checksum in config\.json"),
         (flip("manifest.json"), ValueError, r"manifest\.json does not match the checksum.*Copy the whole folder again"),
         (flip("vocabulary.tsv.gz"), ValueError, r"vocabulary\.tsv\.gz does not match the checksum"),
-        (cut_config, ValueError, r"config\.json is no readable JSON .*truncated or damaged\. Copy it again"),
+        (cut_config, ValueError, r"config\.json is not readable JSON .*truncated or damaged\. Copy it again"),
         (edit(format_version=99), ValueError, r"format version 99; this package reads up to 2\. Upgrade"),
         (edit(max_len=None), ValueError, r"lacks max_len: it was edited or damaged\. Copy it again"),
         (lambda f: (f / "evaluation.json").unlink(), FileNotFoundError, r"lacks evaluation\.json: .*Copy the whole"),
@@ -233,7 +233,7 @@ def test_only_such_a_folder_is_replaced_and_only_on_request(folder: Path, tmp_pa
     assert torch.equal(read_pretrained(folder).encoder["norm_f.weight"], make(seed=1).encoder["norm_f.weight"])
     assert torch.equal(read_pretrained(folder).encoder["embeddings.weight"], make(seed=1).encoder["embeddings.weight"])
     (folder / "thesis.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"no part of pretrained weights \(thesis\.txt\), so it is not"):
+    with pytest.raises(FileExistsError, match=r"not part of pretrained weights \(thesis\.txt\), so it is not"):
         write_pretrained(folder, make(), overwrite=True)
     assert (folder / "thesis.txt").read_text() == "precious"
     (tmp_path / "file").write_text("precious")
@@ -284,7 +284,7 @@ def test_a_folder_of_format_1_is_read_and_says_what_it_lacks(folder: Path):
     del config["config_sha256"]
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.warns(
-        UserWarning, match=r"has no checksum for all that changes a prediction .*save_pretrained"
+        UserWarning, match=r"has no checksum for everything that changes a prediction .*save_pretrained"
     ) as told:
         assert read_pretrained(folder).max_len == 77
     assert len(told) == 1 and told[0].filename == __file__
@@ -298,7 +298,7 @@ def test_what_ships_with_the_package_is_read_in_silence(recwarn: pytest.Warnings
 def test_weights_that_are_not_finite_are_never_written(tmp_path: Path):
     encoder = make().encoder
     encoder["norm_f.weight"] = torch.full((8,), float("nan"))
-    with pytest.raises(ValueError, match=r"NaN or infinite ones in encoder\.norm_f\.weight\. Train anew"):
+    with pytest.raises(ValueError, match=r"NaN or infinite ones in encoder\.norm_f\.weight\. Train again"):
         write_pretrained(tmp_path / "mini", make(encoder=encoder))
     assert os.listdir(tmp_path) == []
 
@@ -332,7 +332,7 @@ def test_arguments_that_do_not_apply_are_refused(folder: Path):
         read_pretrained(folder, revision=COMMIT)
     with pytest.raises(ValueError, match=r"combine= and medians= are for published weights; mini has its own\. Leave"):
         read_pretrained(folder, combine="mean")
-    with pytest.raises(FileNotFoundError, match=r"mini has no folder 'large'\. Look how its folders are named"):
+    with pytest.raises(FileNotFoundError, match=r"mini has no folder 'large'\. Check the names of its folders"):
         read_pretrained(folder, subfolder="large")
     for outside in ("../mini", "a/../../b", "/etc", "..\\mini", "C:\\weights"):
         with pytest.raises(

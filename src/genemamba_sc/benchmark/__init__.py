@@ -1,4 +1,4 @@
-"""Comparisons with baselines on cells that no method has seen."""
+"""Compare with baselines on cells that no method has seen."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A first run on real cells that scanpy carries: train, embed, annotate held-out cells, draw, compare."""
+"""Run a first demo on real cells that scanpy carries: train, embed, annotate held-out cells, draw, compare."""
 
 import time
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _LABELS = "bulk_labels"
 
 @dataclass(frozen=True)
 class Score:
-    """How one method did on the held-out cells; accuracy and macro-F1 in [0, 1], seconds of fitting and predicting."""
+    """Tell how one method did on the held-out cells: accuracy and macro-F1 in [0, 1], and seconds taken."""
 
     method: str
     accuracy: float
@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """Scores and files of a demo run; prints as a table."""
+    """Hold scores and files of a demo run, which prints as a table."""
 
     scores: list[Score]
     n_train: int
@@ -72,9 +72,9 @@ def run_demo(
     Parameters
     ----------
     folder
-        Where the h5ad, the two pictures and the model go; created.
+        Folder for the h5ad file, the two pictures and the model; it is created.
     model_folder
-        A saved model with cell types to use in place of training.
+        A saved model with cell types to use instead of training one.
     max_epochs, accelerator
         As in :meth:`GeneMambaModel.train`.
     seed
@@ -120,7 +120,7 @@ def _model(reference: AnnData, model_folder: str | None, max_epochs: int | None,
 
 
 def _baselines() -> dict[str, Pipeline]:
-    """Make what a careful user would try first; both are fitted on the training cells alone."""
+    """Fit and score what a careful user would try first; both methods are fitted on the training cells alone."""
     return {
         "logistic regression": make_pipeline(
             LogisticRegressionCV(

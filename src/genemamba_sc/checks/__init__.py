@@ -1,4 +1,4 @@
-"""Questions about weights and machines: contamination, leaks, layers that were never trained, backends that err."""
+"""Check weights and machines: contamination, leaks, layers that were never trained, backends that compute wrongly."""
 
 from genemamba_sc.checks._contamination import check_contamination
 from genemamba_sc.checks._contamination_report import ContaminationReport

@@ -1,4 +1,4 @@
-"""Which cells were in the corpus that weights were trained on: told by hashes of their tokens."""
+"""Tell which cells were in the corpus that weights were trained on, by hashes of their tokens."""
 
 import os
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def check_contamination(
     Parameters
     ----------
     adata
-        The cells; as the model reads them, nothing is written to it.
+        The cells. They are read as the model reads them, and nothing is written to them.
     model
         A model made by :meth:`GeneMambaModel.from_pretrained`, weights, or what
         :func:`genemamba_sc.read_pretrained` takes: a folder or a name.
@@ -41,16 +41,16 @@ def check_contamination(
     gene_id_key
         Column of ``var`` with the gene ids; ``None`` takes that of the model, or ``var_names``.
     revision
-        For the hub: the full commit hash.
+        Full commit hash, for weights on the hub.
 
     Returns
     -------
-    The report; ``print`` it.
+    The report; ``print`` shows it.
 
     Raises
     ------
     TypeError
-        If ``model`` is none of these, or ``adata`` no AnnData.
+        If ``model`` is none of these, or ``adata`` is no AnnData.
     ValueError
         If the model was not pretrained, its weights bring no hashes, no gene matches, or values cannot be ranked.
     FileNotFoundError
@@ -62,7 +62,7 @@ def check_contamination(
     there, in the same order: the same counts and the same genes of the vocabulary. It is *nearly* there if eight of
     its 64 highest tokens, chosen by min-wise hashing (Broder, 1997), are those of a cell there.
 
-    What this cannot see: the same cell counted anew by another pipeline, corrected or imputed; most cells in a file of
+    The check cannot see: the same cell counted anew by another pipeline, corrected or imputed; most cells in a file of
     selected genes (of a study published with half of its genes, the rare ones left out, it found 54 %, and none where
     every second gene was removed); other cells of the same donors; cells a model saw in :meth:`GeneMambaModel.train`.
     """
@@ -96,15 +96,15 @@ def check_contamination(
 
 
 def chance_of_near(cells: CellHashes) -> float:
-    """Share of the different cells of a corpus whose near hash belongs to another cell of it, with other tokens, too.
+    """Compute the share of the cells of a corpus whose near hash another cell, with other tokens, has too.
 
-    That is how often a cell not yet in the corpus would be taken for one; too high where the corpus itself
-    holds cells nearly twice.
+    This is how often a cell that is not in the corpus would be taken for one of it. The estimate is too high where the
+    corpus itself holds cells nearly twice.
 
     Parameters
     ----------
     cells
-        Of the corpus.
+        Hashes of the corpus.
     """
     if not len(cells):
         return 0.0
@@ -115,7 +115,7 @@ def chance_of_near(cells: CellHashes) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """What is asked about."""
+    """Hold what the question is about: hashes, genes and cells."""
 
     origin: str
     cells: CellHashes
@@ -162,7 +162,7 @@ def _known(cells: CellHashes | None, origin: str, manifest: dict[str, Any]) -> C
 def _hashes(
     source: CellSource,
 ) -> tuple[UInt64[np.ndarray, "n"], UInt64[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
-    """Both hashes of every cell, and which have no tokens."""
+    """Compute both hashes of every cell, and tell which cells have no tokens."""
     exact, near = (np.zeros(source.n_obs, dtype=np.uint64) for _ in range(2))
     empty = np.zeros(source.n_obs, dtype=bool)
     for start in range(0, source.n_obs, _BLOCK_CELLS):
@@ -175,7 +175,7 @@ def _hashes(
 def _first_sources(
     cells: CellHashes, exact: np.ndarray, near: np.ndarray, in_exact: np.ndarray, in_near: np.ndarray
 ) -> Integer[np.ndarray, "n"]:
-    """Give the number of the first set with the cell: by its tokens where they are there, else by its near hash."""
+    """Give the number of the first set with each cell: by its tokens where these are there, else by its near hash."""
     found = np.full(len(exact), -1, dtype=np.int64)
     if not cells.sources:
         return found

@@ -1,4 +1,4 @@
-"""What is known of a query and a pretraining corpus: which cells are in both."""
+"""Report which cells are both in a query and in a pretraining corpus."""
 
 from dataclasses import dataclass
 
@@ -6,39 +6,40 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Integer
 
-# With every second gene gone, hardly a cell of the corpus is found again (benchmarks/pretraining/contamination.py).
+# If every second gene is missing, hardly a cell of the corpus is found again (benchmarks/pretraining/contamination.py).
 _FEW_GENES = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class ContaminationReport:
-    """Which cells of a query were in a pretraining corpus.
+    """Report which cells of a query were in a pretraining corpus.
 
     Parameters
     ----------
     origin
-        Of the weights.
+        Name of the weights.
     n_corpus
-        Cells of the corpus.
+        Number of cells of the corpus.
     exact
-        Cells with the same tokens in the same order as a cell of the corpus, shape ``(n_cells,)``.
+        True for cells with the same tokens in the same order as a cell of the corpus, shape ``(n_cells,)``.
     near
-        Cells that share the hash of their highest tokens with one, shape ``(n_cells,)``; all of ``exact`` are among
-        them.
+        True for cells that share the hash of their highest tokens with a cell of the corpus, shape ``(n_cells,)``; all
+        of ``exact`` are among them.
     empty
-        Cells without a gene of the vocabulary, shape ``(n_cells,)``: nothing can be said of them.
+        True for cells without a gene of the vocabulary, shape ``(n_cells,)``: nothing can be said about them.
     chance
         Probability that a cell that was *not* in the corpus is ``near``: the share of the cells of the corpus whose
-        hash another cell of it has, with other tokens. Cells of one study are more alike, so it is rather too high.
+        hash another cell of it has, with other tokens. Cells of one study are more alike, so the estimate is rather too
+        high.
     source
         Number in ``sources`` of the first set that has the cell, shape ``(n_cells,)``; -1 where none has it or the
         sets are not known.
     sources
         Names of the sets or files of the corpus; empty where they are not known.
     trained_further
-        Whether the model was trained on other cells since, of which nothing is said here.
+        Whether the model was trained on other cells since. The report says nothing about those.
     n_genes, n_genes_known
-        Genes of the weights, and how many of them the query has; 0 where that is not known.
+        Number of genes of the weights, and how many of them the query has; 0 where that is not known.
     """
 
     origin: str
@@ -70,7 +71,7 @@ class ContaminationReport:
 
     @property
     def expected_near(self) -> float:
-        """Number of cells that would be ``near`` by chance, had none been in the corpus; rather too many."""
+        """Number of cells that would be ``near`` by chance if none had been in the corpus; it is rather too high."""
         return self.chance * (self.n_cells - int(self.empty.sum()))
 
     @property
@@ -80,7 +81,7 @@ class ContaminationReport:
         return {name: int(count) for name, count in zip(self.sources, counts) if count}
 
     def to_frame(self, obs_names: pd.Index) -> pd.DataFrame:
-        """Give a row per cell: ``exact``, ``near`` and ``source``, the set it was found in.
+        """Return a table with a row per cell: ``exact``, ``near`` and ``source``, the set in which it was found.
 
         Parameters
         ----------
@@ -98,7 +99,7 @@ class ContaminationReport:
                 "Pass the obs_names of the AnnData that was checked."
             )
         names = np.array([*self.sources, None], dtype=object)  # -1 is the last
-        # As objects: pandas 3 would infer text, and turn None into NaN.
+        # The values are objects: pandas 3 would infer text, and turn None into NaN.
         source = pd.Series(names[self.source], index=obs_names, dtype=object)
         return pd.DataFrame({"exact": self.exact, "near": self.near, "source": source}, index=obs_names)
 
@@ -127,7 +128,7 @@ class ContaminationReport:
 
 
 def _about(count: float) -> str:
-    """Two digits of a small number, a large one rounded."""
+    """Write a small number with two digits, and a large one rounded."""
     return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
 
 

@@ -1,4 +1,4 @@
-"""Were the Mamba layers trained? Their weights against the initialisation that mamba-ssm documents."""
+"""Test whether Mamba layers were trained: compare their weights with the initialisation that mamba-ssm documents."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,9 +18,9 @@ from genemamba_sc.nn._mamba2 import DECAY_RANGE, STEP_RANGE
 Verdict = Literal["changed", "as at the start", "like the start"]
 LayersVerdict = Literal["trained", "partly trained", "untouched", "another start"]
 
-# A family whose probability under the initialisation is below this, all its layers counted, was changed.
+# A family was changed if its probability under the initialisation, all its layers counted, is below this.
 _ALPHA = 1e-4
-# Values of one tensor that enter a test of their distribution.
+# Number of values of one tensor that enter a test of their distribution.
 _MOST = 20_000
 _LOG_STEPS = (math.log(STEP_RANGE[0]), math.log(STEP_RANGE[1]))
 
@@ -29,24 +29,24 @@ Transform = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class FamilyVerdict:
-    """One kind of tensor, over all layers, against its initialisation.
+    """Compare one kind of tensor, over all layers, with its initialisation.
 
     Parameters
     ----------
     name
-        Of the tensor within a layer.
+        Name of the tensor within a layer.
     start
-        Its initialisation.
+        The initialisation of the tensor.
     n_values
-        Numbers in all layers.
+        Number of values in all layers.
     n_layers, n_changed
-        Layers that have it, and those in which it is not what an initialisation gives.
+        Number of layers that have the tensor, and of those in which it is not what an initialisation gives.
     outside
-        Share of the values that the initialisation cannot give: outside its range, or not its constant.
+        Share of the values that the initialisation cannot give: outside its range, or unequal to its constant.
     spread
-        Standard deviation over that of the initialisation; NaN for constants.
+        Standard deviation divided by that of the initialisation; NaN for constants.
     p_value
-        Of the Kolmogorov-Smirnov test that deviates most, times the number of tests; NaN for constants.
+        P value of the Kolmogorov-Smirnov test that deviates most, times the number of tests; NaN for constants.
     verdict
         ``"as at the start"`` is exact: every value is still the constant. ``"like the start"`` is statistical: a change
         too small for the test cannot be excluded.
@@ -82,7 +82,7 @@ def check_layers(encoder: Mapping[str, Tensor], config: EncoderConfig) -> tuple[
 
     Returns
     -------
-    One verdict per kind; none without layers.
+    One verdict per kind of tensor; the list is empty without layers.
     """
     if config.n_layer == 0:
         return ()
@@ -105,11 +105,11 @@ def check_layers(encoder: Mapping[str, Tensor], config: EncoderConfig) -> tuple[
 
 
 def layers_verdict(families: tuple[FamilyVerdict, ...]) -> LayersVerdict | None:
-    """Sum the verdicts up; ``None`` without layers.
+    """Summarise the verdicts; return ``None`` without layers.
 
     ``D`` and the norms start as ones and any step of an optimiser moves them, so they decide: ``"untouched"`` layers
-    have them exactly so and all else like the start. If only the other tensors deviate, the code that made
-    the checkpoint started them otherwise, or kept these constants from training: ``"another start"``.
+    have exactly ones there, and everything else looks like the start. If only the other tensors deviate, the code that
+    made the checkpoint started them differently, or kept these constants from training: ``"another start"``.
     """
     if not families:
         return None
@@ -127,7 +127,7 @@ def is_constant(tensor: Tensor, value: float = 1.0) -> bool:
 
 
 def table_deviates(table: Tensor) -> bool:
-    """Tell whether a gene table is other than PyTorch's initialisation, standard normal."""
+    """Tell whether a gene table differs from PyTorch's initialisation, standard normal."""
     sample = _sample(table)
     return bool(stats.kstest(sample, "norm").pvalue < _ALPHA)
 
@@ -154,7 +154,7 @@ def _uniform(
     transform: Transform,
     support: tuple[float, float],
 ) -> FamilyVerdict:
-    """Test whether ``transform`` of the values is uniform on ``support``, in each layer and in all together."""
+    """Test whether ``transform`` of the values is uniform on ``support``, in each layer and in all layers together."""
     raw = _tensors(encoder, config, name)
     tensors = [transform(tensor.double()) for tensor in raw]
     low, high = support
@@ -163,7 +163,7 @@ def _uniform(
     samples = [(_sample(tensor) - low) / (high - low) for tensor in tensors]
     n_tests = len(tensors) + 1
     p_values = [min(1.0, float(stats.kstest(sample, "uniform").pvalue) * n_tests) for sample in samples]
-    # Layers have few values of some kinds: together they show what each alone does not.
+    # Layers have few values of some kinds: together they show what each layer alone does not.
     pooled = min(1.0, float(stats.kstest(np.concatenate(samples), "uniform").pvalue) * n_tests)
     changed = sum(n > 0 or p < _ALPHA for n, p in zip(out, p_values))
     n_values = sum(tensor.numel() for tensor in tensors)
@@ -182,7 +182,7 @@ def _uniform(
 
 
 def _precision(tensors: list[Tensor]) -> float:
-    """Relative precision the values were stored in: they may have been rounded to half."""
+    """Return the relative precision the values were stored in: they may have been rounded to half precision."""
     for dtype in (torch.bfloat16, torch.float16):
         if all(torch.equal(tensor.to(dtype).float(), tensor) for tensor in tensors):
             return torch.finfo(dtype).eps
@@ -190,6 +190,6 @@ def _precision(tensors: list[Tensor]) -> float:
 
 
 def _sample(tensor: Tensor) -> Float64[np.ndarray, "m"]:
-    """At most 20,000 of the values, evenly spaced."""
+    """Take at most 20,000 of the values, evenly spaced."""
     flat = tensor.detach().flatten().double()
     return flat[:: max(1, math.ceil(len(flat) / _MOST))].cpu().numpy()

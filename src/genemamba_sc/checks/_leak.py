@@ -1,6 +1,6 @@
-"""How much of a prediction was visible in the input: the same weights, with one direction or the target taken away.
+"""Measure how much of a prediction was visible in the input: take one direction or the target away.
 
-A bidirectional encoder that is trained to name the next token has read it already, from right to left. Whether its
+A bidirectional encoder that is trained to name the next token has already read it, from right to left. Whether its
 accuracy comes from there shows when that direction is switched off, or when the token is hidden.
 """
 
@@ -20,18 +20,18 @@ READINGS: tuple[Reading, ...] = ("both", "left to right", "right to left", "none
 
 _HIDDEN_SHARE = 0.15
 _CELLS_AT_ONCE = 4
-# Positions that are scored: enough for a percent, few enough for a softmax over all genes.
+# Number of positions that are scored: enough for a percent, few enough for a softmax over all genes.
 _MOST = 4_000
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well tokens are named.
+    """Tell how well tokens are named.
 
     Parameters
     ----------
     accuracy
-        Share that gets the highest score.
+        Share of targets that get the highest score.
     loss
         Mean cross-entropy, in nats.
     """
@@ -42,22 +42,22 @@ class Score:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Accuracy at the same positions, with more and less of the target visible.
+    """Compare accuracy at the same positions, with more and less of the target visible.
 
     Parameters
     ----------
     n_cells, n_positions
-        What was scored.
+        Number of cells and of positions that were scored.
     next_token
         Scores of the next token by what the layers read: ``"both"`` directions, ``"left to right"``,
-        ``"right to left"``, ``"none"``; and ``"target hidden"``, both directions with [MASK] in the target's place.
-        Empty where the head names hidden tokens only.
+        ``"right to left"``, ``"none"``; and ``"target hidden"``, which reads both directions with [MASK] in place of
+        the target. It is empty where the head names hidden tokens only.
     same_token
         Scores of the token at its own position, ``"visible"`` and ``"hidden"`` behind [MASK].
     most_frequent
         Accuracy of always naming the token that is most frequent among the targets.
     layer_effect
-        Distance of the hidden states from those without layers, over the size of these.
+        Distance of the hidden states from those without layers, divided by the size of the latter.
     """
 
     n_cells: int
@@ -84,13 +84,13 @@ def measure_leak(encoder: BiMambaEncoder, head: dict[str, Tensor], tokens: Token
     Parameters
     ----------
     encoder
-        In evaluation mode.
+        The encoder, in evaluation mode.
     head
         ``weight`` and ``bias`` of an output layer, or the weights of :class:`genemamba_sc.nn.GeneHead`.
     tokens
-        Cells to ask about.
+        Cells whose tokens are predicted.
     seed
-        Of the positions.
+        Seed of the positions.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def measure_leak(encoder: BiMambaEncoder, head: dict[str, Tensor], tokens: Token
 
 
 class _Scorer:
-    """Collects scores over batches."""
+    """Collect scores over batches."""
 
     def __init__(self, encoder: BiMambaEncoder, head: dict[str, Tensor]) -> None:
         self.encoder = encoder
@@ -126,13 +126,13 @@ class _Scorer:
         self.moved, self.size = 0.0, 0.0
 
     def add(self, ids: TokenIds, values: TokenValues, lengths: Lengths, generator: torch.Generator) -> None:
-        """Score a batch, (b, l): the same positions every time, each with a token before it."""
+        """Score a batch, (b, l), at the same positions every time, each of which has a token before it."""
         k = min(ids.shape[1], self.encoder.config.context_len or ids.shape[1])
         positions = torch.arange(ids.shape[1])
         able = (positions > 0) & (positions < lengths.clamp(max=k)[:, None])
         chosen = able & (torch.rand(ids.shape, generator=generator) < _HIDDEN_SHARE)
         room = _MOST - sum(map(len, self.targets))
-        # At least one: short cells must not go without any.
+        # At least one position is scored: short cells must not go without any.
         chosen = chosen if chosen.any() else able & (able.cumsum(1) == 1)
         rows, columns = (index[:room] for index in chosen.nonzero(as_tuple=True))
         if len(rows) == 0:
@@ -178,7 +178,7 @@ class _Scorer:
         self.sums[name] = right, loss + float(F.cross_entropy(logits, targets, reduction="sum"))
 
     def report(self, n_cells: int) -> LeakReport:
-        """Turn sums into scores."""
+        """Turn the sums into scores."""
         if not self.targets:
             raise ValueError("A next token needs cells of at least two tokens. Got none. Pass cells with more genes.")
         targets = torch.cat(self.targets)

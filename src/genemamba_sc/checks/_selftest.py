@@ -1,4 +1,4 @@
-"""Whether this installation computes what it should: each backend on each device, against numbers made elsewhere."""
+"""Check that this installation computes what it should: each backend on each device, against numbers made elsewhere."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -28,20 +28,21 @@ _BACKENDS = [name for name in get_args(Backend) if name != "auto"]
 
 @dataclass(frozen=True)
 class SelftestRow:
-    """One check.
+    """Hold the result of one check.
 
     Parameters
     ----------
     device, backend
-        What was checked.
+        Device and backend that were checked.
     check
-        ``"tokens"``, ``"embeddings"`` or ``"gradients"``, and in which precision.
+        What was checked: ``"tokens"``, ``"embeddings"`` or ``"gradients"``, and in which precision.
     error
-        Largest relative error (of tokens: the share of the cells that differ); NaN where it raised.
+        Largest relative error (for tokens, the share of the cells that differ); NaN where the check raised an
+        exception.
     tolerance
-        The largest that rounding explains.
+        The largest error that rounding explains.
     remark
-        Why it raised, or why the tolerance is another one.
+        Why the check raised an exception, or why the tolerance is another one.
     """
 
     device: str
@@ -59,14 +60,14 @@ class SelftestRow:
 
 @dataclass(frozen=True)
 class SelftestReport:
-    """The verdict on an installation; prints as a table.
+    """Hold the verdict on an installation, which prints as a table.
 
     Parameters
     ----------
     rows
-        A row per device, backend and check.
+        One row per device, backend and check.
     not_run
-        What could not be checked, and why; not counted as passed.
+        What could not be checked, and why; this does not count as passed.
     unavailable
         Backends that do not run here, and why; the others take their place.
     """
@@ -106,26 +107,26 @@ def selftest(
 ) -> SelftestReport:
     """Check that every backend on every device computes what it should.
 
-    Gradients and outputs of a small mixer are compared with the recurrence in float64; tokens and embeddings of cells
-    that ship with a checkpoint with those that were computed when it was made.
+    The gradients and outputs of a small mixer are compared with the recurrence in float64; the tokens and embeddings of
+    cells that ship with a checkpoint are compared with those that were computed when it was made.
 
     Parameters
     ----------
     checkpoint
         A checkpoint with ``selftest.safetensors`` beside its weights; ``None`` takes the one that ships.
     devices
-        Such as ``["cpu", "cuda"]``; ``None`` takes all there are.
+        Names of devices, such as ``["cpu", "cuda"]``; ``None`` takes all that exist here.
 
     Returns
     -------
-    The report: ``print`` it, or look at ``ok``. A check that raises is a failed check.
+    The report: ``print`` it, or look at ``ok``. A check that raises an exception has failed.
 
     Raises
     ------
     FileNotFoundError
-        If ``checkpoint`` is given and there is none.
+        If ``checkpoint`` is given and does not exist.
     ValueError
-        If it is damaged, or its cells are of other weights.
+        If the checkpoint is damaged, or its cells belong to other weights.
     """
     places = [torch.device(device) for device in (_devices() if devices is None else devices)]
     rows: list[SelftestRow] = []
@@ -167,7 +168,7 @@ def _check_checkpoint(folder: Path, cells: ReferenceCells, devices: Sequence[tor
     pretrained = read_pretrained(folder)
     found = tokens_of(pretrained, cells.expression, cells.columns)
     yield SelftestRow("cpu", "tokenizer", "tokens", _share_of_other_cells(found, cells), 0.0)
-    # Each stage on its own: an error of the tokenizer is not one of the backends.
+    # Each stage is checked on its own: an error of the tokenizer is not one of the backends.
     truth = torch.from_numpy(cells.embeddings).double()
     values = found.values if found.ids.shape == cells.ids.shape else None
     if values is None:
@@ -207,7 +208,7 @@ def _row(
 ) -> SelftestRow:
     tolerance, remark = _TOLERANCES[dtype], ""
     if dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        # The user has allowed products with the digits of bfloat16.
+        # The user has allowed products with the precision of bfloat16.
         tolerance = _TOLERANCES[torch.bfloat16]
         remark = f"torch.get_float32_matmul_precision() is {torch.get_float32_matmul_precision()!r}"
     try:
@@ -218,7 +219,7 @@ def _row(
 
 
 def _small_mixer() -> tuple[list[Tensor], Tensor]:
-    """Projected tokens and weights of a mixer with two heads, leaves in float64, and the mask of five cells."""
+    """Make projected tokens and weights of a mixer with two heads, leaves in float64, and the mask of five cells."""
     heads, width, taps = 2, 64, 4
     lengths = torch.tensor([96, 41, 7, 1, 0])
     d_inner, channels = heads * width, heads * width + 2 * _N_STATE
@@ -234,7 +235,7 @@ def _small_mixer() -> tuple[list[Tensor], Tensor]:
 def _read(
     leaves: list[Tensor], mask: Tensor, device: torch.device, dtype: torch.dtype, backend: str
 ) -> tuple[Tensor, ...]:
-    """Read in both directions: the output, and the gradient of each leaf."""
+    """Read in both directions; return the output, and the gradient of each leaf."""
     # The weights of a mixer stay in float32 where its tokens are in half precision.
     kinds = [dtype] + [torch.promote_types(dtype, torch.float32)] * (len(leaves) - 1)
     own = [leaf.to(device, kind).requires_grad_() for leaf, kind in zip(leaves, kinds)]
@@ -247,6 +248,6 @@ def _read(
 
 
 def _error(values: Tensor, truth: Tensor) -> float:
-    """Largest error of a row, relative to the size of the row."""
+    """Compute the largest error of a row, relative to the size of the row."""
     off = (values - truth).flatten(1).norm(dim=1)
     return float((off / truth.flatten(1).norm(dim=1).clamp(min=1e-30)).max())

@@ -1,4 +1,4 @@
-"""Cells that lie beside a checkpoint with the embeddings it gives them, so that any machine can compare."""
+"""Store cells beside a checkpoint with the embeddings it gives them, so that any machine can compare."""
 
 import json
 from dataclasses import dataclass
@@ -23,25 +23,26 @@ from genemamba_sc.weights._folder import WEIGHTS_FILE
 from genemamba_sc.weights._own import SELFTEST_FILE
 from genemamba_sc.weights._read import Pretrained, read_pretrained
 
-# One entry: several would be written in an order of their own each time.
+# The metadata has one entry: several would be written in another order each time.
 _FACTS = "selftest"
 _ARRAYS = ("values", "genes", "starts", "ids", "lengths", "embeddings")
-# In half-octaves. Nearer to an edge, the logarithm of another device may fall into the next bin of the encoder.
+# Distance in half-octaves. Nearer to an edge, the logarithm of another device may fall into the next bin of the
+# encoder.
 _NEAR_EDGE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceCells:
-    """Cells, their tokens, and their embeddings computed in float64 by the reference.
+    """Hold cells, their tokens, and their embeddings, which the reference computed in float64.
 
     Parameters
     ----------
     expression, columns
-        Linear expression, ``b`` cells, and the token of each column.
+        Linear expression of ``b`` cells, and the token of each column.
     ids, lengths
         Tokens of the cells, shape ``(b, l)`` and ``(b,)``.
     embeddings
-        Shape ``(b, d)``.
+        Embeddings, shape ``(b, d)``.
     """
 
     expression: sparse.csr_matrix
@@ -79,15 +80,15 @@ def embed_tokens(
     pretrained
         The weights.
     tokens
-        Of ``b`` cells.
+        Tokens of ``b`` cells.
     device, backend
-        Where, and by which implementation of the mixer.
+        Where to compute, and by which implementation of the mixer.
     dtype
         float32 or float64 for everything, or a half precision for autocast.
 
     Returns
     -------
-    Shape ``(b, d)``, float64, on the CPU.
+    The embeddings, shape ``(b, d)``, in float64, on the CPU.
     """
     is_half = dtype not in (torch.float32, torch.float64)
     # On the meta device no random numbers are drawn for weights that are replaced at once.
@@ -112,22 +113,22 @@ def write_reference_cells(
     Parameters
     ----------
     folder
-        Of the checkpoint.
+        Folder of the checkpoint.
     expression
-        Linear expression of cells to choose from.
+        Linear expression of the cells to choose from.
     columns
         Token of each column in the vocabulary of the checkpoint; ``UNK_ID`` where it has none.
     n_cells
-        Cells to keep, spread evenly over those whose values lie well within the bins of the encoder.
+        Number of cells to keep, spread evenly over those whose values lie well within the bins of the encoder.
 
     Returns
     -------
-    The file.
+    Path of the file.
 
     Raises
     ------
     ValueError
-        If too few cells are fit.
+        If too few cells are suitable.
     """
     pretrained = read_pretrained(folder)
     all_cells = sparse.csr_matrix(expression, dtype=np.float32)
@@ -158,14 +159,14 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
     Parameters
     ----------
     folder
-        Of the checkpoint.
+        Folder of the checkpoint.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
-        If it is damaged or of other weights.
+        If the file is damaged or belongs to other weights.
     """
     path = folder / SELFTEST_FILE
     if not path.is_file():
@@ -177,7 +178,7 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). Copy it again.") from error
     if facts["weights_sha256"] != sha256_of(folder / WEIGHTS_FILE):
-        raise ValueError(f"{path} is of other weights than those beside it. Write it anew.")
+        raise ValueError(f"{path} belongs to other weights than those beside it. Write it again.")
     columns, indices = np.unique(genes.astype(np.int32), return_inverse=True)
     expression = sparse.csr_matrix((values, indices.ravel(), starts), shape=(len(lengths), len(columns)))
     return ReferenceCells(expression, columns, ids.astype(np.int32), lengths, embeddings)

@@ -1,4 +1,4 @@
-"""What can be known of a checkpoint before anything is built on it."""
+"""Report what can be known of a checkpoint before anything is built on it."""
 
 import os
 from dataclasses import dataclass
@@ -41,35 +41,36 @@ _BUG = (
     "their input"
 )
 _OPEN = (
-    "Not to be told from weights: whether the code published beside them returns the layers' output (none of it is "
-    "run here), and changes too small for the tests."
+    "Weights do not tell whether the code published beside them returns the layers' output (none of it is run here), "
+    "nor do they show changes that are too small for the tests."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class CheckpointReport:
-    """What a checkpoint is, and whether its parts were trained.
+    """Tell what a checkpoint is, and whether its parts were trained.
 
     Parameters
     ----------
     origin
-        Where it was read from.
+        Where the checkpoint was read from.
     layout
         ``"genemamba_sc"``, ``"original"`` (the authors' code) or ``"huggingface"`` (their release).
     n_parameters
-        Numbers stored.
+        Number of values stored.
     encoder_config
-        What the shapes tell; rows of the table as stored.
+        Configuration that the shapes tell; the vocabulary size is the number of stored rows.
     has_combiner
         Whether a learned combiner joins the directions (gate or concat).
     combine
-        How they are joined; ``None`` where a combiner is there and nothing says how it is used.
+        How the directions are joined; ``None`` where there is a combiner and nothing says how it is used.
     families
-        Each kind of tensor of the layers against its initialisation.
+        Comparison of each kind of tensor of the layers with its initialisation.
     layers
-        Their sum; ``None`` without layers.
+        Summary of the families; ``None`` without layers.
     rest_trained
-        Whether the final norm, or the table of a published checkpoint, is other than its initialisation: the control.
+        Whether the final norm, or the table of a published checkpoint, differs from its initialisation; this is the
+        control.
     leak
         Accuracy with and without the target in sight; ``None`` where no cells were given or no head is stored.
     """
@@ -115,9 +116,9 @@ class CheckpointReport:
         if following:
             both, alone, hidden = (following[name] for name in ("both", "left to right", "target hidden"))
             lines.append(
-                f"  of the next-token accuracy, {both.accuracy - hidden.accuracy:+.1%} points go when the target is "
-                f"hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was not "
-                "trained that way, so this is an upper bound)."
+                f"  of the next-token accuracy, {both.accuracy - hidden.accuracy:+.1%} points are lost when the target "
+                f"is hidden, {both.accuracy - alone.accuracy:+.1%} when the reverse direction is off (the network was "
+                "not trained that way, so this is an upper bound)."
             )
             bare = following["none"].loss
             if bare < both.loss:
@@ -126,7 +127,7 @@ class CheckpointReport:
                     "on the embeddings alone."
                 )
         gone = same["visible"].accuracy - same["hidden"].accuracy
-        return [*lines, f"  of the same-token accuracy, {gone:+.1%} points go when it is hidden."]
+        return [*lines, f"  of the same-token accuracy, {gone:+.1%} points are lost when it is hidden."]
 
 
 def checkpoint_report(
@@ -141,20 +142,20 @@ def checkpoint_report(
     max_len: int = 512,
     seed: int = 0,
 ) -> CheckpointReport:
-    """Answer what weights alone can tell, and with cells, how much of their accuracy is leakage.
+    """Report what weights alone can tell, and with cells, how much of their accuracy is leakage.
 
     Parameters
     ----------
     name_or_path, revision, subfolder, combine, medians
         As in :func:`read_pretrained`. A vocabulary is needed only with ``cells``.
     cells
-        Cells with genes of the checkpoint, or their tokens. ``None`` asks the weights alone.
+        Cells with genes of the checkpoint, or their tokens. ``None`` examines the weights alone.
     n_cells
-        Most cells that are read, a random subset.
+        Largest number of cells that are read; they are a random subset.
     max_len
-        Most tokens per cell.
+        Largest number of tokens per cell.
     seed
-        Of cells and positions.
+        Seed of cells and positions.
 
     Returns
     -------
@@ -222,7 +223,7 @@ def _rest_trained(encoder: dict[str, Tensor]) -> bool:
 
 
 def _tokens(cells: AnnData | Tokens, vocabulary: GeneVocabulary, n_cells: int, max_len: int, seed: int) -> Tokens:
-    """Tokens of a random subset of the cells."""
+    """Take the tokens of a random subset of the cells."""
     source = query_source(cells, vocabulary, max_len, {}) if isinstance(cells, AnnData) else None
     n_obs = len(cells.lengths) if isinstance(cells, Tokens) else cells.n_obs
     rows = np.sort(np.random.default_rng(seed).permutation(n_obs)[:n_cells])

@@ -1,4 +1,4 @@
-"""Cells in and out of files, for commands."""
+"""Read and write files of cells, for commands."""
 
 import shutil
 import sys
@@ -15,7 +15,7 @@ EVERYTHING = Place()
 
 
 def read_cells(path: str, place: Place = EVERYTHING, *, backed: bool = False) -> AnnData:
-    """Read the cells of a file, and mend what could not be written again.
+    """Read the cells of a file, and repair what could not be written again.
 
     Parameters
     ----------
@@ -24,12 +24,12 @@ def read_cells(path: str, place: Place = EVERYTHING, *, backed: bool = False) ->
     place
         Whether to read ``raw`` in place of ``X``, and which modality.
     backed
-        Whether matrices stay on disk; nothing but cells and genes is then read.
+        Whether matrices stay on disk; only cells and genes are then read.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If it cannot be read.
+        If the file cannot be read.
     """
     print(f"reading {path}", file=sys.stderr)
     if backed:
@@ -75,7 +75,7 @@ def check_output(path: str) -> None:
     if target.suffix == ".zarr" and target.is_dir():
         if not any((target / name).exists() for name in (".zgroup", "zarr.json")):
             raise FileExistsError(
-                f"{path} is a folder that is no zarr store, so it is not replaced. Choose another name."
+                f"{path} is a folder that is not a zarr store, so it is not replaced. Choose another name."
             )
         check_writable(target.parent / f"{target.name}.new")
         return
@@ -88,7 +88,7 @@ def write_cells(adata: AnnData, path: str) -> None:
     Raises
     ------
     OSError
-        If it cannot be written; what stood there stays.
+        If the file cannot be written; what stood there stays.
     """
     print(f"writing {path}", file=sys.stderr)
     try:

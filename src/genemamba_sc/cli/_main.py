@@ -1,8 +1,8 @@
-"""The command line: ``genemamba COMMAND``; the commands are the modules of :mod:`genemamba_sc.cli.commands`.
+"""Run the command line ``genemamba COMMAND``; the commands are the modules of :mod:`genemamba_sc.cli.commands`.
 
-Results go to stdout, progress and warnings to stderr. Exit codes: 0 done, 1 the input or the machine did not
-allow it (the message says what and the way out), 2 wrong usage, 130 interrupted. Output files are written whole
-or not at all.
+Results go to stdout, progress and warnings to stderr. The exit codes are 0 for done, 1 if the input or the machine did
+not allow it (the message says what is wrong and the way out), 2 for wrong usage, and 130 for interrupted. Output files
+are written whole or not at all.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The commands import torch and scvi-tools, which takes seconds: help and usage errors must not wait for that.
     prepare_libraries()
     try:
-        # Progress bars of scvi-tools and its remarks go to stdout: only the result belongs there.
+        # scvi-tools writes progress bars and remarks to stdout, where only the result belongs.
         with contextlib.redirect_stdout(sys.stderr):
             result = command.run(arguments)
     except KeyboardInterrupt:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_modules() -> dict[str, ModuleType]:
-    """Give the module of each command, by name."""
+    """Return the module of each command, by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
     return {name: import_module(f"{commands.__name__}.{name}") for name in names}
 

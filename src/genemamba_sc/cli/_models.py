@@ -1,4 +1,4 @@
-"""Models as commands name them: loaded, or trained, with what must hold before hours of work."""
+"""Load or train the models that commands name, and check early what must hold before hours of work."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ def _resolve_aliases(model: GeneMambaModel, arguments: argparse.Namespace) -> No
 
 
 def load(arguments: argparse.Namespace) -> GeneMambaModel:
-    """Load the model, or the weights, that are named and not to be trained."""
+    """Load the named model or weights, which are not to be trained."""
     if arguments.model is not None:
         model = GeneMambaModel.load(arguments.model, adata=False, accelerator=arguments.accelerator)
     else:
@@ -34,7 +34,7 @@ def load(arguments: argparse.Namespace) -> GeneMambaModel:
 
 
 def train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
-    """Train a model on the cells, and save it where that is asked."""
+    """Train a model on the cells, and save it if that is asked."""
     scvi.settings.seed = arguments.seed
     GeneMambaModel.setup_anndata(
         adata,
@@ -51,7 +51,7 @@ def train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
         model = GeneMambaModel.from_pretrained(
             arguments.pretrained, adata=adata, revision=arguments.revision, accelerator=arguments.accelerator
         )
-        # The genes are those of the weights, so the reference may have other names for them, too.
+        # The genes are those of the weights, so the reference may also have other names for them.
         _resolve_aliases(model, arguments)
     model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator)
     _resolve_aliases(model, arguments)
@@ -72,7 +72,7 @@ def check_early(arguments: argparse.Namespace) -> None:
 
 
 def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: bool) -> None:
-    """Refuse a column of gene ids that a model is told to read in a query that lacks it."""
+    """Refuse a column of gene ids that the user named and that the query lacks."""
     key = arguments.gene_id_key
     if not trains and key is not None and key not in query.var:
         raise ValueError(
@@ -82,7 +82,7 @@ def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: boo
 
 
 def where(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Tell where a query holds what the model reads, and on which scale."""
+    """Return where a query holds what the model reads, and on which scale."""
     return {"layer": arguments.layer, "gene_id_key": arguments.gene_id_key, "scale": arguments.scale}
 
 
@@ -94,7 +94,7 @@ def place(arguments: argparse.Namespace) -> Place:
 
 
 def check_accelerator(name: str) -> None:
-    """Refuse a device that is not here."""
+    """Refuse a device that this machine does not have."""
     try:
         parse_device_args(accelerator=name, devices="auto", return_device="torch")
     except (MisconfigurationException, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and rules about them; light, for help must not wait for torch."""
+"""Define options that several commands share; the module imports little, because help must not wait for torch."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ _OF_TRAINING = ("labels_key", "unlabeled_category", "batch_key", "save_model", "
 
 
 def add_pretrained(parser: argparse.ArgumentParser, help: str) -> None:
-    """Add what names pretrained weights."""
+    """Add the options that name pretrained weights."""
     parser.add_argument("--pretrained", metavar="NAME", help=help)
     parser.add_argument("--revision", help="full commit hash of weights on the Hugging Face Hub")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add where expression, genes and batches stand."""
+    """Add the options that say where expression, genes and batches are."""
     add_expression(parser)
     parser.add_argument("--batch-key", help="column of obs with the batch of each cell")
     parser.add_argument("--gene-table", help="TSV of gene names (HGNC's columns) to resolve aliases with")
 
 
 def add_expression(parser: argparse.ArgumentParser, of: str = "") -> None:
-    """Add where expression and gene names stand in a file, and what the values are."""
+    """Add the options that say where expression and gene names are in a file, and what the values are."""
     parser.add_argument("--layer", help=f"layer with the expression{of} (default: X)")
     parser.add_argument("--use-raw", action="store_true", help="read the expression and the genes of adata.raw")
     parser.add_argument("--modality", help="modality of an h5mu file (default: rna, or the only one)")
@@ -34,19 +34,19 @@ def add_expression(parser: argparse.ArgumentParser, of: str = "") -> None:
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """Add what a training takes."""
+    """Add the options of a training."""
     parser.add_argument("--max-epochs", type=natural, help="passes over the cells (default: by their number)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the training (default: %(default)s)")
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu, mps or auto (default: %(default)s)")
 
 
 def add_vocabulary(parser: argparse.ArgumentParser, otherwise: str) -> None:
-    """Add the table of the genes."""
+    """Add the option for the table of the genes."""
     parser.add_argument("--vocabulary", metavar="TSV", help=f"table of the genes that have tokens ({otherwise})")
 
 
 def misused_model(arguments: argparse.Namespace) -> str:
-    """Say what is wrong with the options that name a model; "" where nothing is."""
+    """Say what is wrong with the options that name a model; return "" where nothing is."""
     if arguments.model is not None and arguments.pretrained is not None:
         return "--model is a model that you saved, --pretrained weights to start from: give one of them"
     if arguments.revision is not None and arguments.pretrained is None:
@@ -55,14 +55,14 @@ def misused_model(arguments: argparse.Namespace) -> str:
 
 
 def useless_with_model(arguments: argparse.Namespace, pretrained: str | None = None) -> str:
-    """Say which options of training are given where nothing is trained; "" where none is.
+    """Say which options of training are given although nothing is trained; return "" where none is.
 
     Parameters
     ----------
     arguments
-        Of the command.
+        Arguments of the command.
     pretrained
-        Why nothing is trained with ``--pretrained``; ``None`` where something is.
+        Why nothing is trained with ``--pretrained``; ``None`` where training takes place.
     """
     given = [name for name in _OF_TRAINING if getattr(arguments, name, None) is not None]
     useless = ", ".join(f"--{name.replace('_', '-')}" for name in given)

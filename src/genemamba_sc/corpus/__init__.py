@@ -1,6 +1,6 @@
-"""Corpora past memory: cells on disk -> token shards -> batches for Lightning, on any number of machines.
+"""Build and read corpora larger than memory: cells on disk -> token shards -> batches, on any number of machines.
 
-Names are loaded when they are first used: the processes that make tokens need no torch and no Lightning.
+Names are loaded when they are first used: the processes that make tokens need neither torch nor Lightning.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The end of a build: duplicates dropped, parts given their place, the manifest written last."""
+"""Finish a build: drop duplicates, put the parts in their place, write the manifest last."""
 
 import hashlib
 import json
@@ -29,18 +29,18 @@ def assemble(
     vocabulary: GeneVocabulary,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Make a corpus of finished pieces; it may be killed and called again at any moment.
+    """Make a corpus of finished pieces; this may be killed and called again at any moment.
 
     Parameters
     ----------
     target
         Folder of the corpus.
     pieces
-        All of them, finished, in the order of the corpus.
+        All pieces, finished, in the order of the corpus.
     sources, hashed
-        The files, and where their size and SHA-256 stand.
+        The files, and the paths of the records of their size and SHA-256.
     vocabulary, settings
-        What the corpus was made with.
+        The genes and the choices that the corpus was made with.
 
     Returns
     -------
@@ -81,12 +81,12 @@ def assemble(
 
 
 def first_of_each(hashes: Sequence[UInt64[np.ndarray, "_"]]) -> list[Bool[np.ndarray, "_"]]:
-    """Mark the first cell of each hash over all pieces; some 40 bytes per cell are needed.
+    """Mark the first cell of each hash over all pieces; this needs some 40 bytes per cell.
 
     Parameters
     ----------
     hashes
-        Of the cells of each piece, in the order of the corpus.
+        Hashes of the cells of each piece, in the order of the corpus.
     """
     together = np.concatenate(list(hashes))
     keep = np.zeros(len(together), dtype=bool)
@@ -136,7 +136,7 @@ def _fingerprint(hashes: Sequence[np.ndarray], kept: Sequence[np.ndarray]) -> st
 def _describe(
     number: int, source: Source, hashed: Path, pieces: Sequence[Piece], kept: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-    """Say what a file gave to the corpus."""
+    """Describe what a file contributed to the corpus."""
     own = [(piece, mask) for piece, mask in zip(pieces, kept) if piece.number == number]
     told = [json.loads((piece.folder / f"{piece.name}.json").read_text(encoding="utf-8")) for piece, _ in own]
     total = {key: sum(part[key] for part in told) for key in told[0]} if told else {}
@@ -157,7 +157,7 @@ def _describe(
 
 
 def _write_dataset_files(target: Path, shards: list[str], fingerprint: str) -> None:
-    """Write what ``datasets.load_from_disk`` looks for; the columns it reads from the shards."""
+    """Write what ``datasets.load_from_disk`` looks for; it reads the columns from the shards."""
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in shards],
         "_fingerprint": fingerprint[:16],

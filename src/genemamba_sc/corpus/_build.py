@@ -1,4 +1,4 @@
-"""From files of cells to a corpus: planned, shared among processes, resumable, without duplicates."""
+"""Build a corpus from files of cells: planned, shared among processes, resumable, without duplicates."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from genemamba_sc.data import GeneVocabulary, Place, Scale
 
 WORK_FOLDER = ".unfinished"
 _SETTINGS_FILE = "settings.json"
-# Cells of a unit of work: what is lost when a run is killed, and what becomes one shard of some 200 MB.
+# Number of cells of a unit of work: what is lost when a run is killed, and what becomes one shard of some 200 MB.
 _PIECE_CELLS = 65_536
 
 Progress = Callable[[int, int], None]
@@ -28,7 +28,7 @@ Task = tuple[Callable[..., int], tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class _Request:
-    """What one corpus is made of: the files, the genes and the choices of :func:`build_corpus`."""
+    """Hold what one corpus is made of: the files, the genes and the choices of :func:`build_corpus`."""
 
     paths: Sequence[Path]
     vocabulary: GeneVocabulary | None
@@ -37,7 +37,7 @@ class _Request:
     reading: Reading
 
     def settings(self) -> dict[str, Any]:
-        """Return all that decides the result, as it is compared between two runs."""
+        """Return everything that decides the result, in the form in which two runs are compared."""
         return {
             "files": [[path.name, *_stamp(path)] for path in self.paths],
             "vocabulary": None if self.vocabulary is None else self.vocabulary.fingerprint,
@@ -63,20 +63,21 @@ def build_corpus(
 ) -> dict[str, Any]:
     """Tokenise h5ad files and zarr folders into a corpus.
 
-    Cells are read in blocks, so memory does not grow with the files (but for files stored by columns, which are read
-    as a whole). Of cells with the same tokens the first one is kept, in the order of the files. The corpus
-    is the same whatever the number of jobs, and whether or not the run was killed and started again.
+    Cells are read in blocks, so memory does not grow with the files (except for files stored by columns, which are read
+    as a whole). Of several cells with the same tokens the first one is kept, in the order of the files. The corpus is
+    the same for any number of jobs, and whether or not the run was killed and started again.
 
     Parameters
     ----------
     files
-        The collections, in the order in which duplicates are looked for.
+        The files and folders, in the order in which duplicates are looked for.
     out
-        Folder of the corpus. If a run was killed, the same call goes on; if it is complete, nothing is done.
+        Folder of the corpus. If a run was killed, the same call continues it; if the corpus is complete, nothing is
+        done.
     vocabulary
         The genes that have tokens; ``None`` takes the genes of the files, with their medians.
     max_len
-        Tokens kept of each cell, at most.
+        Largest number of tokens kept of each cell.
     layer
         Layer with the expression, in all files; ``None`` reads ``X``.
     gene_id_key
@@ -89,12 +90,12 @@ def build_corpus(
         What the values of all files are, as in :meth:`genemamba_sc.GeneMambaModel.setup_anndata`; ``None`` finds out
         for each file.
     min_genes
-        Cells with fewer tokens are dropped.
+        Least number of tokens of a cell; cells with fewer are dropped.
     jobs
-        Processes that share the work; they are started afresh ("spawn"), so a script needs
+        Number of processes that share the work. They are started afresh ("spawn"), so a script needs
         ``if __name__ == "__main__":`` for more than one.
     on_progress
-        Called with the cells done and the cells in all.
+        Function that is called with the number of cells done and the number of all cells.
 
     Returns
     -------
@@ -155,14 +156,14 @@ def _checked_paths(files: Sequence[str | Path]) -> list[Path]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change: enough to see that a file was replaced between two runs."""
+    """Return size and time of change, which show whether a file was replaced between two runs."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     stats = [file.stat() for file in files]
     return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Give the manifest of a corpus that is complete already, if it is the one asked for."""
+    """Return the manifest of a corpus that is already complete, if it is the one asked for."""
     manifest = read_manifest(target)
     same = [source["name"] for source in manifest["sources"]] == [name for name, *_ in settings["files"]]
     same &= [source["size"] for source in manifest["sources"]] == [size for _, size, _ in settings["files"]]
@@ -177,7 +178,7 @@ def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _begin(target: Path, settings: dict[str, Any]) -> Path:
-    """Make the folder of the unfinished parts, or go on in it."""
+    """Make the folder of the unfinished parts, or continue in it."""
     work = target / WORK_FOLDER
     if not work.exists():
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -192,7 +193,7 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
     if changed:
         raise FileExistsError(
             f"{target} holds an unfinished corpus of other settings ({', '.join(changed)} changed). "
-            "Give the same files and options to go on, or remove the folder to start anew."
+            "Give the same files and options to continue, or remove the folder to start again."
         )
     for left in work.glob(".writing-*"):
         left.unlink()
@@ -233,7 +234,7 @@ def _results(tasks: Iterable[Task], jobs: int) -> Iterator[int]:
     if jobs < 2:
         yield from (function(*arguments) for function, arguments in tasks)
         return
-    # Spawned, not forked: the parent may hold threads of torch and open HDF5 files.
+    # The processes are spawned, not forked: the parent may hold threads of torch and open HDF5 files.
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
         futures: list[Future[int]] = [pool.submit(function, *arguments) for function, arguments in tasks]

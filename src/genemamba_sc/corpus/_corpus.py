@@ -1,4 +1,4 @@
-"""A corpus of tokens: written by ``genemamba tokenize``, or a folder of Hugging Face ``datasets`` with token ids."""
+"""Read a corpus of tokens from ``genemamba tokenize``, or from a folder of Hugging Face ``datasets`` with token ids."""
 
 import hashlib
 import json
@@ -24,16 +24,16 @@ _BLOCK_CELLS = 4096
 
 
 class TokenCorpus:
-    """Tokens of any number of cells, read through a memory map: nothing but the lengths is held in memory.
+    """Read tokens of any number of cells through a memory map; only the lengths are held in memory.
 
     Parameters
     ----------
     folder
-        Where the corpus lies.
+        Folder of the corpus.
     vocabulary
         The genes behind the token ids.
     manifest
-        What it is made of.
+        Description of what the corpus is made of.
     shards
         The Arrow files, in the order of the cells.
 
@@ -41,7 +41,8 @@ class TokenCorpus:
     -----
     Two layouts are read: that of :func:`build_corpus`, and any folder that ``Dataset.save_to_disk`` of Hugging Face
     ``datasets`` wrote, with a list of token ids per cell in the column ``input_ids`` (Genecorpus-30M is one, with the
-    ids of the published vocabulary). Without stored values a token's value is 0, "unknown", and its weight 1.
+    ids of the published vocabulary). Where no values are stored, the value of a token is 0, "unknown", and its weight
+    1.
     """
 
     def __init__(self, folder: Path, vocabulary: GeneVocabulary, manifest: dict[str, Any], shards: list[Path]) -> None:
@@ -61,7 +62,7 @@ class TokenCorpus:
         self._shard_of_block = np.array([number for number, _ in found], dtype=np.int64)
         sizes = [len(block.offsets) - 1 for block in self._blocks]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        # In one pass at the start, 4 bytes a cell: batches are planned by them.
+        # The lengths are read once at the start, 4 bytes a cell, because batches are planned by them.
         parts = [block.lengths for block in self._blocks]
         self._lengths = np.concatenate(parts) if parts else np.empty(0, np.int32)
 
@@ -72,27 +73,28 @@ class TokenCorpus:
         Parameters
         ----------
         folder
-            Written by ``genemamba tokenize``, or by ``Dataset.save_to_disk``.
+            Folder that ``genemamba tokenize`` or ``Dataset.save_to_disk`` wrote.
         vocabulary
-            The genes behind the token ids; needed where the folder does not hold them, refused where they differ.
+            The genes behind the token ids. It is needed where the folder does not hold them, and refused where they
+            differ.
 
         Raises
         ------
         FileNotFoundError
-            If there is no corpus, it is not finished, or a shard is missing.
+            If there is no corpus, the corpus is not finished, or a shard is missing.
         ValueError
-            If it is damaged, or the vocabulary is missing or another one.
+            If the corpus is damaged, or the vocabulary is missing or another one.
         """
         path = Path(folder)
         if (path / MANIFEST_FILE).exists():
             return cls._open_own(path, vocabulary)
         if (path / WORK_FOLDER).exists():
             raise FileNotFoundError(
-                f"{path} holds an unfinished corpus. Run the same genemamba tokenize again: it goes on where it was."
+                f"{path} holds an unfinished corpus. Run the same genemamba tokenize command again to finish it."
             )
         if not (path / _STATE_FILE).exists():
             raise FileNotFoundError(
-                f"{path} is no corpus: it has neither {MANIFEST_FILE} nor {_STATE_FILE}. Give a folder that "
+                f"{path} is not a corpus: it has neither {MANIFEST_FILE} nor {_STATE_FILE}. Give a folder that "
                 "genemamba tokenize wrote, or one of Hugging Face datasets with token ids in 'input_ids'."
             )
         if vocabulary is None:
@@ -109,7 +111,7 @@ class TokenCorpus:
         for given, whose in ((manifest["vocabulary_fingerprint"], "its manifest"), (vocabulary, "the one passed")):
             if given not in (None, own, own.fingerprint):
                 raise ValueError(
-                    f"{path / GENES_FILE} is another vocabulary than {whose}. Leave out the vocabulary, for a corpus "
+                    f"{path / GENES_FILE} differs from {whose}. Leave out the vocabulary, because a corpus "
                     "brings its own, and keep the files of a corpus together."
                 )
         shards = [path / shard["file"] for shard in manifest["shards"]]
@@ -117,14 +119,14 @@ class TokenCorpus:
             require_regular(file, path, MANIFEST_FILE)
             if file.stat().st_size != shard["size"]:
                 raise FileNotFoundError(
-                    f"{file} is missing or not of the {shard['size']} bytes that {MANIFEST_FILE} says. "
+                    f"{file} is missing or does not have the {shard['size']} bytes that {MANIFEST_FILE} says. "
                     "Copy the corpus again."
                 )
         corpus = cls(path, own, manifest, shards)
         if corpus.n_cells != manifest["n_cells"]:
             raise ValueError(
                 f"The shards of {path} must hold the {manifest['n_cells']:,} cells that {MANIFEST_FILE} says. Got "
-                f"{corpus.n_cells:,}. Copy the corpus again, or tokenize anew."
+                f"{corpus.n_cells:,}. Copy the corpus again, or tokenize again."
             )
         return corpus
 
@@ -149,7 +151,7 @@ class TokenCorpus:
 
     @property
     def lengths(self) -> Int32[np.ndarray, "n"]:
-        """Tokens of each cell."""
+        """Number of tokens of each cell."""
         return self._lengths
 
     @property
@@ -163,26 +165,26 @@ class TokenCorpus:
         return all(block.bins is not None for block in self._blocks)
 
     def tokens(self, indices: Integer[np.ndarray, "b"], max_len: int | None = None) -> Tokens:
-        """Tokens of cells, in the order asked.
+        """Return the tokens of cells, in the order asked.
 
         Parameters
         ----------
         indices
-            Cell numbers in ``[0, n_cells)``, any order, repeats allowed.
+            Cell numbers in ``[0, n_cells)``, in any order, repeats allowed.
         max_len
-            Tokens of each cell, at most; ``None`` for all that are stored.
+            Largest number of tokens of each cell; ``None`` takes all that are stored.
 
         Returns
         -------
         Tokens
-            Values are the middles of half-octaves, which the encoder tells apart and no more; 0 where none is stored.
+            Values are the middles of half-octaves, which is all that the encoder tells apart; 0 where none is stored.
 
         Raises
         ------
         IndexError
             If a number is out of range.
         ValueError
-            If a token id is no gene of the vocabulary.
+            If a token id does not belong to a gene of the vocabulary.
         """
         cells = np.asarray(indices, dtype=np.int64)
         if cells.size and not 0 <= cells.min() <= cells.max() < self.n_cells:
@@ -210,12 +212,12 @@ class TokenCorpus:
 
     @cached_property
     def token_hashes(self) -> UInt64[np.ndarray, "n"]:
-        """Hash of each cell's tokens: whoever has these tokens is in the corpus."""
+        """Hash of each cell's tokens: a cell with these tokens is in the corpus."""
         return self._column(TOKEN_HASH)
 
     @cached_property
     def near_hashes(self) -> UInt64[np.ndarray, "n"]:
-        """Hash of a few of each cell's highest tokens: whoever shares it is most probably the same cell."""
+        """Hash of a few of each cell's highest tokens: a cell that shares it is most probably the same cell."""
         return self._column(NEAR_HASH)
 
     def _column(self, name: str) -> UInt64[np.ndarray, "n"]:
@@ -232,18 +234,18 @@ class TokenCorpus:
         return np.concatenate(parts)
 
     def _check_shards(self, numbers: Iterable[int]) -> None:
-        """Compare shards with their SHA-256, each once; corpora of older versions have none."""
+        """Compare each shard once with its SHA-256; corpora of older versions store none."""
         for number in set(numbers) - self._checked:
             file, digest = self._shards[number], self._digests[number]
             if digest is not None and size_and_sha256(file)[1] != digest:
                 raise ValueError(
-                    f"{file} must have the SHA-256 that {MANIFEST_FILE} says, {digest}. It has another: it is damaged "
-                    "or of another corpus. Copy the corpus again, or tokenize anew."
+                    f"{file} must have the SHA-256 that {MANIFEST_FILE} says, {digest}. It has another one: it is "
+                    "damaged or belongs to another corpus. Copy the corpus again, or tokenize again."
                 )
             self._checked.add(number)
 
     def cell_hashes(self, cells: Integer[np.ndarray, "b"]) -> CellHashes:
-        """Hashes of cells, to go with the weights that are trained on them.
+        """Return hashes of cells, to be kept with the weights that are trained on them.
 
         Parameters
         ----------
@@ -252,8 +254,8 @@ class TokenCorpus:
 
         Notes
         -----
-        A corpus of :func:`build_corpus` stores them, with the file each cell is from. Of a folder of ``datasets``
-        they are computed from the tokens.
+        A corpus of :func:`build_corpus` stores the hashes, and which file each cell is from. For a folder of
+        ``datasets`` they are computed from the tokens.
         """
         if self.manifest["format"] == "datasets":
             blocks = [self.tokens(cells[i : i + _BLOCK_CELLS]) for i in range(0, len(cells), _BLOCK_CELLS)]
@@ -266,7 +268,7 @@ class TokenCorpus:
         return CellHashes.of(self.token_hashes[cells], self.near_hashes[cells], max_len, of_cell, names)
 
     def identity(self) -> str:
-        """One string for cells and vocabulary, by which a training run knows its corpus."""
+        """Return one string for cells and vocabulary, by which a training run recognises its corpus."""
         shards = [(shard["file"], shard["size"]) for shard in self.manifest["shards"]]
         parts = [self.manifest["fingerprint"], self.vocabulary.fingerprint, self.n_cells, shards]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -275,7 +277,7 @@ class TokenCorpus:
         return self.n_cells
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A worker opens the files itself: the memory map is shared by the system, not sent through a pipe.
+        # A worker opens the files itself: the system shares the memory map, and nothing is sent through a pipe.
         return TokenCorpus, (self.folder, self.vocabulary, self.manifest, self._shards)
 
     def __repr__(self) -> str:

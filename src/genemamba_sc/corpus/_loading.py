@@ -1,4 +1,4 @@
-"""From a corpus to Lightning: batches in a fixed order, and the place in it, so that a run can go on."""
+"""Feed a corpus to Lightning: batches in a fixed order, and the place in it, so that a run can continue."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from genemamba_sc.data._batches import TokenBatch, to_batch
 
 
 class CorpusDataset(Dataset[TokenBatch]):
-    """Minibatches of tokens by lists of cell numbers.
+    """Make minibatches of tokens from lists of cell numbers.
 
     Parameters
     ----------
     corpus
-        Where the tokens are.
+        The corpus with the tokens.
     max_len
-        Tokens of each cell, at most.
+        Largest number of tokens of each cell.
     """
 
     def __init__(self, corpus: TokenCorpus, max_len: int) -> None:
@@ -39,20 +39,20 @@ class CorpusDataset(Dataset[TokenBatch]):
 
 
 class TrainingLoader:
-    """One process's part of the stream of batches, of a given length; Lightning saves and restores its place.
+    """Give one process its part of the stream of batches, of a given length; Lightning saves and restores the place.
 
     Parameters
     ----------
     dataset
         The tokens.
     plan
-        The stream.
+        The stream of batches.
     n_batches
-        Batches of this process from the start of the training to its end.
+        Number of batches of this process from the start of the training to its end.
     rank, world_size
         Number of the process, and of all processes.
     n_workers
-        Processes that read ahead; with 0 the training process reads itself.
+        Number of processes that read ahead; with 0 the training process reads by itself.
     """
 
     def __init__(
@@ -74,32 +74,32 @@ class TrainingLoader:
             sampler=sampler,
             batch_size=None,
             num_workers=self._n_workers,
-            generator=torch.Generator(),  # a loader draws a seed: not from everybody's stream
+            generator=torch.Generator(),  # a loader draws a seed, which must not come from everybody's stream
             # Forked workers of a process with threads may hang.
             multiprocessing_context="spawn" if self._n_workers else None,
         )
         for batch in loader:
-            # What was read ahead is not done: the place moves when a batch is handed out.
+            # Batches that were read ahead do not count as done: the place moves when a batch is handed out.
             self._done, self._place = self._done + 1, places.popleft()
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where the stream goes on after the last batch that was handed out."""
+        """Return where the stream continues after the last batch that was handed out."""
         return {"done": self._done, "epoch": self._place.epoch, "batch": self._place.batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where :meth:`state_dict` was taken, with the same or another number of processes.
+        """Continue where :meth:`state_dict` was taken, with the same or another number of processes.
 
         Parameters
         ----------
         state
-            From :meth:`state_dict`.
+            What :meth:`state_dict` returned.
         """
         self._done, self._place = state["done"], Place(state["epoch"], state["batch"])
 
 
 class _Turns(Sampler[list[int]]):
-    """The batches of one process, as lists; leaves the place after each in ``places``."""
+    """Give the batches of one process as lists, and leave the place after each in ``places``."""
 
     def __init__(
         self, plan: BatchPlan, place: Place, rank: int, world_size: int, n_batches: int, places: deque[Place]
@@ -117,24 +117,24 @@ class _Turns(Sampler[list[int]]):
 
 
 class CorpusDataModule(pl.LightningDataModule):
-    """A corpus as Lightning wants it: token-budget batches, a disjoint part for each process, resumable.
+    """Provide a corpus as Lightning wants it: token-budget batches, a disjoint part for each process, resumable.
 
     Parameters
     ----------
     corpus
         The cells.
     token_budget
-        Most padded tokens (cells × longest cell) of a batch of one process.
+        Largest number of padded tokens (cells × longest cell) of a batch of one process.
     n_batches
-        Batches of each process over the whole training.
+        Number of batches of each process over the whole training.
     max_len
-        Tokens of each cell, at most; ``None`` for all that the corpus holds.
+        Largest number of tokens of each cell; ``None`` takes all that the corpus holds.
     n_validation
-        Cells held out, drawn by the seed.
+        Number of cells held out, drawn with the seed.
     seed
-        Of the held-out cells and of the order of the others.
+        Seed of the held-out cells and of the order of the others.
     n_workers
-        Processes that read ahead, for each training process.
+        Number of processes that read ahead, for each training process.
 
     Raises
     ------
@@ -169,12 +169,12 @@ class CorpusDataModule(pl.LightningDataModule):
         self.plan = BatchPlan(np.minimum(corpus.lengths, self.max_len), self.training_cells, token_budget, seed)
 
     def train_dataloader(self) -> TrainingLoader:
-        """Batches of this process, in the order of the plan."""
+        """Return the batches of this process, in the order of the plan."""
         dataset = CorpusDataset(self.corpus, self.max_len)
         return TrainingLoader(dataset, self.plan, self.n_batches, *self._share(), self.n_workers)
 
     def val_dataloader(self) -> DataLoader | list[Any]:
-        """Batches of held-out cells, the same each time; nothing where no cell is held out."""
+        """Return batches of held-out cells, the same each time; return nothing where no cell is held out."""
         if not len(self.validation_cells):
             return []
         batches = fixed_batches(self.plan.lengths, self.validation_cells, self.token_budget, *self._share())

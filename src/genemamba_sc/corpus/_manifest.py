@@ -1,4 +1,4 @@
-"""The manifest: what a corpus is made of."""
+"""Read the manifest, which says what a corpus is made of."""
 
 import json
 import stat
@@ -17,46 +17,46 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     folder
-        Of the corpus.
+        Folder of the corpus.
 
     Raises
     ------
     ValueError
-        If it is damaged, of another format, or of a newer version.
+        If the manifest is damaged, of another format, or of a newer version.
     """
     path = folder / MANIFEST_FILE
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no readable JSON ({error}). Copy the corpus again, or tokenize anew.") from error
+        raise ValueError(f"{path} is not readable JSON ({error}). Copy the corpus again, or tokenize again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a corpus of tokens. Give the folder that genemamba tokenize wrote.")
     if manifest.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {manifest.get('format_version')}; this package reads {FORMAT_VERSION}. "
-            "Upgrade genemamba-sc, or tokenize anew."
+            "Upgrade genemamba-sc, or tokenize again."
         )
     return manifest
 
 
 def require_regular(file: Path, folder: Path, named_by: str) -> None:
-    """Refuse a file of a corpus that is missing, outside its folder, or no regular file: a link, a pipe, a device.
+    """Refuse a file of a corpus that is missing, outside its folder, or no regular file (a link, a pipe, a device).
 
     Parameters
     ----------
     file
-        The file, before it is opened: to open a pipe would wait for ever.
+        The file. It is checked before it is opened, because opening a pipe would wait for ever.
     folder
-        Of the corpus.
+        Folder of the corpus.
     named_by
-        Which file names it.
+        Name of the file that names it.
 
     Raises
     ------
     FileNotFoundError
-        If it is missing.
+        If the file is missing.
     ValueError
-        If it is anything else.
+        If it is anything but a regular file in the folder.
     """
     if file.parent != folder or file.name in ("", ".", ".."):
         raise ValueError(f"The files of {folder} must lie in it. {named_by} names {str(file)[:200]}. Copy it again.")

@@ -1,4 +1,4 @@
-"""One unit of work: a range of cells of one file becomes one part of the corpus, whole or not at all."""
+"""Turn a range of cells of one file, the unit of work, into one part of the corpus, whole or not at all."""
 
 import json
 from dataclasses import dataclass
@@ -18,32 +18,33 @@ from genemamba_sc.data._cell_files import Place, open_cells
 from genemamba_sc.data._file_hash import size_and_sha256
 from genemamba_sc.data._matrix import without_others
 
-# Cells in memory at once: 2,048 tokens each are some 30 MB.
+# Number of cells in memory at once: with 2,048 tokens each they take some 30 MB.
 _BLOCK = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """What a worker needs to tokenise a range of cells.
+    """Hold what a worker needs to tokenise a range of cells.
 
     Parameters
     ----------
     name
-        Of the files it leaves in ``folder``: ``.arrow``, ``.npy`` with the hashes, and ``.json``, which comes last.
+        Name of the files that it leaves in ``folder``: ``.arrow``, ``.npy`` with the hashes, and ``.json``, written
+        last.
     folder
-        Where to write.
+        Folder to write to.
     number, source
-        The file the cells are from.
+        Number of the file that the cells are from, and the file.
     first, last
-        The range of rows.
+        The range of rows: the first, and the one after the last.
     place
-        Where the expression stands.
+        Where the expression is.
     vocabulary
         Path of the vocabulary's table.
     max_len
-        Most tokens of a cell.
+        Largest number of tokens of a cell.
     min_genes
-        Cells with fewer tokens are dropped.
+        Least number of tokens of a cell; cells with fewer are dropped.
     """
 
     name: str
@@ -59,17 +60,17 @@ class Piece:
 
     @property
     def is_done(self) -> bool:
-        """Whether a run has finished it."""
+        """Whether a run has finished the piece."""
         return (self.folder / f"{self.name}.json").exists()
 
 
 def tokenize_piece(piece: Piece) -> int:
-    """Write the part of the corpus that a piece stands for; the number of cells read.
+    """Write the part of the corpus that a piece stands for; return the number of cells read.
 
     Parameters
     ----------
     piece
-        What to do.
+        The piece of work.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def _tokenize(
 
 
 def hash_source(path: Path, target: Path) -> int:
-    """Write size and SHA-256 of a source file to ``target``; returns 0, for it reads no cell."""
+    """Write size and SHA-256 of a source file to ``target``; return 0, because it reads no cell."""
     size, digest = size_and_sha256(path)
     _write_json(target, {"size": size, "sha256": digest})
     return 0
@@ -126,5 +127,5 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 @lru_cache(maxsize=1)
 def _tokenizer(vocabulary: Path, max_len: int) -> RankTokenizer:
-    # One thread: the processes share the cores.
+    # Each tokenizer runs on one thread, because the processes share the cores.
     return RankTokenizer(GeneVocabulary.from_tsv(vocabulary), max_len)

@@ -1,4 +1,4 @@
-"""Which cells share a batch, and which process gets which batch."""
+"""Decide which cells share a batch, and which process gets which batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int32, Integer
 
-# Batches whose cells are sorted by length together: wide enough that few tokens are padded, narrow enough that
-# the order of cells stays random.
+# Number of batches whose cells are sorted by length together: enough that few tokens are padded, few enough that the
+# order of cells stays random.
 _WINDOW_BATCHES = 256
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place in the stream of batches.
+    """Mark a place in the stream of batches.
 
     Parameters
     ----------
     epoch
-        Pass over the cells, from 0.
+        Number of the pass over the cells, from 0.
     batch
-        Batch in the pass, from 0.
+        Number of the batch in the pass, from 0.
     """
 
     epoch: int = 0
@@ -29,23 +29,23 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """One endless stream of batches, the same for whoever asks: a function of the lengths, the budget and the seed.
+    """Plan one endless stream of batches, the same for everyone: a function of the lengths, the budget and the seed.
 
-    Each pass takes every cell once, in a new order. Cells of similar length share a batch, which holds as many as
-    the budget allows. The batches of a pass come in random order. Processes share the stream in turns (process ``r``
-    of ``w`` takes batches r, r + w, r + 2w, ...), so their parts are disjoint, they run for equally many batches,
-    and what is learned from ``w`` processes is what one process learns that accumulates ``w`` batches.
+    Each pass takes every cell once, in a new order. Cells of similar length share a batch, which holds as many cells as
+    the budget allows. The batches of a pass come in random order. Processes take turns in the stream (process ``r`` of
+    ``w`` takes batches r, r + w, r + 2w, ...), so their parts are disjoint, they run for equally many batches, and
+    ``w`` processes learn what one process learns that accumulates ``w`` batches.
 
     Parameters
     ----------
     lengths
-        Tokens of every cell, shape ``(n,)``.
+        Number of tokens of every cell, shape ``(n,)``.
     cells
         The cells to draw from.
     token_budget
-        Most padded tokens (cells × longest cell) of a batch; a batch has at least one cell.
+        Largest number of padded tokens (cells × longest cell) of a batch; a batch has at least one cell.
     seed
-        Of the order.
+        Seed of the order.
     """
 
     lengths: Int32[np.ndarray, "n"]
@@ -58,7 +58,7 @@ class BatchPlan:
             raise ValueError("Batches need cells to draw from; got none. Hold out fewer cells for validation.")
 
     def epoch(self, epoch: int) -> list[Integer[np.ndarray, "b"]]:
-        """Batches of one pass, arrays of cell numbers.
+        """Return the batches of one pass, as arrays of cell numbers.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class BatchPlan:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _cut(self, cells: np.ndarray) -> Iterator[np.ndarray]:
-        """Cut a window into batches, longest cells first."""
+        """Cut a window into batches, with the longest cells first."""
         cells = cells[np.argsort(-self.lengths[cells], kind="stable")]
         lengths = self.lengths[cells].tolist()
         start = 0
@@ -95,12 +95,12 @@ class BatchPlan:
             epoch, batch = epoch + 1, batch - len(batches)
 
     def shared(self, place: Place, rank: int, world_size: int) -> Iterator[tuple[Integer[np.ndarray, "b"], Place]]:
-        """Yield the batches of one process, each with the place where *all* processes go on after their turn.
+        """Yield the batches of one process, each with the place where *all* processes continue after their turn.
 
         Parameters
         ----------
         place
-            Where all processes start.
+            The place where all processes start.
         rank, world_size
             Number of the process, and of all processes.
         """
@@ -113,14 +113,14 @@ class BatchPlan:
 def fixed_batches(
     lengths: Int32[np.ndarray, "n"], cells: Integer[np.ndarray, "m"], token_budget: int, rank: int, world_size: int
 ) -> list[Integer[np.ndarray, "b"]]:
-    """Batches of validation cells in a fixed order; equally many for each process.
+    """Return batches of validation cells in a fixed order, equally many for each process.
 
     Parameters
     ----------
     lengths, cells, token_budget
         As in :class:`BatchPlan`.
     rank, world_size
-        Number of the process, and of all processes; up to ``world_size - 1`` batches at the end are left out.
+        Number of the process, and of all processes. Up to ``world_size - 1`` batches at the end are left out.
     """
     batches = list(BatchPlan(lengths, cells, token_budget, 0)._cut(np.sort(cells)))
     return batches[: len(batches) // world_size * world_size][rank::world_size]

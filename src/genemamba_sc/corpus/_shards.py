@@ -1,4 +1,4 @@
-"""Token shards: Arrow files that are read through a memory map, laid out as Hugging Face ``datasets`` lays them out."""
+"""Write and read token shards: memory-mapped Arrow files, laid out as Hugging Face ``datasets`` lays them out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ TOKEN_HASH, NEAR_HASH, SOURCE, ROW = "token_hash", "near_hash", "source", "row"
 
 
 def shard_schema(vocab_size: int) -> pa.Schema:
-    """Columns of a shard: tokens in two bytes where the vocabulary fits into them.
+    """Return the columns of a shard; tokens take two bytes where the vocabulary fits into them.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def shard_schema(vocab_size: int) -> pa.Schema:
 
 
 class ShardWriter:
-    """Writes one shard in the order of the cells; used as a context.
+    """Write one shard in the order of the cells; used as a context manager.
 
     Parameters
     ----------
     path
-        The file; the caller renames it once it is whole.
+        The file, which the caller renames once it is whole.
     schema
-        From :func:`shard_schema`.
+        What :func:`shard_schema` returned.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -72,14 +72,14 @@ class ShardWriter:
         self._sink.close()
 
     def write(self, tokens: Tokens, source: int, rows: Int64[np.ndarray, "b"]) -> UInt64[np.ndarray, "b"]:
-        """Append cells; their hashes.
+        """Append cells and return their hashes.
 
         Parameters
         ----------
         tokens
-            Of ``b`` cells.
+            Tokens of ``b`` cells.
         source, rows
-            Where they stand: number of the file, and row numbers in it.
+            Where the cells stand: number of the file, and row numbers in it.
         """
         real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
         offsets = pa.array(np.concatenate([[0], np.cumsum(tokens.lengths)]).astype(np.int32))
@@ -104,7 +104,7 @@ class ShardWriter:
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield the record batches of an Arrow stream or file, views into a memory map.
+    """Yield the record batches of an Arrow stream or file, as views into a memory map.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
     Raises
     ------
     ValueError
-        If it is damaged, truncated, or no Arrow file.
+        If the file is damaged, truncated, or no Arrow file.
     """
     # The map outlives its handle, which matters where there are thousands of shards.
     with pa.memory_map(str(path)) as memory:
@@ -126,18 +126,18 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 yield from pa.ipc.open_stream(memory)
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(
-                f"{path} is no whole Arrow file ({error}). Copy the corpus again, or tokenize anew."
+                f"{path} is not a complete Arrow file ({error}). Copy the corpus again, or tokenize again."
             ) from error
 
 
 @dataclass(frozen=True, eq=False)
 class CellBlock:
-    """Cells that lie together in one shard, as views.
+    """Hold cells that lie together in one shard, as views.
 
     Parameters
     ----------
     offsets
-        Where each cell begins in ``ids``, shape ``(n + 1,)``.
+        Position in ``ids`` where each cell begins, shape ``(n + 1,)``.
     ids, bins
         Tokens, and their bins where the corpus has any.
     """
@@ -148,24 +148,24 @@ class CellBlock:
 
     @property
     def lengths(self) -> Int32[np.ndarray, "n"]:
-        """Tokens of each cell."""
+        """Number of tokens of each cell."""
         return np.diff(self.offsets).astype(np.int32)
 
 
 def view_block(batch: pa.RecordBatch, path: Path) -> CellBlock:
-    """See the cells of a record batch as numpy arrays, without a copy.
+    """View the cells of a record batch as numpy arrays, without a copy.
 
     Parameters
     ----------
     batch
-        With at least a column ``input_ids``.
+        A record batch with at least a column ``input_ids``.
     path
-        Of the file, for messages.
+        Path of the file, for messages.
 
     Raises
     ------
     ValueError
-        If there are no lists of whole numbers in ``input_ids``, or some are missing.
+        If ``input_ids`` does not hold lists of whole numbers, or some are missing.
     """
     kind = batch.schema.field(IDS).type if IDS in batch.schema.names else pa.null()
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
@@ -180,16 +180,16 @@ def view_block(batch: pa.RecordBatch, path: Path) -> CellBlock:
         return CellBlock(offsets, column.values.to_numpy(), None)
     bins = batch.column(BINS)
     if not np.array_equal(_checked_offsets(bins, path), offsets):
-        raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize anew.")
+        raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize again.")
     return CellBlock(offsets, column.values.to_numpy(), bins.values.to_numpy())
 
 
 def _checked_offsets(column: pa.Array, path: Path) -> np.ndarray:
-    """Where each cell begins; refused where it is not in order or beyond the values: a damaged file."""
+    """Return where each cell begins; raise ValueError where the offsets are out of order or beyond the values."""
     offsets = column.offsets.to_numpy()
     if len(offsets) and (offsets[0] < 0 or offsets[-1] > len(column.values) or (np.diff(offsets) < 0).any()):
         raise ValueError(
             f"The lists of {path} must follow each other within its {len(column.values):,} values. Got offsets that do "
-            "not: the file is damaged. Copy the corpus again, or tokenize anew."
+            "not: the file is damaged. Copy the corpus again, or tokenize again."
         )
     return offsets

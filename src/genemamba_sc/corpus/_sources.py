@@ -1,4 +1,4 @@
-"""What is known of each file before its cells are read: genes, scale, and the vocabulary of all of them."""
+"""Examine each file before its cells are read: genes, scale, and the vocabulary of all files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ from genemamba_sc.data import (
 )
 from genemamba_sc.data._cell_files import CellFile, open_cells
 
-# Medians from so many cells are as good as from all, and their values fit into memory.
+# Medians from this many cells are as good as from all, and their values fit into memory.
 _VOCABULARY_CELLS = 50_000
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How all files of a corpus are read.
+    """Say how all files of a corpus are read.
 
     Parameters
     ----------
     place
-        Where the expression stands.
+        Where the expression is.
     gene_id_key
         Column of ``var`` with the gene names; ``None`` reads ``var_names``.
     scale
@@ -66,22 +66,22 @@ READING_KEYS = ("layer", "gene_id_key", "use_raw", "modality", "scale")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One file of a corpus.
+    """Describe one file of a corpus.
 
     Parameters
     ----------
     path
         The file or folder.
     n_cells
-        Cells in it.
+        Number of cells in the file.
     columns
         Token of each column, shape ``(n_vars,)``; ``UNK_ID`` where the vocabulary lacks the gene.
     expression
         The scale of its values.
     genes
-        What the manifest says of its genes.
+        What the manifest says about the genes of the file.
     by_columns
-        Whether it is stored by columns, and has to be read as a whole.
+        Whether the file is stored by columns, and has to be read as a whole.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Source:
 
 
 def examine(path: Path, vocabulary: GeneVocabulary, reading: Reading) -> Source:
-    """Match the genes of a file and find the scale of its values, or refuse it before any cell is tokenised.
+    """Match the genes of a file and find the scale of its values, or refuse the file before any cell is tokenised.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def examine(path: Path, vocabulary: GeneVocabulary, reading: Reading) -> Source:
     Raises
     ------
     ValueError
-        If it cannot be read, no gene matches, or its values cannot be ranked. The message names the file.
+        If the file cannot be read, no gene matches, or its values cannot be ranked. The message names the file.
     """
     with open_cells(path, reading.place) as cells:
         try:
@@ -134,7 +134,7 @@ def vocabulary_of(files: Sequence[Path], reading: Reading) -> GeneVocabulary:
     Parameters
     ----------
     files
-        The collections; at most 50,000 cells are read, as many from each.
+        The files and folders; at most 50,000 cells are read, equally many from each.
     reading
         How they are read.
 
@@ -157,7 +157,7 @@ def vocabulary_of(files: Sequence[Path], reading: Reading) -> GeneVocabulary:
 
 
 def _sample(path: Path, reading: Reading, limit: int) -> AnnData:
-    """Evenly spaced cells of a file on the linear scale, its columns named by gene, each gene once."""
+    """Take evenly spaced cells of a file on the linear scale, with its columns named by gene, each gene once."""
     with open_cells(path, reading.place) as cells:
         rows = np.unique(np.linspace(0, cells.reader.n_obs - 1, min(limit, cells.reader.n_obs)).round().astype(int))
         try:

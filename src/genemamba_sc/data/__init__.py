@@ -1,7 +1,7 @@
-"""From cells on disk or in memory to genes, and from genes to tokens: numpy, scipy and numba.
+"""Turn cells on disk or in memory into genes, and genes into tokens, with numpy, scipy and numba.
 
-Importing it loads neither torch nor scvi-tools: a process that only makes tokens must not wait for them. The names that
-need torch (tokens as tensors, sets of pathways) are loaded when they are first used.
+Importing this package loads neither torch nor scvi-tools: a process that only makes tokens must not wait for them. The
+names that need torch (tokens as tensors, sets of pathways) are loaded when they are first used.
 """
 
 from typing import TYPE_CHECKING

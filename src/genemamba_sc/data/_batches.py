@@ -1,7 +1,7 @@
-"""Tokens as tensors, and cells of similar length together. The one file of this room that knows torch.
+"""Turn tokens into tensors, and group cells of similar length. Only this file of the room imports torch.
 
-Cells of similar length share a batch, so that little is padded; no result depends on it, since a
-cell's embedding never depends on its neighbours in the batch.
+Cells of similar length share a batch, so that little is padded. No result depends on this, because the embedding of a
+cell never depends on its neighbours in the batch.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TokenBatch = dict[str, Tensor]
 
 
 def to_batch(tokens: Tokens) -> TokenBatch:
-    """Tokens as tensors, under the names the module reads.
+    """Turn tokens into tensors, under the names that the module reads.
 
     Parameters
     ----------
@@ -41,16 +41,16 @@ def length_batches(
     batch_size: int | None = None,
     most_padding: float | None = None,
 ) -> Iterator[Integer[np.ndarray, "b"]]:
-    """Positions of cells, longest together, each batch within a budget of padded tokens.
+    """Return the positions of cells, longest first, in batches within a budget of padded tokens.
 
     Parameters
     ----------
     lengths
-        Tokens per cell, shape ``(n,)``.
+        Number of tokens per cell, shape ``(n,)``.
     token_budget
-        Most padded tokens (cells × longest cell) of a batch; a batch has at least one cell.
+        Largest number of padded tokens (cells × longest cell) of a batch; a batch has at least one cell.
     batch_size
-        Cells per batch, in place of the budget and of ``most_padding``.
+        Number of cells per batch, which replaces the budget and ``most_padding``.
     most_padding
         Largest share of pads among the padded tokens of a batch, and so of all batches; ``None`` sets no limit.
     """
@@ -67,9 +67,9 @@ def length_batches(
 
 
 def _least_padded(lengths: Integer[np.ndarray, "m"], longest: int, most_padding: float) -> int:
-    """Count the first cells, at least one, of which no more than this share is pads."""
+    """Count the first cells, at least one, of which no more than this share is padding."""
     cells = np.arange(1, len(lengths) + 1)
-    # The lengths descend, so the share grows with the number of cells. A batch is one token wide at least, so cells
+    # The lengths descend, so the share grows with the number of cells. A batch is at least one token wide, so cells
     # without tokens go together.
     within = np.maximum(lengths, 1).cumsum(dtype=np.int64) >= (1 - most_padding) * longest * cells
     return max(1, int(within.sum()))

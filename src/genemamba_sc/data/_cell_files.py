@@ -1,4 +1,4 @@
-"""Collections of cells on disk: one opener for the command line, the corpus and the model."""
+"""Open collections of cells on disk, in one way for the command line, the corpus and the model."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,16 +21,16 @@ from genemamba_sc.data._matrix import reader_of
 
 @dataclass(frozen=True, eq=False)
 class CellFile:
-    """An open collection of cells.
+    """Hold an open collection of cells.
 
     Parameters
     ----------
     reader
-        Its matrix; rows are read from disk when they are asked for.
+        Reader of the matrix; rows are read from disk when they are asked for.
     var
-        Its genes.
+        Table of the genes.
     uns
-        ``{"log1p": ...}`` where the file has that entry; nothing else is read.
+        ``{"log1p": ...}`` where the file has that entry; nothing else of it is read.
     by_columns
         Whether the matrix is stored by columns (CSC), so that it was read into memory as a whole.
     """
@@ -43,7 +43,7 @@ class CellFile:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the expression stands in a file.
+    """Say where the expression is in a file.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def open_cells(path: str | Path, layer: str | Place | None = None) -> Iterator[C
     FileNotFoundError
         If there is nothing at ``path``.
     ValueError
-        If it is of no kind that is read, lacks the layer, or holds nothing.
+        If it has a form that cannot be read, lacks the layer, or holds nothing.
     """
     place = layer if isinstance(layer, Place) else Place(layer)
     adata, store = _open(Path(path), place)
@@ -121,7 +121,7 @@ def open_backed(path: str | Path, place: Place = Place()) -> AnnData:
     """Open cells with ``obs`` and ``var`` in memory, ``X`` and the layers on disk, and nothing else.
 
     ``anndata.read_h5ad(backed="r")`` leaves only ``X`` on disk. It reads all layers, neighbour graphs and embeddings,
-    which for a million cells are many times what is allowed to the result.
+    which for a million cells take many times the memory that the result may take.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ def open_backed(path: str | Path, place: Place = Place()) -> AnnData:
 
     Returns
     -------
-    An AnnData to read cells from. Of ``uns`` it holds ``log1p``, which tells the scale of the values.
+    An AnnData to read cells from. Its ``uns`` holds ``log1p``, which tells the scale of the values.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`open_cells`.
+        If :func:`open_cells` raises it.
     """
     return _open(Path(path), place)[0]
 
@@ -155,7 +155,7 @@ def read_cells(path: str | Path, *, use_raw: bool = False, modality: str | None 
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`open_cells`; also if there is no ``raw``.
+        If :func:`open_cells` raises it; also if there is no ``raw``.
     """
     path = Path(path)
     kind = kind_of(path)
@@ -252,7 +252,7 @@ def _log1p(store: Any) -> dict[str, Any]:
 
 
 def _on_disk(stored: Any) -> CSRDataset | CSCDataset | h5py.Dataset | zarr.Array | object:
-    """Give a matrix that is read when it is indexed; kinds that have no such form are read."""
+    """Return a matrix that is read when it is indexed; kinds that have no such form are read at once."""
     if isinstance(stored, h5py.Dataset | zarr.Array):
         return stored
     if stored.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):

@@ -1,4 +1,4 @@
-"""Cells by which they are recognised without being stored: hashes of their tokens, and the file that carries them."""
+"""Recognise cells without storing them: hash their tokens, and write the hashes to a file."""
 
 import hashlib
 import json
@@ -13,15 +13,16 @@ from safetensors.numpy import save_file
 from genemamba_sc.data._tokenizer import Tokens
 
 CELLS_FILE = "cells.safetensors"
-# One entry: several would be written in an order of their own each time, and equal hashes would not be equal files.
+# The metadata has one entry: several would be written in another order each time, and equal hashes would not be equal
+# files.
 _FACTS = "cells"
-# The same cell in another file may lack genes: few of the highest ones, chosen alike, are often all there.
+# The same cell in another file may lack genes; a few of the highest ones, chosen alike, are often all there.
 _HIGHEST_TOKENS, _CHOSEN = 64, 8
 
 
 @dataclass(frozen=True, eq=False)
 class CellHashes:
-    """Hashes of the cells that weights were trained on; 16 to 18 bytes a cell, and no expression in them.
+    """Hold hashes of the cells that weights were trained on: 16 to 18 bytes a cell, and no expression.
 
     Parameters
     ----------
@@ -30,9 +31,9 @@ class CellHashes:
     near
         :func:`near_hashes` of the same cells, shape ``(n,)``.
     max_len
-        Tokens of each cell that ``exact`` is of, at most; a query has to be cut there too.
+        Largest number of tokens of each cell that ``exact`` covers; a query has to be cut there too.
     source
-        Which of ``sources`` each cell is from, shape ``(n,)``; all 0 where that is not known.
+        Number in ``sources`` of the set that each cell is from, shape ``(n,)``; all 0 where that is not known.
     sources
         Names of the sets or files; empty where they are not known.
 
@@ -70,14 +71,14 @@ class CellHashes:
         source: np.ndarray | None = None,
         sources: tuple[str, ...] = (),
     ) -> "CellHashes":
-        """Put hashes in the order of their values, so that nothing is told of the order of the cells.
+        """Sort hashes by value, so that nothing is told about the order of the cells.
 
         Parameters
         ----------
         exact, near, max_len, sources
             As in the class.
         source
-            Whole numbers, shape ``(n,)``; ``None`` where it is not known.
+            Whole numbers, shape ``(n,)``; ``None`` where the source is not known.
         """
         order = np.lexsort((near, exact))
         numbers = np.zeros(len(exact), np.uint8) if source is None else np.asarray(source)
@@ -93,9 +94,9 @@ class CellHashes:
         Parameters
         ----------
         tokens
-            Of the cells, in the vocabulary of the weights.
+            Tokens of the cells, in the vocabulary of the weights.
         max_len
-            Where they were cut.
+            Number of tokens at which the cells were cut.
         source, sources
             As in :meth:`of`.
         """
@@ -103,14 +104,14 @@ class CellHashes:
 
 
 def write_cell_hashes(path: Path, cells: CellHashes) -> None:
-    """Write hashes to a safetensors file; equal hashes are equal files.
+    """Write hashes to a safetensors file; equal hashes give equal files.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     cells
-        What to write.
+        The hashes to write.
     """
     arrays = {"exact": cells.exact, "near": cells.near, "source": cells.source}
     facts = json.dumps({"max_len": cells.max_len, "sources": list(cells.sources)})
@@ -123,12 +124,12 @@ def read_cell_hashes(path: Path) -> CellHashes:
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
 
     Raises
     ------
     ValueError
-        If it is damaged, or holds something else.
+        If the file is damaged, or holds something else.
     """
     try:
         with safe_open(path, framework="numpy") as stream:
@@ -143,7 +144,7 @@ def read_cell_hashes(path: Path) -> CellHashes:
 
 
 def token_hashes(tokens: Tokens) -> UInt64[np.ndarray, "b"]:
-    """64-bit BLAKE2b of each cell's token ids, as little-endian 32-bit numbers in their order.
+    """Compute the 64-bit BLAKE2b of each cell's token ids, as little-endian 32-bit numbers in their order.
 
     Parameters
     ----------
@@ -152,17 +153,17 @@ def token_hashes(tokens: Tokens) -> UInt64[np.ndarray, "b"]:
 
     Returns
     -------
-    Shape ``(b,)``. The chance that any two of 30 million different cells share a hash is about 1 in 40,000.
+    Hashes, shape ``(b,)``. The chance that any two of 30 million different cells share a hash is about 1 in 40,000.
     """
     cells = zip(tokens.ids.astype("<i4"), tokens.lengths)
     return np.fromiter((_digest(ids[:n].tobytes()) for ids, n in cells), np.uint64, len(tokens.lengths))
 
 
 def near_hashes(tokens: Tokens) -> UInt64[np.ndarray, "b"]:
-    """Hash of eight of each cell's 64 highest tokens, chosen by the tokens themselves (min-wise hashing).
+    """Hash eight of each cell's 64 highest tokens, chosen by the tokens themselves (min-wise hashing).
 
-    It does not change when a cell is cut at another length, nor with the order of these genes, and survives some
-    missing genes: of the same cells published without the genes that few cells express, half keep theirs.
+    The hash does not change when a cell is cut at another length, nor with the order of these genes, and it survives
+    some missing genes: of the same cells published without the genes that few cells express, half keep theirs.
 
     Parameters
     ----------

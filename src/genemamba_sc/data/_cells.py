@@ -1,4 +1,4 @@
-"""Rows of a cell matrix, whatever holds it: memory or file, sparse or dense, always handed out as CSR."""
+"""Read rows of a cell matrix, whatever holds it: memory or file, sparse or dense; rows are always returned as CSR."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ import zarr
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
-# Rows of a dense source that are in memory at once while they are turned into CSR.
+# Number of rows of a dense source that are in memory at once while they are turned into CSR.
 _DENSE_ROWS = 256
 
 
 class CellReader:
-    """Reads cells (rows) of an expression matrix as canonical CSR blocks.
+    """Read cells (rows) of an expression matrix as canonical CSR blocks.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ class CellReader:
 
     Notes
     -----
-    Memory: no dense ``n_obs x n_vars`` array is ever made. A CSC source cannot give rows without looking at every
-    column, so it is converted to CSR once, at construction; a *backed* CSC source is read into memory for that
-    (its non-zeros, about 8 bytes each), and so is a backed sparse source in half precision or of the other byte order.
-    Store large files as CSR, in float32.
+    No dense ``n_obs x n_vars`` array is ever made. A CSC source cannot give rows without looking at every column, so it
+    is converted to CSR once, at construction. A *backed* CSC source is read into memory for that (its non-zeros, about
+    8 bytes each), and so is a backed sparse source in half precision or of the other byte order. Store large files as
+    CSR, in float32.
     """
 
     def __init__(self, matrix: object) -> None:
@@ -81,8 +81,9 @@ class CellReader:
         Returns
         -------
         scipy.sparse.csr_matrix
-            ``(len(indices), n_vars)`` float32. Canonical, it is a copy: columns sorted within a row, repeated entries
-            added, no explicit zeros. Otherwise it is for reading only, and its entries are as they are stored.
+            ``(len(indices), n_vars)`` float32. A canonical result is a copy: columns sorted within a row, repeated
+            entries added, no explicit zeros. Otherwise the result is for reading only, and its entries are as they are
+            stored.
 
         Raises
         ------
@@ -111,7 +112,7 @@ class CellReader:
         return sparse.csr_matrix(parts, shape=block.shape, copy=False)
 
     def without(self, columns: Sequence[int] | np.ndarray) -> "CellReader":
-        """Give a reader of the same cells in which some columns are zero; nothing is copied.
+        """Return a reader of the same cells in which some columns are zero; nothing is copied.
 
         Parameters
         ----------
@@ -125,7 +126,7 @@ class CellReader:
 
     @property
     def hdf5(self) -> h5py.Group | h5py.Dataset | None:
-        """Return what rows are read from where that is in an open HDF5 file, and ``None`` elsewhere."""
+        """The HDF5 group or dataset that rows are read from; ``None`` where the source is not in an open HDF5 file."""
         stored = self._source.group if isinstance(self._source, CSRDataset) else self._source
         return stored if isinstance(stored, h5py.Group | h5py.Dataset) else None
 
@@ -142,12 +143,12 @@ class CellReader:
         return other
 
     def blocks(self, size: int) -> Iterator[tuple[int, sparse.csr_matrix]]:
-        """Stream over all cells.
+        """Iterate over all cells in blocks.
 
         Parameters
         ----------
         size
-            Cells per block; the last block may be smaller.
+            Number of cells per block; the last block may be smaller.
 
         Yields
         ------
@@ -177,7 +178,7 @@ class CellReader:
         return rows
 
     def _ascending(self, rows: np.ndarray) -> sparse.csr_matrix:
-        """Rows of a file or a dense array, given in ascending order without repeats."""
+        """Read rows of a file or a dense array, given in ascending order without repeats."""
         if isinstance(self._source, CSRDataset):
             return _as_csr(self._source[_selection(rows)])
         pieces = (rows[i : i + _DENSE_ROWS] for i in range(0, rows.size, _DENSE_ROWS))
@@ -199,7 +200,7 @@ def _is_readable(matrix: object) -> bool:
 
 
 def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset | zarr.Array | CSRDataset:
-    """Give what rows are taken from: anything sparse in memory becomes CSR, without a copy where it is CSR already."""
+    """Return what rows are taken from: sparse matrices in memory become CSR, without a copy if they are CSR."""
     if isinstance(matrix, CSCDataset | CSRDataset) and not _is_usual(matrix.dtype):
         matrix = _read_unusual(matrix)
     if isinstance(matrix, CSCDataset):
@@ -224,7 +225,7 @@ def _is_usual(dtype: np.dtype) -> bool:
 
 
 def _read_unusual(matrix: CSRDataset | CSCDataset) -> sparse.csr_matrix | sparse.csc_matrix:
-    """Read a file whose values scipy cannot hold, as a whole, for it cannot be read by rows."""
+    """Read a file whose values scipy cannot hold as a whole, because it cannot be read by rows."""
     parts = (_usual_values(matrix.group["data"][...]), matrix.group["indices"][...], matrix.group["indptr"][...])
     kind = sparse.csr_matrix if isinstance(matrix, CSRDataset) else sparse.csc_matrix
     return kind(parts, shape=matrix.shape)
@@ -243,7 +244,7 @@ def _as_csr(matrix: sparse.csr_matrix | sparse.csr_array) -> sparse.csr_matrix:
 
 
 def _selection(rows: np.ndarray) -> slice | np.ndarray:
-    """Ascending rows as a slice where they are adjacent: one contiguous read instead of one per row."""
+    """Return ascending rows as a slice where they are adjacent: one contiguous read instead of one per row."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == rows.size else rows
 
@@ -257,7 +258,7 @@ def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     """Make a float32 copy with sorted columns, repeated entries added and zeros removed."""
     # Whole numbers are added as float64: those of one byte would start again from 0 at 256.
     data = block.data.astype(np.float64 if block.dtype.kind in "biu" else block.dtype)
-    # Always a copy: rows of a matrix in memory may share the user's arrays, and what follows works in place.
+    # This is always a copy: rows of a matrix in memory may share the user's arrays, and the next steps work in place.
     out = sparse.csr_matrix((data, block.indices.copy(), block.indptr.copy()), shape=block.shape)
     out.sum_duplicates()
     if not out.data.all():

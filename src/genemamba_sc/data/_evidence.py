@@ -1,6 +1,6 @@
-"""What the values of a matrix tell about their scale: whole numbers, multiples of one unit per cell, sums of cells.
+"""Find what the values of a matrix tell about their scale: whole numbers, multiples of a unit per cell, sums of cells.
 
-Evidence within a cell comes first: it holds for a cell alone as for the same cell among others, so that the scale of a
+Evidence within a cell comes first. It holds for a cell alone as for the same cell among others, so that the scale of a
 cell does not depend on its neighbours.
 """
 
@@ -13,15 +13,15 @@ from scipy import sparse
 
 from genemamba_sc.data._cells import CellReader
 
-# Cells looked at: runs of adjacent cells (cheap to read from a file) spread over the whole file (files are often
+# The sample consists of runs of adjacent cells (cheap to read from a file), spread over the whole file (files are often
 # sorted by batch).
 _RUNS, _RUN_LENGTH = 32, 32
 
 BASES: tuple[float, ...] = (float(np.e), 2.0, 10.0)
 # log2(1 + x) of a million is 20: no logged expression reaches this.
 LARGEST_LOG = 22.0
-# Values that are neither counts nor their multiples are whole by chance in one of 50,000 cases: this share of whole
-# ones is left by a correction that spared some of the counts.
+# Values that are neither counts nor their multiples are whole by chance in one of 50,000 cases; this share of whole
+# ones remains after a correction that spared some of the counts.
 PARTLY_WHOLE = 0.05
 # Share of whole values between 1.5 and 3.5 up to which these can be log2 of counts.
 _WHOLE_OF_LOW = 0.6
@@ -31,16 +31,16 @@ Undo = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Confidence:
-    """What a verdict on one cell takes.
+    """Say how much evidence a verdict on one cell needs.
 
     Parameters
     ----------
     least
-        Ratios to its smallest value that can be judged.
+        Least number of ratios to the cell's smallest value that can be judged.
     sure
         Share of them that must be whole under a reading.
     unsure
-        Share that may be whole under any other.
+        Share that may be whole under any other reading.
     """
 
     least: int = 8
@@ -50,14 +50,14 @@ class Confidence:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Cells of a matrix that are looked at.
+    """Hold cells of a matrix that are looked at.
 
     Parameters
     ----------
     rows
-        Their row numbers, shape ``(n,)``; cells without counts are left out.
+        Row numbers of the cells, shape ``(n,)``; cells without counts are left out.
     values
-        Their values in float64, ``(n, n_vars)``.
+        Values of the cells in float64, ``(n, n_vars)``.
     """
 
     rows: Integer[np.ndarray, "n"]
@@ -70,16 +70,16 @@ class Sample:
 
 
 def draw_sample(reader: CellReader, where: str, way_out: str) -> Sample:
-    """Take up to 1,024 cells spread over the file; refuse what no scale can explain.
+    """Take up to 1,024 cells spread over the file; refuse values that no scale can explain.
 
     Parameters
     ----------
     reader
         The cells.
     where
-        What to call the matrix in messages.
+        Name of the matrix in messages.
     way_out
-        What to do, for the end of messages.
+        What the user can do, for the end of messages.
 
     Raises
     ------
@@ -118,21 +118,21 @@ def _spread_rows(n_obs: int) -> Integer[np.ndarray, "n"]:
 
 
 def is_whole(values: Float[np.ndarray, "m"]) -> Bool[np.ndarray, "m"]:
-    """Tell which values are whole numbers, but for rounding in float32."""
+    """Tell which values are whole numbers, up to rounding in float32."""
     return np.abs(values - np.rint(values)) <= 1e-5 * np.maximum(values, 1.0)
 
 
 def share_of_whole(values: Float[np.ndarray, "m"]) -> float:
-    """Share of whole numbers among the values below 1,000; beyond, float32 leaves too few digits to tell."""
+    """Compute the share of whole numbers among the values below 1,000; beyond, float32 has too few digits to tell."""
     small = values[values < 1000]
     return float(np.mean(is_whole(small))) if small.size else 0.0
 
 
 def possible_bases(values: Float[np.ndarray, "m"]) -> tuple[float, ...]:
-    """Give the bases that values can be logarithms with, by how many of them are whole.
+    """Return the bases that values can be logarithms with, judged by how many of them are whole.
 
-    Logarithms of anything but small counts are never whole. With base 2 those of the counts 1, 3 and 7 are; those of 2,
-    4, 5 and 6 lie between them and are not.
+    Logarithms of anything but small counts are never whole. With base 2 those of the counts 1, 3 and 7 are whole; those
+    of 2, 4, 5 and 6 lie between them and are not.
     """
     if float(values.max()) > LARGEST_LOG:
         return ()
@@ -142,7 +142,7 @@ def possible_bases(values: Float[np.ndarray, "m"]) -> tuple[float, ...]:
 
 
 def unlog(base: float) -> Undo:
-    """Give the inverse of ``log1p`` with a base."""
+    """Return the inverse of ``log1p`` with a base."""
     return lambda values: np.expm1(values * np.log(base))
 
 
@@ -159,7 +159,7 @@ def ratios_to_unit(
     values
         Cells, none of them empty.
     undo
-        Brings the values to the linear scale under test.
+        Function that brings the values to the linear scale under test.
     """
     linear = undo(values.data)
     unit = np.minimum.reduceat(linear, values.indptr[:-1])
@@ -169,39 +169,39 @@ def ratios_to_unit(
 
 
 def share_of_multiples(values: sparse.csr_matrix, undo: Undo) -> float:
-    """Share of the judged values, over all cells, that are whole multiples of the smallest value of their cell."""
+    """Compute the share of the judged values of all cells that are whole multiples of their cell's smallest."""
     _, judged, whole = ratios_to_unit(values, undo)
     return float(whole.sum() / judged.sum()) if judged.sum() >= 5 else 0.0
 
 
 def cell_sums(values: sparse.csr_matrix, undo: Undo = np.asarray) -> Float[np.ndarray, "n"]:
-    """Sum of each cell on the linear scale under test."""
+    """Add up each cell on the linear scale under test."""
     return np.add.reduceat(undo(values.data), values.indptr[:-1])
 
 
 def readings(largest: float) -> tuple[float | None, ...]:
-    """Give the readings that values up to ``largest`` allow: linear (``None``), or log1p with a base."""
+    """Return the readings that values up to ``largest`` allow: linear (``None``), or log1p with a base."""
     return (None, *BASES) if largest <= LARGEST_LOG else (None,)
 
 
 def undo_of(reading: float | None) -> Undo:
-    """Give what brings a reading to the linear scale."""
+    """Return the function that brings a reading to the linear scale."""
     return np.asarray if reading is None else unlog(reading)
 
 
 def verdicts(values: sparse.csr_matrix, confidence: Confidence = Confidence()) -> Int[np.ndarray, "n"]:
     """Judge each cell alone: the position in ``(None, *BASES)`` of the only reading that fits, or -1.
 
-    A cell speaks for a reading where nearly all its values are whole multiples of its smallest one under it, and under
-    no other. A cell of whole numbers is linear. (Under base 2 whole numbers would be multiples, too; but the logarithms
-    of counts are whole for 1, 3, 7, ... only, so several whole values of 2 and more settle it.)
+    A cell speaks for a reading if nearly all its values are whole multiples of its smallest one under it, and under no
+    other reading. A cell of whole numbers is linear. (Under base 2 whole numbers would be multiples, too; but the
+    logarithms of counts are whole for 1, 3, 7, ... only, so several whole values of 2 and more settle it.)
 
     Parameters
     ----------
     values
         Cells, none of them empty, no stored zeros.
     confidence
-        What a verdict takes.
+        Evidence that a verdict needs.
     """
     starts = values.indptr[:-1]
     shares = np.zeros((1 + len(BASES), len(starts)))
@@ -225,7 +225,7 @@ def verdicts(values: sparse.csr_matrix, confidence: Confidence = Confidence()) -
 
 
 def _shares_of_whole(values: sparse.csr_matrix, reading: float | None, least: int) -> Float[np.ndarray, "n"]:
-    """Share of each cell's judged values that are whole multiples of its smallest; 0 where too few can be judged."""
+    """Compute the share of each cell's judged values that are multiples of its smallest; 0 if too few can be judged."""
     starts = values.indptr[:-1]
     bounded = values.copy()
     if reading is not None:  # what no logarithm reaches would overflow

@@ -1,4 +1,4 @@
-"""What the numbers of an expression matrix are (counts, normalised, logged), and the way back to the linear scale."""
+"""Detect what an expression matrix holds (counts, normalised, logged), and bring it back to the linear scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Scale = Literal["counts", "normalised", "log1p", "log2", "log10"]
 log(1 + x) of linear values with base e, 2 or 10."""
 
 _BASE_OF = {"log1p": float(np.e), "log2": 2.0, "log10": 10.0}
-# Values of one cell that are whole multiples of its smallest value are taken back to the counts they were.
+# If the values of a cell are whole multiples of its smallest value, they are turned back into the counts they were.
 _WHOLE_SHARE = 0.95
 
 WAY_OUT = (
@@ -37,7 +37,7 @@ WAY_OUT = (
 
 @dataclass(frozen=True)
 class Expression:
-    """The scale of an expression matrix.
+    """Describe the scale of an expression matrix.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class Expression:
     reason
         One sentence for the user: what was seen, and what follows from it.
     assumed
-        Whether the values do not tell, so that this is the most likely scale and no more.
+        Whether the values do not tell the scale, so that this is only the most likely one.
     stated
-        Whether the user said so.
+        Whether the user stated the scale.
     """
 
     kind: Literal["counts", "normalised", "log1p"]
@@ -67,19 +67,19 @@ def detect_expression(
     """Find out on which scale a matrix is, or refuse it.
 
     Rank tokens divide by a gene's median *on the linear scale*, so a wrong answer would silently reorder the genes of
-    every cell. Up to 1,024 cells spread over the file are looked at; the choice is deterministic.
+    every cell. The function looks at up to 1,024 cells spread over the file; the choice is deterministic.
 
     The strongest evidence survives normalisation, any target sum, logarithms and the removal of genes: within a cell,
     values that come from counts are whole multiples of one unit (the cell's scaled count of one). It is looked for in
-    the values themselves, and in the values freed of log1p with base e, 2 and 10, cell by cell: cells that speak for
+    the values themselves, and in the values freed of log1p with base e, 2 and 10, cell by cell; cells that speak for
     different scales are refused. Next come sums: of the usual 10,000 or a million in a cell, or equal in all cells (as
     in TPM); then ``uns["log1p"]``, then the size of the values. Corrected or estimated counts (SoupX, kallisto) are
-    uneven, and partly whole or large: ``"normalised"``, that is, taken as linear.
+    uneven, and partly whole or large: they are ``"normalised"``, that is, taken as linear.
 
-    Values scaled *per gene* cannot be put back on the linear scale. They are refused when they show it: negative
-    values (z-scores), the same standard deviation in every gene (``scale(zero_center=False)``), z-scores cut at zero,
-    no value above 1 (scaled by each gene's maximum). Where nothing above is seen, the most likely scale is assumed,
-    with a warning: of logarithms the base under which the cells' sums differ least.
+    Values scaled *per gene* cannot be put back on the linear scale. They are refused when they show it: negative values
+    (z-scores), the same standard deviation in every gene (``scale(zero_center=False)``), z-scores cut at zero, no value
+    above 1 (scaled by each gene's maximum). If nothing of the above is seen, the most likely scale is assumed, with a
+    warning: among logarithms, the base under which the cells' sums differ least.
 
     Parameters
     ----------
@@ -89,9 +89,9 @@ def detect_expression(
         ``adata.uns``: ``uns["log1p"]["base"]`` settles what the values alone leave open. It describes ``X``; if the
         values contradict it (a layer of counts in an object whose ``X`` is logged), the values win.
     where
-        What to call the matrix in messages.
+        Name of the matrix in messages.
     scale
-        What the values are, for those who know; it is believed unless a value contradicts it. ``None`` finds out.
+        The scale, for users who know it; it is believed unless a value contradicts it. ``None`` detects the scale.
 
     Returns
     -------
@@ -140,9 +140,10 @@ def to_linear(cells: sparse.csr_matrix, expression: Expression) -> sparse.csr_ma
     Returns
     -------
     scipy.sparse.csr_matrix
-        ``(b, n_vars)``. Counts are ``cells`` itself, unchanged. For other scales it is float64; a cell whose linear
-        values are whole multiples of its smallest one comes back as these multiples, the counts it was made from: so
-        equal counts stay equal, whatever was done to the cell since. Others are ``base ** x - 1``, or as they are.
+        Linear cells, ``(b, n_vars)``. Counts are ``cells`` itself, unchanged. Other scales give float64. A cell whose
+        linear values are whole multiples of its smallest one comes back as these multiples, the counts it was made
+        from, so that equal counts stay equal, whatever was done to the cell since. Other cells come back as
+        ``base ** x - 1``, or as they are.
 
     Raises
     ------
@@ -250,7 +251,7 @@ def _of_reading(found: "rules.Found | None") -> Expression | None:
 
 
 def _from_size(sample: Sample, recorded: float | None, where: str) -> Expression:
-    """Decide what neither a unit nor a sum tells."""
+    """Decide where neither a unit nor a sum tells the scale."""
     largest = sample.largest
     if largest > LARGEST_LOG:
         seen = f"values up to {largest:,.4g}, which no logarithm reaches"

@@ -1,4 +1,4 @@
-"""Which columns of a matrix are gene expression, and which count something else: antibodies, peaks, controls."""
+"""Tell which columns of a matrix are gene expression, and which count something else: antibodies, peaks, controls."""
 
 import re
 from collections import Counter
@@ -9,10 +9,10 @@ from jaxtyping import Bool
 
 from genemamba_sc.data._gene_names import names_of
 
-# Where files of 10x (read by scanpy), MuData and Seurat say what a row counts, and how they call genes.
+# Columns in which files of 10x (read by scanpy), MuData and Seurat say what a row counts, and what they call genes.
 _COLUMNS = ("feature_types", "feature_type", "modality")
 _EXPRESSION = frozenset({"gene expression", "gene", "genes", "rna", "gex"})
-# Names of controls, spike-ins and peaks of files without such a column: no gene is called so.
+# Names of controls, spike-ins and peaks of files without such a column; no gene has such a name.
 _CONTROLS = re.compile(
     r"NegControl(Probe|Codeword)_.+|NegPrb\d+|Negative\d+|SystemControl\d+|[Bb][Ll][Aa][Nn][Kk][-_]\d+|antisense_.+"
     r"|(Unassigned|Deprecated)Codeword_.+|Intergenic_Region_.+|ERCC-\d{5}|(chr)?(\d{1,2}|[XYM]|MT)[:-]\d+-\d+"
@@ -22,8 +22,8 @@ _CONTROLS = re.compile(
 def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[str, int]]:
     """Find the columns that are not gene expression.
 
-    A column of ``var`` that says what a row counts is believed (``feature_types`` of 10x files); without it the names
-    of control probes, spike-ins and peaks are known.
+    A column of ``var`` that says what a row counts is believed (``feature_types`` of 10x files). Without it, the names
+    of control probes, spike-ins and peaks are recognised.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[
 
     Returns
     -------
-    True where a column is something else, shape ``(n_vars,)``; and how many there are of each kind.
+    A mask, True where a column is something else, shape ``(n_vars,)``; and how many there are of each kind.
 
     Raises
     ------
@@ -45,8 +45,8 @@ def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[
             known = np.array([kind.lower() in _EXPRESSION for kind in kinds], dtype=bool)
             missing = np.array([kind.lower() in ("", "nan", "none", "<na>") for kind in kinds], dtype=bool)
             other = ~known & ~missing
-            # A column of the same name may mean something else: without a single gene in it, only all of 10x's words
-            # for other things are believed.
+            # A column of the same name may mean something else: if it does not name a single gene, only all of 10x's
+            # words for other things are believed.
             if known.any() or _is_10x(kinds):
                 return _checked(other, Counter(kinds[other].tolist()), key)
     other = np.array([_CONTROLS.fullmatch(name) is not None for name in names_of(var)], dtype=bool)

@@ -1,4 +1,4 @@
-"""Size and SHA-256 of what a corpus was made from."""
+"""Compute size and SHA-256 of the files that a corpus is made from."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ _BLOCK = 1 << 22
 
 
 def size_and_sha256(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file; of a folder, over the names and contents of its files in sorted order."""
+    """Return bytes and SHA-256 of a file; of a folder, over the names and contents of its files in sorted order."""
     digest, size = hashlib.sha256(), 0
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:

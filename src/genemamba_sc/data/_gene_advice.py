@@ -1,4 +1,4 @@
-"""What to do when the genes of a file do not match: from what the names look like, and what else lies in ``var``."""
+"""Advise what to do when the genes of a file do not match, from the looks of their names and the rest of ``var``."""
 
 import re
 
@@ -9,7 +9,7 @@ from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._gene_names import UNKNOWN_SPECIES, VAR_NAMES, same_species, strip_version
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
-# Another column is worth naming when it matches this share of all columns more.
+# Another column is worth naming when it matches more columns by this share of all.
 _WORTH = 0.02
 _TRANSCRIPT = re.compile(r"ENS[A-Z]{0,4}[TP]\d{11}(\.\d+)?")
 _INNER_ID = re.compile(r"(?<![A-Z])ENS[A-Z]{0,4}G\d{11}")
@@ -34,7 +34,7 @@ def advise(
 
     Returns
     -------
-    Sentences, the most useful first; none where nothing is amiss.
+    Sentences, the most useful first; the list is empty where nothing is wrong.
     """
     advice = [_better_column(var, match, vocabulary, aliases), _other_species(match, vocabulary)]
     unmatched = len(match.unmatched)
@@ -72,7 +72,7 @@ def _better_column(var: pd.DataFrame, match: GeneMatch, vocabulary: GeneVocabula
 
 
 def _as_code(source: str) -> str:
-    """Write where names lie as Python does."""
+    """Write a location of names as Python does."""
     return "adata.var_names" if source == VAR_NAMES else f"adata.var[{source!r}]"
 
 
@@ -95,7 +95,7 @@ def _other_species(match: GeneMatch, vocabulary: GeneVocabulary) -> str:
 
 
 def _unusual_names(match: GeneMatch) -> str:
-    """Recognise names that are no gene names."""
+    """Recognise names that do not name genes."""
     names = match.unmatched
 
     def most(pattern: re.Pattern[str]) -> bool:

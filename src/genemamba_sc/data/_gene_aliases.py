@@ -1,4 +1,4 @@
-"""Aliases and previous symbols, from a table in HGNC's layout that the user names."""
+"""Read aliases and previous symbols, from a table in HGNC's layout that the user names."""
 
 import os
 from collections import defaultdict
@@ -14,9 +14,10 @@ NameKind = Literal["approved", "previous", "alias"]
 
 
 class GeneRecord(NamedTuple):
-    """One gene of the table, and how it was found.
+    """Hold one gene of the table, and how it was found.
 
-    ``symbol`` approved symbol, ``ensembl_id`` (``""`` where the table has none), ``kind`` how the name led here.
+    ``symbol`` is the approved symbol, ``ensembl_id`` the id (``""`` where the table has none), ``kind`` how it was
+    found.
     """
 
     symbol: str
@@ -26,9 +27,9 @@ class GeneRecord(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GeneAliases:
-    """Which gene a name means, when the name is not the one in use today.
+    """Tell which gene a name means, when the name is not the one in use today.
 
-    An approved symbol wins over a previous one, a previous one over an alias. A previous symbol or alias that
+    An approved symbol wins over a previous one, and a previous one over an alias. A previous symbol or alias that
     belongs to several genes is never used. No table is shipped: HGNC offers one for human genes.
 
     Parameters
@@ -61,11 +62,11 @@ class GeneAliases:
         Parameters
         ----------
         path
-            The table; compression by suffix.
+            Path of the table; the suffix tells its compression.
         symbol, ensembl_id, alias, previous
             Names of its columns.
         separator
-            What separates several aliases in one cell.
+            Text that separates several aliases in one cell.
 
         Raises
         ------
@@ -90,7 +91,7 @@ class GeneAliases:
     def _from_names(
         cls, genes: list[tuple[str, str]], previous: list[list[str]], alias: list[list[str]]
     ) -> "GeneAliases":
-        """Rank the names: approved, then previous, then alias; ambiguous ones are left out."""
+        """Rank the names: approved, then previous, then alias; leave out ambiguous ones."""
         records = {name: GeneRecord(name, identifier, "approved") for name, identifier in genes if name}
         by_ensembl = {record.ensembl_id: record for record in records.values() if record.ensembl_id}
         ambiguous: set[str] = set()
@@ -101,7 +102,7 @@ class GeneAliases:
                 for name in of_gene:
                     owners[name].add(gene)
             for name, of_name in owners.items():
-                # A name that two genes once had is not settled by a third that calls itself so.
+                # If two genes once had a name, a third that calls itself so does not settle which one is meant.
                 if name in records or name in ambiguous:
                     continue
                 if len(of_name) > 1:

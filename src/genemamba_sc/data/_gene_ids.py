@@ -1,4 +1,4 @@
-"""The doctor for gene names: which genes of a file a vocabulary knows, how much of the counts, and what to do."""
+"""Check gene names: which genes of a file a vocabulary knows, how much of the counts, and what to do."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from genemamba_sc.data._vocabulary import GeneVocabulary
 
 __all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes", "require_match"]
 
-# A share of counts does not change much beyond so many cells.
+# The share of counts hardly changes beyond this number of cells.
 _CELLS = 10_000
 _BLOCK = 4096
 _QUICK = 512
@@ -31,7 +31,7 @@ _CHANCE = 0.05
 
 @dataclass(frozen=True)
 class GeneReport:
-    """How well the genes of a file match a vocabulary; ``print`` it.
+    """Report how well the genes of a file match a vocabulary; ``print`` shows it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class GeneReport:
     share_of_counts
         Share of all counts (on the linear scale) that lie in columns with a token, 0 to 1.
     id_kind, species, source
-        What the names are, and where they were read, as in ``GeneMatch``.
+        What kind the names are, and where they were read, as in ``GeneMatch``.
     matched_by
         Number of columns found by each rule.
     vocabulary
@@ -48,13 +48,13 @@ class GeneReport:
     duplicates
         Gene -> columns, where several columns name one gene; their counts are added.
     examples
-        Names without a token, those with most counts first.
+        Names without a token, those with the most counts first.
     advice
-        What would match more.
+        What would match more genes.
     expression
-        The scale of the values, and on what evidence; None where it was not looked at.
+        The scale of the values, and on what evidence; None where it was not examined.
     left_out
-        Columns that are not gene expression: what they count, and how many there are.
+        Kinds of columns that are not gene expression, and how many columns of each there are.
     """
 
     n_vars: int
@@ -115,7 +115,7 @@ def check_genes(
     Parameters
     ----------
     adata
-        Cells; nothing is written to it.
+        The cells; nothing is written to them.
     vocabulary
         The genes that have tokens.
     layer
@@ -125,10 +125,10 @@ def check_genes(
     aliases
         Table of older names; None uses none.
     warn_below
-        Warn when less than this share of the counts has a token.
+        Share of the counts with a token below which a warning is given.
     scale
         What the values are: ``"counts"``; ``"normalised"`` (CP10k, CPM, TPM, corrected counts); ``"log1p"``,
-        ``"log2"`` or ``"log10"`` of one plus such values. None finds out.
+        ``"log2"`` or ``"log10"`` of one plus such values. None detects it.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def check_genes(
     ------
     ValueError
         If no gene matches, or the names are those of another species and match by chance only;
-        if a column or layer is missing, or the matrix can not be read as expression.
+        if a column or layer is missing, or the matrix cannot be read as expression.
 
     Warns
     -----
@@ -179,7 +179,7 @@ def check_genes(
 def require_match(
     var: pd.DataFrame, match: GeneMatch, vocabulary: GeneVocabulary, aliases: GeneAliases | None = None
 ) -> None:
-    """Refuse genes that do not match at all; the part of ``check_genes`` that needs no counts.
+    """Refuse genes that do not match at all; this is the part of ``check_genes`` that needs no counts.
 
     Parameters
     ----------
@@ -206,14 +206,14 @@ def require_match(
     )
     raise ValueError(
         f"The genes must be in the vocabulary ({_describe(vocabulary)}, such as {', '.join(_examples(vocabulary))}); "
-        f"{match.n_matched:,} of {match.n_vars:,} names in {match.source} are, they look like "
+        f"{match.n_matched:,} of {match.n_vars:,} names in {match.source} are. They look like "
         f"{', '.join(repr(name) for name in match.unmatched[:3]) or 'nothing'} ({match.id_kind}, {match.species}). "
         f"{way_out}"
     )
 
 
 def warn_if_few_genes(match: GeneMatch, vocabulary: GeneVocabulary, warn_below: float = 0.25) -> None:
-    """Warn where a query has few of the model's genes, as one cut down to variable genes has.
+    """Warn where a query has few of the model's genes, as a query does that was cut down to variable genes.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def warn_if_few_genes(match: GeneMatch, vocabulary: GeneVocabulary, warn_below: 
     vocabulary
         The genes of the model.
     warn_below
-        Warn under this share of them.
+        Share of the genes below which a warning is given.
     """
     n_found = len(np.unique(match.token_ids[match.token_ids != UNK_ID]))
     if n_found < warn_below * vocabulary.n_genes:
@@ -235,7 +235,7 @@ def warn_if_few_genes(match: GeneMatch, vocabulary: GeneVocabulary, warn_below: 
 
 
 def warn_if_few_counts(reader: CellReader, expression: Expression, match: GeneMatch, warn_below: float = 0.5) -> None:
-    """Warn where most counts of a query lie in genes without a token; a quick look at 512 evenly spaced cells.
+    """Warn where most counts of a query are in genes without a token; only 512 evenly spaced cells are read.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def warn_if_few_counts(reader: CellReader, expression: Expression, match: GeneMa
     match
         How their genes match.
     warn_below
-        Warn under this share of the counts.
+        Share of the counts below which a warning is given.
     """
     sums = _column_sums(reader, expression, _QUICK)
     share = sums[match.token_ids != UNK_ID].sum() / max(sums.sum(), 1e-12)

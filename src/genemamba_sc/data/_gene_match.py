@@ -1,4 +1,4 @@
-"""Which token each column of a matrix stands for."""
+"""Find the token of each column of a matrix."""
 
 import re
 from collections import Counter, defaultdict
@@ -23,7 +23,7 @@ _PURE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class GeneMatch:
-    """The token of every column, and how it was found.
+    """Hold the token of every column, and how it was found.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ class GeneMatch:
     id_kind
         What the names are: Ensembl ids with or without version, symbols, mostly aliases, or a mixture.
     species
-        The species the names speak for; a guess.
+        The species that the names suggest; a guess.
     source
         ``"var_names"``, or the column of ``var`` that was read.
     matched_by
         Number of columns found by each rule.
     duplicates
-        Gene of the vocabulary -> the columns that name it, where these are several. The tokenizer adds their counts.
+        Gene of the vocabulary -> the columns that name it, where there are several. The tokenizer adds their counts.
     guessed
         Symbols that several genes of the vocabulary share; the first gene was taken.
     unmatched
@@ -76,10 +76,10 @@ def match_genes(
 
     The first rule that holds decides: the id as it stands; the Ensembl id without its version; the symbol, exactly
     (``Cd3e`` is not ``CD3E``: a mouse gene is not the human gene of the same letters), then as R's ``make.names``
-    spells it (``HLA.A`` for ``HLA-A``) where no other column has the gene; then the alias table, its
-    approved symbols before previous symbols before aliases. An older name is used only where no other column has
-    the gene by a newer one: two columns of one annotation are two genes, mostly. Where several genes of the
-    vocabulary share a symbol, the table's Ensembl id decides, else the first gene (see ``guessed``).
+    spells it (``HLA.A`` for ``HLA-A``) where no other column has the gene; then the alias table, its approved symbols
+    before previous symbols before aliases. An older name is used only where no other column has the gene by a newer
+    name, because two columns of one annotation are mostly two genes. Where several genes of the vocabulary share a
+    symbol, the table's Ensembl id decides, else the first gene (see ``guessed``).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def match_genes(
 
     Returns
     -------
-    The match; it never fails for want of matches (``check_genes`` does).
+    The match. It never fails for lack of matches (``check_genes`` does).
 
     Raises
     ------
@@ -160,7 +160,7 @@ def _find(name: str, vocabulary: GeneVocabulary) -> tuple[int, MatchedBy]:
 def _add_spellings_of_r(
     names: list[str], found: list[tuple[int, MatchedBy]], vocabulary: GeneVocabulary
 ) -> list[tuple[int, MatchedBy]]:
-    """Fill gaps by undoing R's ``make.names``: other letters became a dot, an X stands before a digit."""
+    """Fill gaps by undoing R's ``make.names``, which turned other characters into dots and put X before a digit."""
     gaps = {name for name, (_, rule) in zip(names, found) if not rule and ("." in name or name[:1] == "X")}
     if not gaps:
         return found
@@ -184,7 +184,7 @@ def _make_names(symbol: str) -> str:
 def _add_older_names(
     names: list[str], found: list[tuple[int, MatchedBy]], vocabulary: GeneVocabulary, aliases: GeneAliases
 ) -> list[tuple[int, MatchedBy]]:
-    """Fill the gaps by the table, where no other column holds the gene by the name in use."""
+    """Fill the gaps from the table, where no other column holds the gene by the name in use."""
     by_table = [match if match[1] else _find_by_table(name, vocabulary, aliases) for name, match in zip(names, found)]
     taken: set[int] = set()
     for rules in (("id", "id without version", "symbol", "symbol as R writes it"), ("previous symbol",), ("alias",)):
@@ -209,7 +209,7 @@ def _find_by_table(name: str, vocabulary: GeneVocabulary, aliases: GeneAliases) 
 
 
 def _kind_of(names: list[str], rules: list[MatchedBy]) -> IdKind:
-    """Say what most names are."""
+    """Say what kind most names are."""
     if not names:
         return "mixed"
     stripped = [strip_version(name) for name in names]

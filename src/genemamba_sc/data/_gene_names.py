@@ -1,4 +1,4 @@
-"""What a gene is called: Ensembl ids with and without version, symbols, and the species they tell."""
+"""Interpret names of genes: Ensembl ids with and without version, symbols, and the species they tell."""
 
 import re
 from collections import Counter
@@ -12,15 +12,15 @@ from genemamba_sc._constants import CLS_TOKEN, MASK_TOKEN, PAD_TOKEN, UNK_TOKEN
 VAR_NAMES: Final = "var_names"
 UNKNOWN_SPECIES: Final = "unknown"
 
-# Anchored, and with the digits: "ENSA" is a gene symbol, ENST... are transcripts, ENSP... proteins.
+# The pattern is anchored and has the digits: "ENSA" is a gene symbol, ENST... are transcripts, ENSP... proteins.
 _ENSEMBL = re.compile(r"(ENS([A-Z]{0,4})G\d{11})(\.\d+)?(_PAR_Y)?")
-# The copy of a pseudoautosomal gene on Y, as annotations before Ensembl 111 / GENCODE 25 wrote it.
+# Suffix of the copy of a pseudoautosomal gene on Y, in annotations before Ensembl 111 / GENCODE 25.
 _ENSEMBL_PAR_Y = re.compile(r"(ENSGR\d{10})(\.\d+)?")
 _RODENT_SYMBOL = re.compile(r"[A-Z][^A-Z]*[a-z][^A-Z]*")
 _HUMAN_SYMBOL = re.compile(r"(?=.*[A-Z])[A-Z0-9.\-_/@]+(orf\d+)?[A-Z0-9.\-_]*")
-# So many names can be 0, 1, 2, ... by accident.
+# This many names can be 0, 1, 2, ... by accident.
 _LEAST_NUMBERED = 3
-# How a missing value reads once somebody has turned it into text.
+# Texts that a missing value becomes once somebody has turned it into text.
 _MISSING: Final = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
 
 _SPECIES_OF_PREFIX: Final = {
@@ -43,7 +43,7 @@ _SPECIES_OF_PREFIX: Final = {
 
 
 def strip_version(name: str) -> str | None:
-    """Strip the version of an Ensembl gene id; None where ``name`` is no Ensembl gene id.
+    """Strip the version of an Ensembl gene id; return None where ``name`` is no Ensembl gene id.
 
     ``ENSG00000141510.17`` -> ``ENSG00000141510``; ``ENSG00000182378.15_PAR_Y`` -> ``ENSG00000182378`` (the same gene).
 
@@ -65,8 +65,8 @@ def par_y_base(name: str) -> str | None:
 def guess_species(names: Sequence[str]) -> str:
     """Guess the species that most of the names speak for.
 
-    Ensembl ids decide by their prefix; without them, the case of the symbols does: ``CD3E`` is human style,
-    ``Cd3e`` mouse or rat. A guess for reports; nothing is matched by it.
+    Ensembl ids decide by their prefix; without them, the case of the symbols does: ``CD3E`` is human style, ``Cd3e`` is
+    mouse or rat. The guess is for reports; nothing is matched by it.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def guess_species(names: Sequence[str]) -> str:
             symbols["mouse or rat"] += 1
         else:
             symbols[UNKNOWN_SPECIES] += 1
-    # Symbol-named files name their nameless genes by Ensembl id: a few ids settle the species.
+    # Files with symbols name their nameless genes by Ensembl id: a few ids settle the species.
     tally = votes if votes.total() >= max(1, 0.05 * symbols.total()) else symbols
     if not tally:
         return UNKNOWN_SPECIES
@@ -112,7 +112,7 @@ def names_of(var: pd.DataFrame, key: str | None = None, *, argument: str = "gene
     key
         Column to read; None reads the index.
     argument
-        What the caller calls ``key``, for the message.
+        Name of the caller's argument for ``key``, for the message.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def _are_row_numbers(names: Sequence[str]) -> bool:
 
 
 def _may_name(column: pd.Series) -> bool:
-    """Tell whether a column may name genes: text, nearly all different, and not again numbers."""
+    """Tell whether a column may name genes: text, nearly all different, and not row numbers again."""
     values = column.astype(str)
     return values.nunique() > 0.9 * len(values) and not values.str.fullmatch(r"[\d.eE+-]*|nan|None").any()
 

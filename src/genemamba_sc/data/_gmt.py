@@ -1,4 +1,4 @@
-"""Reading gene set files (GMT) and tables of regulators and their targets."""
+"""Read gene set files (GMT) and tables of regulators and their targets."""
 
 import csv
 import gzip
@@ -20,13 +20,13 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_gmt(path: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Read the sets of a GMT file: per line a name, a description or address (may be empty), and the genes.
+    """Read the sets of a GMT file; each line has a name, a description or address (may be empty), and the genes.
 
     Parameters
     ----------
     path
-        The file, plain or gzipped. Empty lines are skipped; lines of one name become one set; a weight behind a gene
-        (``TP53,1.0``) is dropped.
+        The file, plain or gzipped. Empty lines are skipped, lines of one name become one set, and a weight behind a
+        gene (``TP53,1.0``) is dropped.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def read_regulon_pairs(
 
 
 def find_tokens(names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None) -> Int32[np.ndarray, "n"]:
-    """Find the token of each name; ``UNK_ID`` where the vocabulary lacks it.
+    """Find the token of each name; return ``UNK_ID`` where the vocabulary lacks it.
 
     Parameters
     ----------
@@ -124,6 +124,6 @@ def _read_pairs(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
 
 
 def _read_text(path: str | os.PathLike[str]) -> str:
-    """Read a text file, gzipped or not, whatever its name says; a byte order mark is dropped."""
+    """Read a text file, gzipped or not, whatever its name says; drop a byte order mark."""
     content = Path(path).read_bytes()
     return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")

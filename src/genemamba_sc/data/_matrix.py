@@ -1,4 +1,4 @@
-"""The expression matrix of an AnnData: opened once, its scale found once, columns that are no genes left out."""
+"""Open the expression matrix of an AnnData once: find its scale, and leave out columns that are no genes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from genemamba_sc.data._feature_types import other_features
 
 @dataclass(frozen=True, eq=False)
 class CellMatrix:
-    """A matrix that is ready to be read.
+    """Hold a matrix that is ready to be read.
 
     Parameters
     ----------
     reader
-        Its cells; columns that are not gene expression come out as zeros.
+        Reader of the cells; columns that are not gene expression are read as zeros.
     expression
-        Its scale.
+        Scale of the values.
     left_out
-        What these columns count, and how many there are.
+        Kinds of these columns, and how many there are of each.
     """
 
     reader: CellReader
@@ -43,12 +43,12 @@ def open_matrix(adata: AnnData, layer: str | None, scale: str | None = None) -> 
     layer
         Name of a layer; None means ``X``.
     scale
-        What the values are; None finds out (see :func:`detect_expression`).
+        What the values are; None detects it (see :func:`detect_expression`).
 
     Raises
     ------
     TypeError
-        If it is no AnnData.
+        If ``adata`` is no AnnData.
     ValueError
         If there is no such layer, no ``X``, no cell or no gene, or the values cannot be ranked.
 
@@ -71,31 +71,31 @@ def open_matrix(adata: AnnData, layer: str | None, scale: str | None = None) -> 
 def matrix_of(
     reader: CellReader, var: pd.DataFrame, uns: Mapping[str, Any], where: str, scale: str | None = None
 ) -> CellMatrix:
-    """Do the same for a matrix that is open already, without a warning on what is left out.
+    """Do the same for a matrix that is already open, without a warning about what is left out.
 
     Parameters
     ----------
     reader
-        The cells.
+        Reader of the cells.
     var, uns
-        Of the file.
+        Tables ``var`` and ``uns`` of the file.
     where
-        What to call the matrix in messages.
+        Name of the matrix in messages.
     scale
-        What the values are; None finds out.
+        What the values are; None detects it.
     """
     reader, left_out = without_others(reader, var)
     return CellMatrix(reader, detect_expression(reader, uns=uns, where=where, scale=scale), left_out)
 
 
 def without_others(reader: CellReader, var: pd.DataFrame) -> tuple[CellReader, dict[str, int]]:
-    """Give a reader in which columns that are not gene expression are zero, and what they count."""
+    """Return a reader in which columns that are not gene expression are zero, and the kinds of these columns."""
     other, left_out = other_features(var)
     return (reader.without(np.flatnonzero(other)), left_out) if left_out else (reader, left_out)
 
 
 def reader_of(adata: AnnData, layer: str | None) -> CellReader:
-    """Open ``X``, or a layer.
+    """Open ``X`` or a layer.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def reader_of(adata: AnnData, layer: str | None) -> CellReader:
     Raises
     ------
     TypeError
-        If it is no AnnData.
+        If ``adata`` is no AnnData.
     ValueError
         If there is no such layer, no ``X``, no cell or no gene.
     """

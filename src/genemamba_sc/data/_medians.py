@@ -1,4 +1,4 @@
-"""Non-zero medians of genes: what makes genes of different abundance comparable within a cell."""
+"""Compute non-zero medians of genes, which make genes of different abundance comparable within a cell."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _BLOCK = 4096
 
 
 class GenesMeasured(NamedTuple):
-    """The genes of a data set: what a vocabulary is made of, in its order."""
+    """Hold the genes of a data set, from which a vocabulary is made, in its order."""
 
     gene_ids: tuple[str, ...]
     symbols: tuple[str, ...]
@@ -45,7 +45,7 @@ def measure_genes(
     gene_id_key, symbol_key
         Columns of ``var`` with ids and symbols.
     indices, max_cells
-        Which cells, and how many at most.
+        Which cells to use, and how many at most.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def measure_genes(
 
 
 def spread(n: int, limit: int) -> Integer[np.ndarray, "m"]:
-    """Take at most ``limit`` of the numbers below ``n``, evenly spaced and ascending: the same in each run.
+    """Take at most ``limit`` of the numbers below ``n``, evenly spaced and ascending; each run takes the same.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ def nonzero_medians(
     matrix
         Cells × columns, and their scale.
     gene_of_column
-        Gene of every column, ``n_vars`` names; columns of one gene are added, those of ``""`` belong to no gene,
-        but count towards the total of a cell.
+        Gene of every column, ``n_vars`` names. Columns of one gene are added; those of ``""`` belong to no gene, but
+        count towards the total of a cell.
     indices
         Cells to use, row numbers or a mask; None uses all.
     max_cells
-        From more cells than this, so many evenly spaced ones are taken. All their non-zero values are
-        held in memory at once, 8 bytes each: some 0.6 GB for 50,000 cells of 1,500 genes.
+        Number of cells above which evenly spaced cells are taken instead of all. Their non-zero values are held in
+        memory at once, 8 bytes each: some 0.6 GB for 50,000 cells of 1,500 genes.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Pathways: sets of genes, as tokens of a vocabulary, and the pairs of genes that share one."""
+"""Hold pathways: sets of genes, as tokens of a vocabulary, and the pairs of genes that share one."""
 
 import os
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gmt import find_tokens, read_gmt
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
-# Rounds in which partners are drawn anew for pairs that turned out to share a pathway.
+# Number of rounds in which partners are drawn again for pairs that turned out to share a pathway.
 _ROUNDS = 50
 
 
 class PathwayReport(NamedTuple):
-    """What became of the sets of a file.
+    """Report what became of the sets of a file.
 
     ``n_read`` sets were read, ``n_small`` and ``n_large`` of them left out for their size after mapping, the others
     kept. Of ``n_named`` genes the vocabulary has ``n_found``; the others are ``unmatched``.
@@ -46,7 +46,7 @@ class PathwayReport(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PathwaySet:
-    """Pathways as sets of token ids.
+    """Hold pathways as sets of token ids.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class PathwaySet:
     vocab_size
         Number of tokens.
     report
-        What became of the file they are from; None where they are from none.
+        What became of the sets of the file they are from; None where they are from no file.
 
     Raises
     ------
@@ -108,8 +108,8 @@ class PathwaySet:
         aliases
             Table of older symbols; None uses none.
         min_genes, max_genes
-            Pathways of fewer or more genes of the vocabulary are left out: the small ones say little, and of the large
-            ones ("metabolism") two genes need not have anything to do with each other.
+            Pathways with fewer or more genes of the vocabulary are left out: small ones say little, and two genes of a
+            large one ("metabolism") need not have anything to do with each other.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class PathwaySet:
 
     @cached_property
     def sizes(self) -> Int64[np.ndarray, "n"]:
-        """Genes of each pathway, shape (n,)."""
+        """Number of genes of each pathway, shape (n,)."""
         return np.array([len(genes) for genes in self.members], dtype=np.int64)
 
     @cached_property
@@ -158,7 +158,7 @@ class PathwaySet:
 
     @cached_property
     def _adjacency(self) -> sparse.csr_array:
-        """Which genes share a pathway, (g, g) over ``genes``; explicit entries are True."""
+        """Mask of which genes share a pathway, (g, g) over ``genes``; explicit entries are True."""
         columns = np.searchsorted(self.genes, np.concatenate([np.empty(0, np.int32), *self.members]))
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         shape = (len(self), len(self.genes))
@@ -176,7 +176,7 @@ class PathwaySet:
         return PathwayIndex(torch.from_numpy(rows), torch.from_numpy(bits))
 
     def pairs(self) -> Int32[np.ndarray, "m 2"]:
-        """All pairs of different genes that share a pathway, each once, the lower token id first, sorted."""
+        """Return all pairs of different genes that share a pathway, each once, lower token id first, sorted."""
         upper = sparse.coo_array(sparse.triu(self._adjacency, k=1))
         found = np.stack([self.genes[upper.row], self.genes[upper.col]], axis=1).astype(np.int32)
         return found[np.lexsort((found[:, 1], found[:, 0]))]
@@ -201,7 +201,7 @@ class PathwaySet:
         share
             Share of the pathways to hold out, in (0, 1); at least one is held out and one kept.
         seed
-            Of the draw.
+            Seed of the draw.
 
         Raises
         ------
@@ -220,10 +220,10 @@ class PathwaySet:
 
 @dataclass(frozen=True, eq=False)
 class PathwaySplit:
-    """Pathways in two parts.
+    """Hold pathways in two parts.
 
     A contrast trained on ``train`` takes pairs that share held-out pathways only for negatives, since it knows no
-    better; it takes the negative pairs of :meth:`sample_pairs` for negatives too, so the comparison is fair.
+    better. It takes the negative pairs of :meth:`sample_pairs` for negatives too, so the comparison is fair.
 
     Parameters
     ----------
@@ -245,28 +245,28 @@ class PathwaySplit:
         return pairs[known & ~shares_pathway(index, pairs)]
 
     def sample_pairs(self, n: int, seed: int = 0) -> tuple[Int32[np.ndarray, "k 2"], Bool[np.ndarray, "k"]]:
-        """Draw held-out pairs and as many pairs that share no pathway at all, to rank by similarity.
+        """Draw held-out pairs and as many pairs that share no pathway at all, to rank them by similarity.
 
-        Negatives are the drawn pairs with their second genes shuffled: each gene stands in as many negatives as
-        positives, nearly, so that no score can win by knowing which genes have many partners.
+        Negatives are the drawn pairs with their second genes shuffled: each gene is in nearly as many negatives as
+        positives, so that no score can win by knowing which genes have many partners.
 
         Parameters
         ----------
         n
-            Pairs of each kind, at most.
+            Largest number of pairs of each kind.
         seed
-            Of the draw.
+            Seed of the draw.
 
         Returns
         -------
-        The pairs, positives first, shape (k, 2), and True for positives, shape (k,).
+        The pairs, positives first, shape (k, 2), and a mask that is True for positives, shape (k,).
         """
         rng = np.random.default_rng(seed)
         drawn = self.positives[rng.permutation(len(self.positives))[:n]]
         negatives = drawn.copy()
         index, wrong = self.whole.index(), np.ones(len(drawn), dtype=bool)
         for _ in range(_ROUNDS):
-            # Those that are wrong swap partners with as many others, which may be right by now.
+            # Pairs that are wrong swap partners with as many others, which may be right by now.
             moved = np.flatnonzero(wrong)
             if len(moved) == 0:
                 break
@@ -279,12 +279,12 @@ class PathwaySplit:
 
 
 def shares_pathway(index: PathwayIndex, pairs: Int32[np.ndarray, "m 2"]) -> Bool[np.ndarray, "m"]:
-    """Whether the two genes of each pair share a pathway; False for genes of none.
+    """Return whether the two genes of each pair share a pathway; False for genes of none.
 
     Parameters
     ----------
     index
-        Of the pathways.
+        Index of the pathways.
     pairs
         Token ids, shape (m, 2).
     """

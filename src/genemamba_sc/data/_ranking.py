@@ -1,8 +1,8 @@
-"""The inner part of the tokenizer: one number per gene of a cell, sorted, and turned into tokens.
+"""Rank the genes of a cell, the inner part of the tokenizer: make one number per gene, sort, and turn into tokens.
 
-A key holds a gene's value and its token in one whole number, the bits of the value inverted: for non-negative floats
-the order of the bits is the order of the values, so ascending keys are descending values, ties by token. Sorting plain
-whole numbers is what numpy does with vector instructions; the rest is compiled here.
+A key holds a gene's value and its token in one whole number, with the bits of the value inverted. For non-negative
+floats the order of the bits is the order of the values, so ascending keys are descending values, with ties ordered by
+token. numpy sorts plain whole numbers with vector instructions; the rest is compiled here.
 """
 
 import inspect
@@ -14,9 +14,9 @@ import numpy as np
 
 from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID, TARGET_SUM
 
-# Cells whose keys are held at once: few enough to stay in the processor's cache.
+# Number of cells whose keys are held at once: few enough to stay in the processor's cache.
 _CHUNK = 128
-# From so many times more keys than are needed, it is cheaper to find the first ones before they are sorted.
+# With this many times more keys than are needed, it is cheaper to find the first ones before they are sorted.
 _MANY = 2
 
 
@@ -52,7 +52,7 @@ def fill_keys(
     keys: np.ndarray,
     ends: np.ndarray,
 ) -> int:
-    """Put the keys of some cells one after the other, and where each cell's end; the first refused entry, or -1.
+    """Write the keys of some cells one after the other, and where each cell ends; return the first refused entry or -1.
 
     Columns of one gene are added.
     """
@@ -62,7 +62,8 @@ def fill_keys(
     tokens, counts = np.empty(longest, dtype=np.int32), np.empty(longest, dtype=np.float64)
     values = np.empty(longest, dtype=np.float32)
     bits = values.view(np.uint32)
-    # Where a token stands in its cell, counted on from cell to cell: what lies below ``base`` is of an earlier cell.
+    # This is where a token stands in its cell, counted on from cell to cell: what lies below ``base`` is of an earlier
+    # cell.
     place, base = np.zeros(medians.size, dtype=np.int64), np.int64(1)
     end = 0
     for row in range(rows[0], rows[1]):
@@ -112,7 +113,7 @@ def write_tokens(
 
 
 def sort_first(keys: np.ndarray, k: int) -> None:
-    """Put the ``k`` smallest keys first, ascending, in place; the order of the others is left open."""
+    """Put the ``k`` smallest keys first, ascending, in place; the order of the others is undefined."""
     if keys.size > _MANY * k:
         keys.partition(k - 1)
         keys = keys[:k]
@@ -130,7 +131,7 @@ def rank_rows(
     value_bits: np.ndarray,
     lengths: np.ndarray,
 ) -> int:
-    """Write the tokens of the cells in ``range(*rows)``; the first refused entry, or -1."""
+    """Write the tokens of the cells in ``range(*rows)``; return the first refused entry, or -1."""
     starts = range(rows[0], rows[1], _CHUNK)
     chunks = [(start, min(start + _CHUNK, rows[1])) for start in starts]
     keys = np.empty(max((int(indptr[last] - indptr[first]) for first, last in chunks), default=0), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""A check of every block that is read: a sample of 1,024 cells does not meet a few cells on another scale."""
+"""Check every block that is read, because a sample of 1,024 cells can miss a few cells on another scale."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -18,7 +18,7 @@ def refuse_too_large(cells: sparse.csr_matrix) -> None:
     Raises
     ------
     ValueError
-        If there is one; it names the row.
+        If there is such a value; the message names the row.
     """
     if not cells.nnz or cells.data.max() <= LARGEST_LOG:
         return
@@ -38,19 +38,19 @@ def refuse_other_scale(cells: sparse.csr_matrix, suspects: Bool[np.ndarray, "b"]
     cells
         ``(b, n_vars)`` as they are stored; entries may be repeated or zero.
     suspects
-        The cells that are looked at, shape ``(b,)``.
+        Mask of the cells that are examined, shape ``(b,)``.
     reading
-        Base of log1p that the matrix has, ``None`` for linear values.
+        Base of the log1p of the matrix; ``None`` for linear values.
 
     Raises
     ------
     ValueError
-        If there are any; it names one of them.
+        If there are such cells; the message names one of them.
     """
     rows = np.flatnonzero(suspects & (np.diff(cells.indptr) > 0))
     if not len(rows):
         return
-    # A copy, in order: a stored zero would be the smallest value of its cell.
+    # This is an ordered copy: a stored zero would be the smallest value of its cell.
     values = sparse.csr_matrix(cells[rows], dtype=np.float64)
     values.sum_duplicates()
     values.eliminate_zeros()
@@ -89,7 +89,7 @@ def rows_within_logs(cells: sparse.csr_matrix) -> Bool[np.ndarray, "b"]:
 
 @compiled
 def has_fraction(data: np.ndarray) -> bool:
-    """Tell whether a value is not whole; in parts, so that the loop can use vectors and still end early."""
+    """Tell whether a value is not whole; work in parts, so that the loop can use vectors and still end early."""
     for start in range(0, data.size, 4096):
         part = data[start : start + 4096]
         odd = 0

@@ -1,4 +1,4 @@
-"""Rules that turn evidence into a scale, and refusals of what has none."""
+"""Turn evidence into a scale, and refuse values that have none."""
 
 from dataclasses import dataclass
 
@@ -22,29 +22,29 @@ from genemamba_sc.data._evidence import (
 # Share of values that must be whole multiples of their cell's smallest value; measured: 1.00 on every data set made
 # from counts, at most 0.06 on any other.
 _MULTIPLES = 0.6
-# 5th to 95th percentile of the cells' sums, relative to their median, up to which sums count as equal: few cells agree
-# by chance, so they have to agree better.
+# Largest spread of sums that counts as equal: 5th to 95th percentile of the cells' sums, relative to their median. Few
+# cells agree by chance, so they have to agree better.
 _EQUAL_SUMS, _EQUAL_SUMS_OF_FEW, _FEW_CELLS = 0.05, 0.005, 20
-# Sums to which cells are scaled by custom, how near a cell must come, and how many cells.
+# Sums to which cells are usually scaled, how near a cell must come, and how many cells.
 _CUSTOMARY_SUMS, _NEAR, _MOST = (1e4, 1e6), 0.002, 0.9
-# Sums beyond this are the work of one huge value, not of a target sum (a million in TPM and CPM).
+# Sums beyond this come from one huge value, not from a target sum (a million in TPM and CPM).
 _LARGEST_SUM = 1e8
-# A base other than e is assumed only where the sums then differ so much less.
+# A base other than e is assumed only where the sums then differ less by this factor.
 _LESS = 0.7
-# Cells of a second scale that are no accident: two, and so many of those that are judged.
+# Cells of a second scale that are no accident: two, and this share of those that are judged.
 _SECOND_SCALE = 0.02
 
 
 @dataclass(frozen=True)
 class Found:
-    """A reading that the values speak for.
+    """Hold a reading that the values speak for.
 
     Parameters
     ----------
     reading
         Base of log1p, or ``None`` for linear values.
     reason
-        What was seen.
+        What was seen in the values.
     """
 
     reading: float | None
@@ -95,7 +95,7 @@ def from_multiples(sample: Sample, where: str, way_out: str) -> Found | None:
     if linear >= _MULTIPLES:
         seen = f"{linear:.0%} of the values are whole multiples of one unit per cell"
         return Found(None, f"{seen}: counts scaled per cell, not logged")
-    # Kept for last: squares of multiples are multiples too.
+    # This comes last: squares of multiples are multiples too.
     if share_of_multiples(values, np.square) >= _MULTIPLES:
         raise ValueError(f"Expression must be linear or log1p; the values of {where} are square roots. {way_out}")
     twice = sample.largest <= np.log1p(LARGEST_LOG)
@@ -105,9 +105,9 @@ def from_multiples(sample: Sample, where: str, way_out: str) -> Found | None:
 
 
 def from_sums(sample: Sample) -> Found | None:
-    """Find the reading under which cells have a customary sum, or all the same one (TPM and the like have no unit)."""
+    """Find the reading under which cells have a usual sum, or all the same sum (TPM and the like have no unit)."""
     sums = {reading: cell_sums(sample.values, undo_of(reading)) for reading in readings(sample.largest)}
-    # The nearest: a sum of logarithms can come near such a number, too, but by chance only.
+    # The nearest one is taken: a sum of logarithms can come near such a number too, but only by chance.
     away = {
         (reading, target): np.percentile(np.abs(found / target - 1), 100 * _MOST)
         for reading, found in sums.items()
@@ -134,13 +134,13 @@ def _seen(reading: float | None, target: float) -> str:
 
 
 def _spread(sums: np.ndarray) -> float:
-    """Spread of the cells' sums relative to their median; infinite where sums are absurd."""
+    """Compute the spread of the cells' sums relative to their median; infinite where sums are absurd."""
     low, middle, high = np.percentile(sums, [5, 50, 95])
     return float("inf") if high > _LARGEST_SUM or not middle > 0 else float((high - low) / middle)
 
 
 def most_even_base(values: sparse.csr_matrix) -> float | None:
-    """Give the base under which the cells' sums differ least; e unless another is far better, or few cells tell.
+    """Return the base under which the cells' sums differ least; e unless another is far better, or few cells tell.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def most_even_base(values: sparse.csr_matrix) -> float | None:
 
 
 def refuse_gene_scaled(values: sparse.csr_matrix, where: str, way_out: str) -> None:
-    """Refuse non-negative values that carry the mark of scaling per gene.
+    """Refuse non-negative values that bear the mark of scaling per gene.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def refuse_gene_scaled(values: sparse.csr_matrix, where: str, way_out: str) -> N
         seen = f"have nearly the same standard deviation in every gene ({q1:.3g} to {q3:.3g})"
     elif np.percentile(square, 5) > 0.2 and np.percentile(square, 95) < 1.0 < values.data.max():
         # Cutting z-scores at zero leaves less than their variance, 1, in every gene (measured: 0.2 to 0.85); logged
-        # expression has genes far above.
+        # expression has genes far above that.
         seen = "look like z-scores cut at zero (no gene has a mean square above 1)"
     else:
         return

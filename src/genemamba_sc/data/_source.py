@@ -1,4 +1,4 @@
-"""The cells of one AnnData as tokens, whatever the matrix is and wherever it lies."""
+"""Read the cells of one AnnData as tokens, whatever the matrix is and wherever it lies."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,18 +19,18 @@ from genemamba_sc.data._vocabulary import GeneVocabulary
 
 @dataclass(frozen=True)
 class CellSource:
-    """Tokens on demand.
+    """Make tokens on demand.
 
     Parameters
     ----------
     reader
-        The matrix, ``n_obs`` × ``n_vars``.
+        Reader of the matrix, ``n_obs`` × ``n_vars``.
     columns
         Token id of every column, shape ``(n_vars,)``; ``UNK_ID`` where the vocabulary lacks the gene.
     expression
-        What the matrix holds, so that it can be brought back to a linear scale.
+        Scale of the matrix, so that it can be brought back to a linear scale.
     tokenizer
-        The one definition of rank tokens.
+        Tokenizer that defines the rank tokens.
     """
 
     reader: CellReader
@@ -44,19 +44,19 @@ class CellSource:
         return self.reader.n_obs
 
     def tokens(self, indices: Integer[np.ndarray, "b"]) -> Tokens:
-        """Tokens of the cells ``indices``, in that order.
+        """Return the tokens of the cells ``indices``, in that order.
 
         Parameters
         ----------
         indices
-            Row numbers, shape ``(b,)``; any order, repeats allowed.
+            Row numbers, shape ``(b,)``, in any order, repeats allowed.
         """
-        # The tokenizer adds repeated entries itself; only logarithms must not be undone before they are added.
+        # The tokenizer adds repeated entries itself; but logarithms have to be undone after repeated entries are added.
         cells = self.reader.read(indices, canonical=self.expression.kind == "log1p")
         return self.tokenizer(to_linear(cells, self.expression), self.columns)
 
     def on_one_thread(self) -> "CellSource":
-        """Give the same source with a tokenizer that starts no threads, for where threads or workers run already."""
+        """Return the same source with a tokenizer without threads, for use where threads or workers already run."""
         one = RankTokenizer(self.tokenizer.vocabulary, self.tokenizer.max_len, n_threads=1)
         return replace(self, tokenizer=one)
 
@@ -75,20 +75,20 @@ def query_source(
     Parameters
     ----------
     adata
-        A query: fewer, shuffled or unknown genes, no labels, new batches, in memory or backed.
+        The query. It may have fewer, shuffled or unknown genes, no labels and new batches, in memory or backed.
     vocabulary
         The genes of the model.
     max_len
-        Most tokens per cell.
+        Largest number of tokens per cell.
     setup_args
         ``layer`` and ``gene_id_key`` of ``setup_anndata``. A query whose ``var`` lacks the ``gene_id_key`` is
         matched by its ``var_names``.
     aliases
-        Further names of genes, where a table was given.
+        Further names of genes, where the user gave a table.
     n_threads
-        Threads that make tokens.
+        Number of threads that make tokens.
     scale
-        What the values are; None finds out.
+        What the values are; None detects it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rank tokens: the genes of a cell, the most telling first. The one definition of them."""
+"""Make rank tokens: the genes of a cell, ranked by expression relative to each gene's typical level."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +15,16 @@ from genemamba_sc.data._vocabulary import GeneVocabulary
 
 @dataclass(frozen=True)
 class Tokens:
-    """Rank tokens of a block of cells.
+    """Hold the rank tokens of a block of cells.
 
     Attributes
     ----------
     ids
-        ``(b, l)`` token ids, right-padded with ``PAD_ID``; ``l`` is the longest cell of the block, at least 1.
+        Token ids, ``(b, l)``, right-padded with ``PAD_ID``; ``l`` is the longest cell of the block, at least 1.
     values
-        ``(b, l)`` what the order is by, descending along a row; 0 where padded.
+        Values, ``(b, l)``, that the order is by, descending along a row; 0 where padded.
     lengths
-        ``(b,)`` number of genes of each cell; 0 for a cell without any gene of the vocabulary.
+        Number of genes of each cell, ``(b,)``; 0 for a cell without any gene of the vocabulary.
     """
 
     ids: Int32[np.ndarray, "b l"]
@@ -33,7 +33,7 @@ class Tokens:
 
 
 class RankTokenizer:
-    """Orders the genes of each cell by how far they are expressed above what is usual for them.
+    """Rank the genes of each cell by their expression relative to each gene's typical level.
 
     ``value = count / cell total * 10,000 / median``, where the total is over all columns and the median is the
     gene's non-zero median in the vocabulary (Theodoris et al., Nature 2023, the encoding that GeneMamba adopts). Genes
@@ -45,9 +45,9 @@ class RankTokenizer:
     vocabulary
         Gives the median of each token.
     max_len
-        Genes kept per cell, at most.
+        Largest number of genes kept per cell.
     n_threads
-        Threads that share the rows of a call. The tokens do not depend on it.
+        Number of threads that share the rows of a call. The tokens do not depend on it.
 
     Raises
     ------
@@ -57,9 +57,9 @@ class RankTokenizer:
     Notes
     -----
     Values are computed in float64, rounded to float32 and only then compared: the order is a function of the values
-    that are returned, and what is equal but for rounding is a tie. A cell's tokens depend on that cell alone,
-    whatever the order of the columns (exactly so for counts; for fractions, whose sum depends on the order of
-    addition in the last bit of float64, short of a value that lies on the edge between two float32 numbers).
+    that are returned, and values that are equal up to rounding are tied. The tokens of a cell depend on that cell
+    alone, whatever the order of the columns. This is exact for counts. For fractions, whose sum depends on the order of
+    addition in the last bit of float64, it holds except for a value that lies on the edge between two float32 numbers.
     """
 
     def __init__(self, vocabulary: GeneVocabulary, max_len: int = 512, n_threads: int = 1) -> None:
@@ -77,9 +77,9 @@ class RankTokenizer:
         Parameters
         ----------
         cells
-            ``(b, n_vars)`` counts or normalised values, linear (see :func:`to_linear`). Left unchanged.
+            Counts or normalised values, ``(b, n_vars)``, linear (see :func:`to_linear`). They are left unchanged.
         columns
-            ``(n_vars,)`` token id of each column; ``UNK_ID`` where the vocabulary lacks the gene.
+            Token id of each column, ``(n_vars,)``; ``UNK_ID`` where the vocabulary lacks the gene.
 
         Returns
         -------
@@ -128,21 +128,21 @@ class RankTokenizer:
         return _plain(columns, np.int32)
 
     def _over_rows(self, rank: Callable[[int, int], int], indptr: np.ndarray) -> int:
-        """Rank parts of about as many values each; the first refused entry, or -1."""
+        """Rank parts with about as many values each; return the first refused entry, or -1."""
         shares = np.linspace(0, indptr[-1], self.n_threads + 1)[1:-1]
         edges = [0, *np.searchsorted(indptr, shares).tolist(), indptr.size - 1]
         parts = [(first, last) for first, last in zip(edges[:-1], edges[1:]) if first < last]
         if len(parts) < 2:
             refused = [rank(first, last) for first, last in parts]
         else:
-            # A pool per call costs 0.1 ms, and leaves nothing behind that a forked or pickled loader would trip over.
+            # A pool per call costs 0.1 ms, and leaves nothing behind that would break a forked or pickled loader.
             with ThreadPoolExecutor(len(parts)) as pool:
                 refused = list(pool.map(lambda part: rank(*part), parts))
         return next((entry for entry in refused if entry >= 0), -1)
 
 
 def _plain(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """Give one memory layout to the compiled code, which would be compiled anew for read-only or strided arrays."""
+    """Give arrays one memory layout, because read-only or strided arrays would make the code compile again."""
     return np.require(array, dtype, ["C", "W"])
 
 
@@ -158,7 +158,7 @@ def _refuse(entry: int, cells: sparse.csr_matrix) -> None:
 
 
 def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:
-    """Take the cells ``rows``, padded no further than their longest."""
+    """Take the cells ``rows``, padded only to the longest of them."""
     lengths = tokens.lengths[rows]
     longest = max(1, int(lengths.max(initial=1)))
     return Tokens(ids=tokens.ids[rows, :longest], values=tokens.values[rows, :longest], lengths=lengths)

@@ -1,4 +1,4 @@
-"""The genes a model knows: token id, Ensembl id, symbol, median."""
+"""Define the genes that a model knows: token id, Ensembl id, symbol, median."""
 
 import hashlib
 import os
@@ -21,10 +21,10 @@ from genemamba_sc.data._medians import measure_genes
 
 @dataclass(frozen=True, eq=False)
 class GeneVocabulary:
-    """The genes that have tokens; gene ``i`` is token ``i + 2``.
+    """Hold the genes that have tokens; gene ``i`` is token ``i + 2``.
 
-    ``[UNK]`` is 0, ``[PAD]`` 1, the genes 2, 3, ..., then ``[CLS]`` and ``[MASK]``: the published token ids.
-    Two vocabularies are equal when genes, order and medians are: when they give the same tokens.
+    ``[UNK]`` is 0, ``[PAD]`` 1, the genes are 2, 3, ..., then come ``[CLS]`` and ``[MASK]``: these are the published
+    token ids. Two vocabularies are equal if genes, order and medians are equal, that is, if they give the same tokens.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class GeneVocabulary:
     medians
         Non-zero median of every gene, of counts per 10,000, shape ``(v,)``; values of the gene are divided by it.
     species
-        For reports and refusals, such as ``"human"``.
+        Species for reports and refusals, such as ``"human"``.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class GeneVocabulary:
     species: str
 
     def __post_init__(self) -> None:
-        # A copy that nobody can write to: the fingerprint is computed once.
+        # This is a copy that nobody can write to: the fingerprint is computed once.
         medians = np.array(self.medians, dtype=np.float64)
         medians.flags.writeable = False
         object.__setattr__(self, "medians", medians)
@@ -110,14 +110,15 @@ class GeneVocabulary:
 
     @cached_property
     def token_of_id(self) -> Mapping[str, int]:
-        """Gene id -> token id."""
+        """Token id of each gene id."""
         return {gene: token for token, gene in enumerate(self.gene_ids, start=FIRST_GENE_ID)}
 
     @cached_property
     def token_of_symbol(self) -> Mapping[str, int]:
-        """Symbol -> token id; of several genes of one symbol, the first.
+        """Token id of each symbol; where several genes share a symbol, that of the first gene.
 
-        Ensembl gives the genes of the primary assembly the lower ids, those of its alternative loci the higher ones.
+        Ensembl gives the genes of the primary assembly the lower ids, and those of its alternative loci the higher
+        ones.
         """
         first: dict[str, int] = {}
         for token, symbol in enumerate(self.symbols, start=FIRST_GENE_ID):
@@ -134,7 +135,7 @@ class GeneVocabulary:
         return digest.hexdigest()
 
     def token_of(self, gene: str) -> int:
-        """Token id of a gene.
+        """Return the token id of a gene.
 
         Parameters
         ----------
@@ -175,13 +176,13 @@ class GeneVocabulary:
     ) -> "GeneVocabulary":
         """Take the genes of a data set, with their medians in it, sorted by id.
 
-        Ensembl versions are dropped, columns of one gene are added, columns without a name and genes that no
-        cell expresses are left out (they have no median, and nothing would train them).
+        Ensembl versions are dropped, and columns of one gene are added. Columns without a name and genes that no cell
+        expresses are left out (they have no median, and nothing would train them).
 
         Parameters
         ----------
         adata
-            Cells; counts, or normalised (also log1p) values.
+            Cells with counts, or normalised (also log1p) values.
         layer
             Layer to read; None reads ``X``.
         gene_id_key
@@ -190,11 +191,11 @@ class GeneVocabulary:
             Column of ``adata.var`` with the symbols. None takes ``adata.var_names`` where ``gene_id_key`` is given,
             and the id itself where it is no Ensembl id.
         indices
-            Cells to take the medians from, such as those of the training set; None takes all.
+            Cells to take the medians from, such as those of the training set; None takes all cells.
         max_cells
-            From more cells than this, so many evenly spaced ones are taken: the same in each run.
+            Number of cells above which evenly spaced cells are taken instead of all; each run takes the same.
         scale
-            What the values are; None finds out (see :func:`genemamba_sc.check_genes`).
+            What the values are; None detects it (see :func:`genemamba_sc.check_genes`).
 
         Raises
         ------
@@ -261,7 +262,7 @@ class GeneVocabulary:
         Parameters
         ----------
         path
-            Where to; ``.gz`` compresses.
+            Path to write; ``.gz`` compresses.
         """
         io.write_table(path, self.gene_ids, self.symbols, self.medians, self.species, self.fingerprint)
 

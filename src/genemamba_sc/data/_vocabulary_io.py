@@ -1,4 +1,4 @@
-"""Reading and writing vocabularies: tab-separated tables and tokenizer JSON, never pickle."""
+"""Read and write vocabularies as tab-separated tables and tokenizer JSON, never as pickle."""
 
 import gzip
 import json
@@ -65,14 +65,14 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> list[str]:
 
 
 def read_medians(path: str | os.PathLike[str], gene_ids: Sequence[str]) -> tuple[list[str], Float64[np.ndarray, "v"]]:
-    """Symbol and non-zero median of each gene, from a table with at least ``ensembl_id`` and ``nonzero_median``.
+    """Read symbol and non-zero median of each gene, from a table with at least ``ensembl_id`` and ``nonzero_median``.
 
     Parameters
     ----------
     path
         Tab-separated table.
     gene_ids
-        The genes, in the order wanted.
+        Ids of the genes, in the order wanted.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[dict[str, str], pd.DataFra
     Parameters
     ----------
     path
-        Tab-separated table, gzip by suffix.
+        Tab-separated table; the suffix tells whether it is gzipped.
 
     Raises
     ------
@@ -158,11 +158,11 @@ def write_table(
     Parameters
     ----------
     path
-        Where to; ``.gz`` compresses.
+        Path to write; ``.gz`` compresses.
     gene_ids, symbols, medians
         The genes, in the order of their tokens.
     species, fingerprint
-        For the first line.
+        Species and fingerprint for the first line.
     """
     lines = [f"# species={species.replace(' ', '_')} fingerprint={fingerprint}", "\t".join(COLUMNS)]
     for token_id, (gene, symbol, median) in enumerate(zip(gene_ids, symbols, medians.tolist()), start=FIRST_GENE_ID):
@@ -186,7 +186,7 @@ def check_fingerprint(stated: str | None, actual: str, where: str) -> None:
     actual
         Fingerprint of its genes and medians.
     where
-        For the message.
+        Name of the file, for the message.
 
     Raises
     ------

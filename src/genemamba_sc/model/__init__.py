@@ -1,4 +1,4 @@
-"""The scvi-tools plugin: the model users hold, its module, its training plan."""
+"""Provide the scvi-tools plugin: the model that users hold, its module, its training plan."""
 
 from genemamba_sc.model._model import GeneMambaModel
 from genemamba_sc.model._module import GeneMambaModule

@@ -1,4 +1,4 @@
-"""The answer to «which types are these cells»: types, confidence and embedding from one pass over the cells."""
+"""Annotate cells: compute types, confidence and embedding in one pass over the cells."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from genemamba_sc.model._inference import cells_and_probabilities
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """What a model says of cells.
+    """Hold what a model says about cells.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class Annotation:
         Probability of that type, shape ``(n_obs,)``. It is not calibrated: a cell of a type that the model does not
         know gets one of those it knows, and often with high confidence.
     probabilities
-        Of every type, cells × types, rows summing to one.
+        Probability of every type, cells × types; rows sum to one.
     embedding
-        Shape ``(n_obs, d_model)``.
+        Embedding, shape ``(n_obs, d_model)``.
     """
 
     cell_types: pd.Series
@@ -44,7 +44,7 @@ def require_cell_types(model: Any) -> None:
     Raises
     ------
     ValueError
-        If it was set up or trained without labels.
+        If the model was set up or trained without labels.
     """
     if not model.cell_types:
         raise ValueError(
@@ -71,9 +71,9 @@ def annotation_of(model: Any, source: CellSource, adata: AnnData, batch_size: in
     source
         Tokens of the cells of ``adata``.
     adata
-        Gives the names of the cells.
+        AnnData that gives the names of the cells.
     batch_size
-        Cells per pass; ``None`` packs cells of similar length.
+        Number of cells per pass; ``None`` packs cells of similar length.
     """
     rows = np.arange(adata.n_obs)
     latent, probabilities = cells_and_probabilities(model.module, source, rows, batch_size=batch_size)
@@ -88,18 +88,18 @@ def annotation_of(model: Any, source: CellSource, adata: AnnData, batch_size: in
 
 
 def write_annotation(model: Any, adata: AnnData, found: Annotation) -> None:
-    """Write an annotation to an AnnData, with its origin.
+    """Write an annotation to an AnnData, together with its origin.
 
     Parameters
     ----------
     model
-        That made it.
+        Model that made the annotation.
     adata
-        Whose cells it is of.
+        AnnData of the same cells.
     found
-        What is written.
+        Annotation to write.
     """
-    # Text, for h5ad has no other categories that every reader takes.
+    # The categories are text, because not every reader of h5ad accepts others.
     types = found.cell_types.cat.rename_categories([str(name) for name in found.cell_types.cat.categories])
     adata.obs[PREDICTION_KEY] = pd.Categorical(types)
     adata.obs[CONFIDENCE_KEY] = found.confidence.to_numpy()
@@ -126,21 +126,21 @@ def _copy_colours(model: Any, adata: AnnData) -> None:
 
 
 def store(adata: AnnData, key: str, latent: Float32[np.ndarray, "n d"]) -> None:
-    """Write an embedding to ``obsm``, where that can be.
+    """Write an embedding to ``obsm``, where that is possible.
 
     Parameters
     ----------
     adata
-        Where to.
+        AnnData to write to.
     key
-        In ``adata.obsm``.
+        Key in ``adata.obsm``.
     latent
-        One row per cell.
+        Embedding, with one row per cell.
     """
     if adata.is_view and adata.isbacked:
         warn(
             f"A view of a backed AnnData takes no new arrays, so adata.obsm[{key!r}] was not written: "
-            "use the array that is returned, or adata.to_memory(). key_added=None says nothing."
+            "use the array that is returned, or adata.to_memory(). Pass key_added=None to avoid this warning."
         )
     else:
         adata.obsm[key] = latent

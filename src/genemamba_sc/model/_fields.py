@@ -1,8 +1,8 @@
-"""The scvi-tools field of a gene matrix: any genes in any order, any sparse format, also backed.
+"""Define the scvi-tools field of a gene matrix: any genes in any order, any sparse format, also backed.
 
-:class:`scvi.data.fields.LayerField` wants the same number of genes in every query and rewrites the
-user's matrix to float32 CSR. A token model needs neither: genes are matched by name to the tokens of
-a vocabulary, and the matrix is read as it is.
+:class:`scvi.data.fields.LayerField` wants the same number of genes in every query and rewrites the user's matrix to
+float32 CSR. A token model needs neither: genes are matched by name to the tokens of a vocabulary, and the matrix is
+read as it is.
 """
 
 from dataclasses import asdict
@@ -18,18 +18,18 @@ from genemamba_sc.data import CellMatrix, GeneVocabulary, Scale, match_genes, me
 
 
 class GenesField(LayerField):
-    """Registers a gene matrix by its vocabulary.
+    """Register a gene matrix by its vocabulary.
 
     Parameters
     ----------
     layer
-        Layer with the counts; ``None`` for ``adata.X``.
+        Layer with the counts; ``None`` means ``adata.X``.
     gene_id_key
-        Column of ``adata.var`` with the gene ids; ``None`` for ``adata.var_names``.
+        Column of ``adata.var`` with the gene ids; ``None`` means ``adata.var_names``.
     vocabulary
         Vocabulary to use; ``None`` builds one from the AnnData.
     scale
-        What the values are; ``None`` finds out.
+        What the values are; ``None`` detects it.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class GenesField(LayerField):
         self._gene_id_key = gene_id_key
         self._vocabulary = vocabulary
         self._scale = scale
-        # What validation found of the AnnData that is being registered: its matrix is opened once.
+        # This is what validation found in the AnnData that is being registered: its matrix is opened once.
         self._open: tuple[AnnData, CellMatrix] | None = None
 
     def validate_field(self, adata: AnnData) -> None:
-        """Refuse what cannot be ranked, before anything is registered."""
+        """Refuse values that cannot be ranked, before anything is registered."""
         self._open = (adata, open_matrix(adata, self.attr_key, self._scale))
 
     def _matrix(self, adata: AnnData) -> CellMatrix:
@@ -69,7 +69,7 @@ class GenesField(LayerField):
         return self._register(adata, vocabulary)
 
     def transfer_field(self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any) -> dict[str, Any]:
-        """Match the genes of another AnnData to the vocabulary already registered."""
+        """Match the genes of another AnnData to the vocabulary that is already registered."""
         return self._register(adata_target, GeneVocabulary.from_dict(state_registry[VOCABULARY_KEY]))
 
     def _register(self, adata: AnnData, vocabulary: GeneVocabulary) -> dict[str, Any]:

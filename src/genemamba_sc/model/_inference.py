@@ -1,4 +1,4 @@
-"""From cells to arrays: the encoder over a source, block by block, memory flat beyond the result."""
+"""Encode the cells of a source block by block; memory stays flat beyond the result."""
 
 from collections import deque
 from collections.abc import Callable, Generator
@@ -19,11 +19,11 @@ from genemamba_sc.data import CellSource, Tokens, take_tokens
 from genemamba_sc.data._batches import length_batches, to_batch
 from genemamba_sc.model._module import GeneMambaModule
 
-# Cells that are read and tokenised together, and among which cells of similar length find each other.
+# Number of cells that are read and tokenised together, and among which cells of similar length are grouped.
 _BLOCK_CELLS = 4096
-# Padded tokens of one pass through the encoder: large enough to keep two cores busy, small enough for caches.
+# Number of padded tokens of one pass through the encoder: enough to keep two cores busy, few enough for caches.
 _TOKEN_BUDGET = 16_384
-# Share of pads in a pass, at most: short cells are many to a pass, and then differ in length.
+# Largest share of pads in a pass: many short cells fit in a pass, and they then differ in length.
 _MOST_PADDING = 0.03
 
 
@@ -34,25 +34,25 @@ def embed(
     *,
     batch_size: int | None = None,
 ) -> Float32[np.ndarray, "n d"]:
-    """Cell embeddings of the cells ``indices``, in that order.
+    """Embed the cells ``indices``, in that order.
 
     Parameters
     ----------
     module
         The trained module.
     source
-        Where the cells come from.
+        Source of the cells.
     indices
-        Row numbers, shape (n,); any order.
+        Row numbers, shape (n,), in any order.
     batch_size
-        Cells per pass; ``None`` packs cells of similar length into a budget of tokens. The result does not
+        Number of cells per pass; ``None`` packs cells of similar length into a budget of tokens. The result does not
         depend on it.
 
     Notes
     -----
     More than 4,096 cells draw a progress bar with the cells per second and the time left, unless
-    ``scvi.settings.progress_bar_style`` is ``None``. Where torch may use more than one thread, one thread reads and
-    tokenises the next 4,096 cells meanwhile.
+    ``scvi.settings.progress_bar_style`` is ``None``. Where torch may use more than one thread, another thread meanwhile
+    reads and tokenises the next 4,096 cells.
     """
     return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size)
 
@@ -64,7 +64,7 @@ def cell_type_probabilities(
     *,
     batch_size: int | None = None,
 ) -> Float32[np.ndarray, "n c"]:
-    """Probabilities of the cell types, rows summing to one; parameters as in :func:`embed`."""
+    """Compute the probabilities of the cell types; rows sum to one. Parameters are as in :func:`embed`."""
     return _run(module, source, indices, _probabilities, module.n_labels, batch_size)
 
 
@@ -75,7 +75,7 @@ def cells_and_probabilities(
     *,
     batch_size: int | None = None,
 ) -> tuple[Float32[np.ndarray, "n d"], Float32[np.ndarray, "n c"]]:
-    """Both from one pass over the cells; parameters as in :func:`embed`."""
+    """Compute embeddings and probabilities in one pass over the cells; parameters are as in :func:`embed`."""
     width = module.encoder_config.d_model
     both = _run(module, source, indices, _cells_and_probabilities, width + module.n_labels, batch_size)
     return np.ascontiguousarray(both[:, :width]), np.ascontiguousarray(both[:, width:])
@@ -145,7 +145,7 @@ def _run(
 
 
 def _blocks(source: CellSource, indices: np.ndarray) -> Generator[tuple[int, Tokens], None, None]:
-    """Tokens of the cells, block by block; the next block is prepared while the caller works on one."""
+    """Yield the tokens of the cells, block by block; the next block is prepared while the caller works on one."""
     parts = {start: indices[start : start + _BLOCK_CELLS] for start in range(0, len(indices), _BLOCK_CELLS)}
     if len(parts) < 2 or torch.get_num_threads() < 2:
         yield from ((start, source.tokens(part)) for start, part in parts.items())
@@ -161,6 +161,6 @@ def _blocks(source: CellSource, indices: np.ndarray) -> Generator[tuple[int, Tok
 
 
 def _progress(n: int) -> Generator[int, None, None]:
-    """One step per cell, drawn as a bar where there is more than one block."""
+    """Count one step per cell; draw a bar where there is more than one block."""
     show = n > _BLOCK_CELLS and settings.progress_bar_style is not None
     yield from track(range(n), description="Embedding", style="tqdm", disable=not show, unit=" cells")

@@ -1,4 +1,4 @@
-"""The model users hold."""
+"""Define the model that users hold."""
 
 import math
 from typing import Any, get_args
@@ -33,7 +33,7 @@ from genemamba_sc.nn import EncoderConfig
 
 
 class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
-    """Bidirectional Mamba over the genes of a cell in the order of their normalised expression.
+    """Encode cells with a bidirectional Mamba over their genes, ranked by normalised expression.
 
     Parameters
     ----------
@@ -46,19 +46,19 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
     n_layer
         Bidirectional Mamba-2 layers; 0 leaves the bag of tokens.
     max_len
-        Most genes read per cell: the highest-ranked ones. All of them are pooled.
+        Largest number of genes read per cell: the highest-ranked ones. All of them are pooled.
     context_len
-        How many of these the layers read.
+        Number of these genes that the layers read.
     token_dropout
-        Share of the genes left out at random in training.
+        Share of the genes that training leaves out at random.
     gene_init
         ``"spectral"`` starts the gene table from a truncated SVD of the training cells, ``"denoised"`` shrinks that to
         what one half of a cell's genes tells about the other. ``"random"`` keeps the normal noise of standard deviation
         ``d_model**-0.5`` that the table is built with; training then fits the table too, which it holds fixed otherwise
         (see ``table_lr`` of the plan). Pretrained weights keep the table that they come with.
     encoder_config
-        Every choice of the encoder at once; then ``d_model``, ``n_layer``, ``context_len`` and
-        ``token_dropout`` are not read.
+        All choices of the encoder at once; then ``d_model``, ``n_layer``, ``context_len`` and ``token_dropout`` are not
+        read.
 
     Examples
     --------
@@ -144,14 +144,14 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         labels_key
             Column of ``adata.obs`` with the cell types; ``None`` trains without labels.
         unlabeled_category
-            The value in that column that means «no label».
+            The value in that column that means "no label": cells marked this way count as unlabelled.
         gene_id_key
             Column of ``adata.var`` with the gene ids; ``None`` reads ``adata.var_names``.
         vocabulary
             The genes and their medians; ``None`` builds them from ``adata``.
         scale
             What the values are: ``"counts"``; ``"normalised"`` (CP10k, CPM, TPM, corrected counts); ``"log1p"``,
-            ``"log2"`` or ``"log10"`` of one plus such values. ``None`` finds out; ``model.expression`` says what was
+            ``"log2"`` or ``"log10"`` of one plus such values. ``None`` detects it; ``model.expression`` says what was
             found.
         **kwargs
             Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
@@ -193,20 +193,20 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         Parameters
         ----------
         max_epochs
-            Passes over the training cells; ``None`` chooses by their number. 0 only initialises the gene table and,
-            where labels are registered, fits marker genes and gene programs.
+            Number of passes over the training cells; ``None`` chooses it by their number. 0 only initialises the gene
+            table and, where labels are registered, fits marker genes and gene programs.
         accelerator, devices
             As in Lightning; ``"auto"`` takes a GPU where there is one.
         train_size, validation_size, shuffle_set_split
             The split, as in :class:`scvi.dataloaders.DataSplitter`. ``train_size`` defaults to 0.9, or to 1, without
             validation, where a type has fewer than five labelled cells and can spare none.
         batch_size
-            Cells per step.
+            Number of cells per step.
         early_stopping
-            Whether to stop when ``validation_loss`` no longer falls, and to go back to the weights of the epoch where
-            it was lowest; off where no cell validates.
+            Whether to stop when ``validation_loss`` no longer falls, and to return to the weights of the epoch where it
+            was lowest. It has no effect where no cell validates.
         early_stopping_patience
-            Epochs without improvement before that.
+            Number of epochs without improvement before training stops.
         datasplitter_kwargs
             ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
         plan_kwargs
@@ -248,5 +248,5 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
                 runner()
         finally:  # also after an interrupt
             if is_first and self.is_trained_:
-                # To a model that was trained scvi-tools only adds curves that it has already.
+                # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)

@@ -1,4 +1,4 @@
-"""The mathematics: tokens in, losses out."""
+"""Define the module: tokens in, losses out."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ from genemamba_sc.nn import (
 
 
 class GeneMambaModule(BaseModuleClass):
-    """Bidirectional Mamba encoder with the objectives that apply.
+    """Combine the bidirectional Mamba encoder with the objectives that apply.
 
     The training loss is ``mgm_weight · L_genes + classification_weight · L_types``:
 
     * masked gene modelling (``mgm_loss``): a share of the genes is hidden and predicted from the others, by a softmax
-      over the vocabulary, tied to the gene table. Their values stay visible; pretraining hides these too, so that its
-      ``mgm`` is another number (:class:`genemamba_sc.nn.PretrainingObjectives`). The hidden genes are left out of the
-      pool, so that it cannot show them either;
+      over the vocabulary, tied to the gene table. The values of hidden genes stay visible; pretraining hides these too,
+      so that its ``mgm`` is another number (:class:`genemamba_sc.nn.PretrainingObjectives`). The hidden genes are left
+      out of the pool, so that it cannot show them either;
     * classification, where labels are registered: cross-entropy over the labelled cells. The scores are those of
       marker genes and gene programs, fitted beforehand, plus what a linear layer reads from the pool of the visible
       genes.
@@ -75,7 +75,7 @@ class GeneMambaModule(BaseModuleClass):
             known = table.abs().sum(dim=1) > 0
             weight[known] = table[known].to(weight)
         self.gene_head.bias.copy_(log_frequency)
-        # Scores of about unit spread, whatever the scale of the table: the first loss is that of the frequencies.
+        # The scores get about unit spread, whatever the scale of the table: the first loss is that of the frequencies.
         self.gene_head.scale.fill_(weight.square().sum(dim=1).mean().rsqrt())
 
     @torch.no_grad()
@@ -95,7 +95,7 @@ class GeneMambaModule(BaseModuleClass):
         programs
             Score a token adds per share in the sum of ``log1p(value)`` of its cell, shape (v, c).
         bias
-            Shape (c,).
+            Bias, shape (c,).
         medians
             Median of each token's counts per 10,000, by which its values were divided, shape (v,).
         """
@@ -112,22 +112,22 @@ class GeneMambaModule(BaseModuleClass):
     def inference(
         self, token_ids: TokenIds, token_values: TokenValues, lengths: Lengths, mask_rate: float = 0.0
     ) -> dict[str, Tensor]:
-        """Hidden states and cell embeddings.
+        """Compute hidden states and cell embeddings.
 
         Parameters
         ----------
         token_ids, token_values
-            Shape (b, l).
+            Tokens and their values, shape (b, l).
         lengths
-            Genes per cell, shape (b,).
+            Number of genes per cell, shape (b,).
         mask_rate
-            Share of the genes that is hidden.
+            Share of the genes to hide.
 
         Returns
         -------
-        ``cell`` and ``context`` (b, d), see :class:`genemamba_sc.nn.EncoderOutput`; of the ``k`` tokens that the
-        layers read, ``hidden`` (b, k, d), ``targets`` (b, k), the token ids before any was hidden, and ``is_hidden``
-        (b, k), True where one was.
+        ``cell`` and ``context`` (b, d), see :class:`genemamba_sc.nn.EncoderOutput`. Of the ``k`` tokens that the layers
+        read, also ``hidden`` (b, k, d); ``targets`` (b, k), the token ids before any was hidden; and ``is_hidden`` (b,
+        k), True where a token was hidden.
         """
         masked = mask_tokens(token_ids, lengths, mask_rate, self.mask_id, self.encoder_config.context_len)
         output = self.encoder(masked.ids, token_values, lengths, visible=~masked.hidden)
@@ -154,17 +154,16 @@ class GeneMambaModule(BaseModuleClass):
         token_values: TokenValues,
         gene_scores: CellLogits | None = None,
     ) -> dict[str, Tensor]:
-        """Scores of the cell types, ``cell_type_logits`` (b, c), where labels are registered.
+        """Compute the scores of the cell types, ``cell_type_logits`` (b, c), where labels are registered.
 
         Parameters
         ----------
         context
             Pools of the tokens that the layers read, shape (b, d).
         token_ids, token_values
-            Shape (b, l).
+            Tokens and their values, shape (b, l).
         gene_scores
-            Scores by markers and programs, shape (b, c), by a fit that did not see these cells; ``None`` takes the
-            fit of the head.
+            Out-of-fold scores by markers and programs, shape (b, c); ``None`` takes the scores of the fit in the head.
         """
         head = self.cell_type_head
         if head is None:
@@ -182,7 +181,7 @@ class GeneMambaModule(BaseModuleClass):
         label_smoothing: float = 0.0,
         max_masked: int = 1024,
     ) -> LossOutput:
-        """Weighted sum of the objectives that apply; each part stands in ``extra_metrics``.
+        """Compute the weighted sum of the objectives that apply; each part is in ``extra_metrics``.
 
         Parameters
         ----------
@@ -193,9 +192,9 @@ class GeneMambaModule(BaseModuleClass):
         mgm_weight, classification_weight
             Weights of the two objectives; 0 switches one off.
         label_smoothing
-            Of the cell-type cross-entropy.
+            Label smoothing of the cell-type cross-entropy.
         max_masked
-            Most hidden genes of a batch that enter the softmax over the vocabulary.
+            Largest number of hidden genes of a batch that enter the softmax over the vocabulary.
         """
         parts: dict[str, Tensor] = {}
         total = inference_outputs["context"].sum() * 0.0
@@ -217,7 +216,7 @@ class GeneMambaModule(BaseModuleClass):
         return gene_loss(logits, outputs["targets"][rows, columns])
 
     def sample(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: the encoder defines no distribution over cells.
+        """Refuse to sample: the encoder defines no distribution over cells.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Columns of ``obs`` that a model is set up with: which can serve, and which values mean «no label»."""
+"""Check columns of ``obs`` that a model is set up with: which can serve, and which values mean "no label"."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUn
 
 from genemamba_sc._warn import warn
 
-# How a missing value reads once somebody has turned it into text.
+# Texts that a missing value becomes once somebody has turned it into text.
 _MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "<NA>"})
 # More types than this share of the cells are measurements, or names of cells.
 _MOST_TYPES = 0.5
@@ -25,11 +25,11 @@ def check_obs_column(adata: AnnData, key: str, argument: str, unlabeled_category
     key, argument
         The column, and the argument that named it.
     unlabeled_category
-        The value that means «no label», as the user wrote it.
+        The value that means "no label", as the user wrote it.
 
     Returns
     -------
-    That value as it stands in the column (``"-1"`` is -1 in a column of numbers); as it was given where no cell has it.
+    That value as it is in the column (``"-1"`` is -1 in a column of numbers), or as it was given where no cell has it.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
 
     Returns
     -------
-    The value that means «no label»; ``None`` in a column of numbers where no cell has it.
+    The value that means "no label"; ``None`` in a column of numbers where no cell has it.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
             "Leave labels_key=None to train without labels, or name another column."
         )
     n_labelled = int((adata.obs[key].astype(object) != unlabeled).sum())
-    # One labelled cell of each type among many without is few labels, not a measurement.
+    # One labelled cell of each type among many unlabelled ones means few labels, not a measurement.
     are_few_labels = (
         unlabeled is not None and n_labelled < adata.n_obs and not pd.api.types.is_float_dtype(adata.obs[key])
     )
@@ -106,7 +106,7 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
     if unlabeled is None or len(types) < len(names):
         return unlabeled
     warn(
-        f"unlabeled_category={unlabeled!r} is no value of adata.obs[{key!r}], so every cell counts as "
+        f"unlabeled_category={unlabeled!r} is not a value of adata.obs[{key!r}], so every cell counts as "
         f"labelled, by one of {sorted(map(str, names))[:10]}. Check how it is written.",
     )
     # scvi-tools would sort it among the values, which text and numbers do not allow.
@@ -114,7 +114,7 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
 
 
 def labels_field(labels_key: str, unlabeled_category: Any) -> BaseAnnDataField:
-    """Build the field of the labels, with or without cells that have none."""
+    """Build the field of the labels, with or without unlabelled cells."""
     if unlabeled_category is None:
         return CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key)
     return LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category)

@@ -1,4 +1,4 @@
-"""Saving a model and bringing it back, with or without an AnnData."""
+"""Save a model and load it again, with or without an AnnData."""
 
 import copy
 import inspect
@@ -33,7 +33,7 @@ Model = TypeVar("Model", bound=BaseModelClass)
 Attributes = dict[str, Any]
 
 _INDICES = ("train_indices_", "validation_indices_", "test_indices_")
-# What training leaves on the model and scvi-tools keeps under these names.
+# Attributes that training sets on the model and that scvi-tools keeps under these names.
 _ATTRIBUTES = ("is_trained_", *_INDICES, "history_")
 _INIT = ("encoder_config", "max_len", "gene_init")
 _ORIGIN = ("name", "manifest", "evaluation", "has_gene_head")
@@ -50,7 +50,7 @@ def save_model(
 
 
 def content_of(model: BaseModelClass) -> SavedModel:
-    """Take out of a model all that makes another one that answers alike."""
+    """Extract from a model everything that makes another one that answers alike."""
     registry = copy.deepcopy(model.registry_)
     registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"].pop(VOCABULARY_KEY)
     meta = {
@@ -106,7 +106,7 @@ def load_model(
 
 
 def device_of(accelerator: str, device: int | str) -> torch.device:
-    """Give the device that scvi-tools' arguments name."""
+    """Return the device that scvi-tools' arguments name."""
     _, _, target = parse_device_args(
         accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
     )
@@ -119,16 +119,16 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     Parameters
     ----------
     cls
-        Its class.
+        Class of the model.
     saved
-        What it is made of.
+        Content of the model folder.
     path
-        Where the configuration was read, for messages.
+        Path of the configuration, for messages.
 
     Raises
     ------
     ValueError
-        If the parts do not fit, or a field is of another kind than it must be.
+        If the parts do not fit each other, or a field is of another kind than it must be.
     """
     meta = Fields.of(saved.meta, path)
     meta.object("versions")
@@ -162,7 +162,7 @@ def _init(meta: Fields) -> dict[str, Any]:
 
 
 def _attributes(fields: Fields) -> Attributes:
-    """Read what training left; nothing else is ever set on a model."""
+    """Read what training left; no other attribute is ever set on a model."""
     fields.only({*_ATTRIBUTES, "pretrained_"})  # the latter until version 2
     return {
         "is_trained_": fields.flag("is_trained_"),
@@ -210,14 +210,14 @@ def _as_names(value: Any) -> np.ndarray:
 
 
 def _shapes(config: EncoderConfig, registry: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of a module's tensors, without memory for any."""
+    """Return the shapes of a module's tensors, without memory for any."""
     with torch.device("meta"):
         module = GeneMambaModule(config, n_labels=len(cell_types_of(registry)))
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
 def _tensors(saved: SavedModel) -> dict[str, torch.Tensor]:
-    """Tensors under today's names: until version 1 the cell-type head had no programs."""
+    """Return the tensors under today's names: until version 1 the cell-type head had no programs."""
     tensors = dict(saved.tensors)
     if saved.meta.get("format_version") == 1 and "cell_type_head.markers" in tensors:
         tensors["cell_type_head.programs"] = torch.zeros_like(tensors["cell_type_head.markers"])
@@ -231,7 +231,7 @@ def _origin(meta: Fields, model: BaseModelClass, attributes: Attributes) -> Orig
         return Origin(
             fields.optional_text("name"), fields.object("manifest").values, rows, fields.flag("has_gene_head")
         )
-    # Until version 2 the pretrained weights stood among the attributes, and counted as a training.
+    # Until version 2 the pretrained weights were among the attributes, and counted as a training.
     old = meta.object("attributes").values.get("pretrained_")
     if old is None:
         return Origin()

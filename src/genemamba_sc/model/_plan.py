@@ -1,4 +1,4 @@
-"""The training: optimiser, schedule, averaging, what is logged."""
+"""Define the training: optimiser, schedule, averaging, logging."""
 
 import math
 import numbers
@@ -19,13 +19,13 @@ from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._optimiser import OptimisedPlan
 
-# Labelled cells of a type that is too small to be validated on.
+# Number of labelled cells below which a type is too small to be validated on.
 _FEW_CELLS = 5
 
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Choices of the training.
+    """Configure the training.
 
     Parameters
     ----------
@@ -40,20 +40,20 @@ class PlanConfig:
         Decoupled weight decay of the matrices of table, layers and heads; norms, biases and the parameters of the scan
         are not decayed.
     warmup
-        Share of the steps with a rising learning rate; a cosine to zero follows.
+        Share of the steps with a rising learning rate, after which it follows a cosine to zero.
     ema_decay
-        Decay of the exponential moving average of the weights, per step; 0 switches it off. The averaged
-        weights are the ones that are validated and kept.
+        Decay of the exponential moving average of the weights, per step; 0 switches it off. The averaged weights are
+        the ones that are validated and kept.
     gradient_clip
         Largest norm of the gradient.
     mask_rate
-        Share of the genes hidden in training, of those that the layers read.
+        Share of the genes that training hides, among those that the layers read.
     mgm_weight, classification_weight
-        Weights of the objectives.
+        Weights of the two objectives.
     label_smoothing
-        Of the cell-type cross-entropy.
+        Label smoothing of the cell-type cross-entropy.
     max_masked
-        Most hidden genes of a batch that enter the softmax over the vocabulary.
+        Largest number of hidden genes of a batch that enter the softmax over the vocabulary.
     """
 
     lr: float = 3e-3
@@ -71,14 +71,14 @@ class PlanConfig:
 
     @classmethod
     def of(cls, plan_kwargs: Mapping[str, Any] | None, **defaults: Any) -> "PlanConfig":
-        """Take the choices a user made, over defaults that depend on the model.
+        """Combine the choices of a user with defaults that depend on the model.
 
         Parameters
         ----------
         plan_kwargs
             Fields by name.
         **defaults
-            Fields that count where ``plan_kwargs`` does not name them.
+            Fields that apply where ``plan_kwargs`` does not name them.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class PlanConfig:
         unknown = sorted(set(plan_kwargs or {}) - set(known))
         if unknown:
             raise ValueError(f"plan_kwargs must name choices of the training. Got {unknown}. Choose among {known}.")
-        # None stands for the default of the model, whoever says it.
+        # None means the default of the model, whoever passes it.
         given = {
             name: value for name, value in (plan_kwargs or {}).items() if value is not None or name not in defaults
         }
@@ -119,16 +119,16 @@ class PlanConfig:
 
 
 class GeneMambaPlan(OptimisedPlan):
-    """Lightning module: AdamW, warm-up and cosine, parts of the loss in ``history``.
+    """Train as a Lightning module: AdamW, warm-up and cosine, parts of the loss in ``history``.
 
     Parameters
     ----------
     module
-        What is trained.
+        Module to train.
     config
-        How.
+        Choices of the training.
     keep_best
-        Puts the weights of the best epoch back; ``None`` leaves those of the last one.
+        Callback that restores the weights of the best epoch; ``None`` keeps those of the last one.
     """
 
     def __init__(self, module: GeneMambaModule, config: PlanConfig, keep_best: KeepBestWeights | None = None) -> None:
@@ -137,11 +137,11 @@ class GeneMambaPlan(OptimisedPlan):
         # Lightning keeps the mode it finds, and a model that was queried or loaded is in evaluation mode.
         self.module = module.train()
         self.config = config
-        # Also back on, where an earlier training had kept the table as it was.
+        # This also switches it on again where an earlier training had kept the table as it was.
         self.module.encoder.embeddings.requires_grad_(config.table_lr != 0)
 
     def forward(self, batch: dict[str, Tensor]) -> Any:
-        """Loss of a minibatch, with ``mask_rate`` of its genes hidden."""
+        """Compute the loss of a minibatch, with ``mask_rate`` of its genes hidden."""
         config = self.config
         _, _, loss = self.module(
             batch,
@@ -156,15 +156,15 @@ class GeneMambaPlan(OptimisedPlan):
         return loss
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss to minimise."""
+        """Compute the loss to minimise."""
         output = self(batch)
         self._log(output, "train")
         return output.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Log the same loss on the cells held out, the same genes hidden in every epoch."""
-        # Validation draws from its own fixed stream, so that epochs are comparable and training's random
-        # numbers do not depend on whether somebody validates.
+        """Log the same loss on the held-out cells, with the same genes hidden in every epoch."""
+        # Validation draws from its own fixed stream, so that epochs are comparable and the random numbers of training
+        # do not depend on whether somebody validates.
         with torch.random.fork_rng(devices=_cuda_devices(self.device)):
             torch.manual_seed(batch_idx)
             output = self(batch)
@@ -181,39 +181,39 @@ class GeneMambaPlan(OptimisedPlan):
         self.log_loss(stage, output.loss, parts, **options)
 
     def learning_rates(self) -> dict[str, float]:
-        """Rates of the gene table, of the layers and of the rest."""
+        """Return the learning rates of the gene table, of the layers and of the rest."""
         config = self.config
-        # A table with the rate of the rest is in their group: the norm of the gradient is summed in that order.
+        # A table with the rate of the rest is in their group, because the norm of the gradient is summed in that order.
         table = {} if config.table_lr is None else {"module.encoder.embeddings.": config.table_lr}
         return {**table, "module.encoder.layers.": config.layer_lr, "": config.lr}
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Average the weights and keep the best of them, where that is on."""
-        # In this order: what was best comes after the average, also when the training is interrupted.
+        # This order matters: restoring the best comes after the average, also when the training is interrupted.
         keeping: list[pl.Callback] = [] if self._keep_best is None else [self._keep_best]
         return [*super().configure_callbacks(), *keeping]
 
 
 def default_max_epochs(n_train: int) -> int:
-    """Choose the passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
+    """Choose the number of passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
 
     Parameters
     ----------
     n_train
-        Training cells.
+        Number of training cells.
     """
     return min(20, max(4, math.ceil(10_000 / max(1, n_train))))
 
 
 def default_train_size(labels: Integer[np.ndarray, "n"] | None, n_labels: int) -> float:
-    """Choose the share of the cells that trains: 0.9, or all where a type has fewer than five labelled cells.
+    """Choose the share of the cells that trains: 0.9, or 1 where a type has fewer than five labelled cells.
 
-    Such a type cannot spare any for validation.
+    Such a type cannot spare any cell for validation.
 
     Parameters
     ----------
     labels
-        Codes of all cells; those not in ``[0, n_labels)`` have no label. ``None`` without labels.
+        Codes of all cells; those not in ``[0, n_labels)`` mean no label. ``None`` where there are no labels.
     n_labels
         Number of types.
     """
@@ -225,7 +225,7 @@ def default_train_size(labels: Integer[np.ndarray, "n"] | None, n_labels: int) -
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let an interrupt end a training as it ends anything else.
+    """Let an interrupt end a training as it ends any other Python code.
 
     Lightning turns ``KeyboardInterrupt`` into ``SystemExit`` and makes the process deaf to further interrupts.
 

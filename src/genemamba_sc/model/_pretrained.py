@@ -1,4 +1,4 @@
-"""Models from pretrained weights, and pretrained weights from models."""
+"""Make models from pretrained weights, and pretrained weights from models."""
 
 import dataclasses
 import os
@@ -31,11 +31,12 @@ _SETUP = dict.fromkeys(("layer", "batch_key", "labels_key", "unlabeled_category"
 
 
 class PretrainedMixin(BaseModelClass):
-    """What a :class:`genemamba_sc.GeneMambaModel` does with pretrained weights.
+    """Add to :class:`genemamba_sc.GeneMambaModel` what it does with pretrained weights.
 
     ``origin`` says where the weights come from. ``pretrained_`` holds ``origin``, ``manifest`` and ``evaluation`` of
-    those a model started from, and ``pretrained_cells_`` the hashes of their cells; ``None`` where it started from
-    nothing or there are none. ``is_trained_`` says whether :meth:`train` has run.
+    the weights that a model started from, and ``pretrained_cells_`` the hashes of their cells; both are ``None`` where
+    the model started from scratch, the latter also where there are no hashes. ``is_trained_`` says whether
+    :meth:`train` has run.
     """
 
     module: GeneMambaModule
@@ -64,7 +65,7 @@ class PretrainedMixin(BaseModelClass):
 
     @BaseModelClass.is_trained.getter
     def is_trained(self) -> bool:
-        """Whether the model may be asked: it was trained, or started from pretrained weights."""
+        """Return whether the model may be queried: it was trained, or started from pretrained weights."""
         return self.origin.knows_genes
 
     @classmethod
@@ -91,15 +92,15 @@ class PretrainedMixin(BaseModelClass):
             Registered AnnData to fine-tune on with :meth:`train`; its genes are registered anew by the vocabulary of
             the checkpoint. ``None`` gives a model that embeds any cells and cannot be trained.
         revision
-            For the hub, and required there: the full commit hash.
+            Full commit hash; it is required for the hub.
         subfolder
-            Folder inside it that holds the weights.
+            Folder inside the checkpoint that holds the weights.
         combine
-            For published weights with a combiner whose ``config.json`` does not say how it is used.
+            How a combiner is used, for published weights whose ``config.json`` does not say it.
         medians
-            For published weights: table of the genes' non-zero medians (columns ``ensembl_id``, ``nonzero_median``).
+            Table of the genes' non-zero medians (columns ``ensembl_id``, ``nonzero_median``), for published weights.
         accelerator, device
-            Where the weights go, as in scvi-tools.
+            Where the weights are placed, as in scvi-tools.
 
         Returns
         -------
@@ -110,16 +111,16 @@ class PretrainedMixin(BaseModelClass):
         FileNotFoundError
             If there is no such checkpoint, or a file of it is missing.
         ValueError
-            If a file is damaged or pickled, weights do not fit, ``adata`` is not registered or shares no gene with
-            the vocabulary, or ``revision`` is missing.
+            If a file is damaged or pickled, weights do not fit, ``adata`` is not registered or shares no gene with the
+            vocabulary, or ``revision`` is missing.
         ImportError
-            If the hub is asked without huggingface_hub.
+            If the hub is needed and huggingface_hub is not installed.
         OSError
             If the hub cannot be reached.
 
         Notes
         -----
-        :meth:`train` starts new heads and leaves the gene table as it is, unless ``plan_kwargs={"table_lr": ...}``.
+        :meth:`train` starts new heads and keeps the gene table as it is, unless ``plan_kwargs={"table_lr": ...}``.
         """
         if not (adata is None or isinstance(adata, AnnData)):
             raise TypeError(f"adata must be an AnnData or None. Got {type(adata).__name__}. Read it with read_h5ad.")
@@ -148,26 +149,26 @@ class PretrainedMixin(BaseModelClass):
     ) -> None:
         """Write encoder, genes and a model card, for others to start from; :meth:`save` keeps the whole model.
 
-        The cell-type head, the history and the registry are not part of it.
+        The folder does not contain the cell-type head, the history and the registry.
 
         Parameters
         ----------
         folder
-            Where to write; see :func:`genemamba_sc.write_pretrained` for its files.
+            Folder to write; see :func:`genemamba_sc.write_pretrained` for its files.
         manifest
-            What the card is to say: ``title``, ``license``, ``training_data``, ``intended_use``, ``limits``, and
-            anything else that JSON holds.
+            What the card says: ``title``, ``license``, ``training_data``, ``intended_use``, ``limits``, and anything
+            else that JSON holds.
         evaluation
             Rows of the table of results.
         overwrite
-            Whether such a folder is replaced.
+            Whether an existing folder of this kind is replaced.
 
         Raises
         ------
         RuntimeError
             If the model is not trained.
         FileExistsError
-            If the folder exists and ``overwrite`` is off, or it is something else.
+            If the folder exists and ``overwrite`` is off, or the folder is something else.
         """
         write_pretrained(Path(folder), as_pretrained(self, manifest or {}, evaluation), overwrite=overwrite)
 
@@ -185,17 +186,17 @@ class PretrainedMixin(BaseModelClass):
         Parameters
         ----------
         repo_id
-            ``owner/name``; made if it does not exist. Log in with ``hf auth login`` first.
+            Repository, as ``owner/name``; it is created if it does not exist. Log in with ``hf auth login`` first.
         manifest, evaluation
             As in :meth:`save_pretrained`.
         private
             Whether a new repository is private.
         message
-            Of the commit.
+            Message of the commit.
 
         Returns
         -------
-        The commit hash, the ``revision`` for :meth:`from_pretrained`.
+        The commit hash, which is the ``revision`` for :meth:`from_pretrained`.
 
         Raises
         ------
@@ -215,14 +216,14 @@ class PretrainedMixin(BaseModelClass):
 def as_pretrained(
     model: PretrainedMixin, manifest: Mapping[str, Any], evaluation: Sequence[Mapping[str, Any]]
 ) -> Pretrained:
-    """Take encoder, gene head and genes out of a model.
+    """Extract encoder, gene head and genes from a model.
 
     Parameters
     ----------
     model
-        A trained one; another is refused with a RuntimeError.
+        A trained model; another one is refused with a RuntimeError.
     manifest
-        Entries that count before those known from the model.
+        Entries that take precedence over those known from the model.
     evaluation
         Rows of the table of results.
     """
@@ -232,7 +233,7 @@ def as_pretrained(
     known: dict[str, Any] = {"versions": {"genemamba_sc": __version__, "scvi-tools": scvi.__version__}}
     rows = [dict(row) for row in evaluation]
     if base is not None and not origin.n_epochs:
-        # As it was read: what was said about it still holds.
+        # The weights are as they were read: what was said about them still holds.
         known |= base["manifest"]
         rows = rows or base["evaluation"]
     else:
@@ -252,15 +253,15 @@ def as_pretrained(
 
 
 def load_weights(module: GeneMambaModule, pretrained: Pretrained) -> bool:
-    """Put pretrained weights into a module: the encoder always, the gene head where it is of the same kind.
+    """Put pretrained weights into a module: the encoder always, the gene head if it is of the same kind.
 
     Returns
     -------
-    Whether there was such a head.
+    Whether the weights had such a head.
     """
     module.encoder.load_state_dict(pretrained.encoder)
     head, stored = module.gene_head.state_dict(), pretrained.gene_head
-    # An output layer of its own, as the published models have, is another kind of head: train() starts a new one.
+    # A separate output layer, as the published models have, is another kind of head: train() starts a new one.
     fits = {name: tensor.shape for name, tensor in head.items()} == {n: tensor.shape for n, tensor in stored.items()}
     if fits:
         module.gene_head.load_state_dict(stored)
@@ -282,7 +283,7 @@ def _use_vocabulary(cls: type[BaseModelClass], adata: AnnData, vocabulary: GeneV
 
 
 def _registry_of(cls: type[BaseModelClass], vocabulary: GeneVocabulary) -> dict[str, Any]:
-    """Registry of a model that was set up with these genes and no cells."""
+    """Return the registry of a model that was set up with these genes and no cells."""
     n_genes, names = vocabulary.n_genes, np.array(vocabulary.gene_ids)
     state = {"n_obs": 0, "n_vars": n_genes, "column_names": names, VOCABULARY_KEY: vocabulary.to_dict()}
     genes = {

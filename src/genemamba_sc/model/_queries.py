@@ -1,4 +1,4 @@
-"""What a model knows and answers: genes, cell types, embeddings."""
+"""Answer queries: genes, cell types, embeddings."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from genemamba_sc.model._module import GeneMambaModule
 
 
 class QueryMixin:
-    """What a :class:`genemamba_sc.GeneMambaModel` knows and answers; nothing here changes it."""
+    """Add to :class:`genemamba_sc.GeneMambaModel` what it knows and answers; nothing here changes the model."""
 
     module: GeneMambaModule
     adata: AnnData | None
@@ -37,16 +37,16 @@ class QueryMixin:
     def expression(self) -> Expression | None:
         """What the values of the registered AnnData are, and on what evidence; ``None`` where no cells were registered.
 
-        Models that were saved before this was kept give ``None``, too.
+        Models that were saved before this was stored give ``None``, too.
         """
         state = self.registry_["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
         return Expression(**state[EXPRESSION_KEY]) if EXPRESSION_KEY in state else None
 
     @property
     def cell_types(self) -> list[Any]:
-        """The cell types as they stand in ``adata.obs``, in the order of the registry; empty without labels.
+        """The cell types as they are in ``adata.obs``, in the order of the registry; empty without labels.
 
-        The unlabelled category is none of them.
+        The unlabelled category is not one of them.
         """
         return cell_types_of(self.registry_)
 
@@ -61,7 +61,7 @@ class QueryMixin:
         gene_id_key: str | None = None,
         scale: Scale | None = None,
     ) -> Float32[np.ndarray, "n d"]:
-        """Cell embeddings; also written to ``adata.obsm`` when they are of all cells.
+        """Embed cells; where these are all cells, also write the embedding to ``adata.obsm``.
 
         Parameters
         ----------
@@ -70,13 +70,14 @@ class QueryMixin:
         indices
             Cells to embed, in the order asked; ``None`` embeds all.
         batch_size
-            Cells per pass; ``None`` packs cells of similar length. The result does not depend on it.
+            Number of cells per pass; ``None`` packs cells of similar length. The result does not depend on it.
         key_added
             Key in ``adata.obsm``; ``None`` writes nothing. With ``indices`` nothing is written.
         layer, gene_id_key
-            Where these cells hold expression and gene names; ``None`` looks where :meth:`setup_anndata` was told.
+            Where these cells hold expression and gene names; ``None`` looks where :meth:`setup_anndata` was told to
+            look.
         scale
-            What the values are, as in :meth:`setup_anndata`; ``None`` finds out.
+            What the values are, as in :meth:`setup_anndata`; ``None`` detects it.
 
         Returns
         -------
@@ -107,7 +108,7 @@ class QueryMixin:
         gene_id_key: str | None = None,
         scale: Scale | None = None,
     ) -> np.ndarray | pd.DataFrame:
-        """Cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
+        """Predict cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
 
         Parameters
         ----------
@@ -120,7 +121,7 @@ class QueryMixin:
 
         Returns
         -------
-        Labels as they stand in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, rows summing to
+        Labels as they are in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, whose rows sum to
         one. The unlabelled category is never predicted.
 
         Raises
@@ -128,7 +129,7 @@ class QueryMixin:
         RuntimeError
             If the model is not trained.
         ValueError
-            If it was set up or trained without labels, or ``adata`` cannot be read.
+            If the model was set up or trained without labels, or ``adata`` cannot be read.
         """
         adata = self._query(adata)
         require_cell_types(self)
@@ -150,11 +151,11 @@ class QueryMixin:
         gene_id_key: str | None = None,
         scale: Scale | None = None,
     ) -> Annotation:
-        """Name the type of every cell, and write all there is to say, in one pass.
+        """Predict the type of every cell, and write types, confidence and embedding, in one pass.
 
         ``adata.obs`` gets ``genemamba_celltype`` (categories in the order of :attr:`cell_types`, with the colours of
-        the reference where it has any) and ``genemamba_confidence`` (the probability of that type), ``adata.obsm`` the
-        embedding ``X_genemamba``, ``adata.uns["genemamba"]`` what the model was.
+        the reference where it has any) and ``genemamba_confidence`` (the probability of that type); ``adata.obsm`` gets
+        the embedding ``X_genemamba``; ``adata.uns["genemamba"]`` says what the model was.
 
         Parameters
         ----------
@@ -163,12 +164,12 @@ class QueryMixin:
 
         Returns
         -------
-        The same, as arrays.
+        The same results, as arrays.
 
         Raises
         ------
         RuntimeError, ValueError
-            As :meth:`predict_celltype`.
+            If :meth:`predict_celltype` raises it.
         """
         adata = self._query(adata)
         require_cell_types(self)
@@ -181,7 +182,7 @@ class QueryMixin:
     def get_gene_embeddings(self) -> pd.DataFrame:
         """Return the gene table: one row per gene of the vocabulary, named by its id, ``d_model`` columns, float32."""
         weight = self.module.encoder.embeddings.weight
-        # A copy: on the CPU the array would be the weights themselves.
+        # This is a copy: on the CPU the array would be the weights themselves.
         rows = weight[FIRST_GENE_ID : self._vocabulary.cls_id].cpu().numpy().copy()
         return pd.DataFrame(rows, index=pd.Index(self._vocabulary.gene_ids, name="gene_id"))
 

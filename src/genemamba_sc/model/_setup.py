@@ -1,4 +1,4 @@
-"""From AnnData to what the model reads: registered fields, codes of labels, and the source of a query."""
+"""Turn an AnnData into what the model reads: registered fields, codes of labels, and the source of a query."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ from genemamba_sc.nn import EncoderConfig
 def obs_fields(
     adata: AnnData, batch_key: str | None, labels_key: str | None, unlabeled_category: object, *, new: bool
 ) -> list[BaseAnnDataField]:
-    """Build the fields of batch and labels for ``setup_anndata``; parameters as there.
+    """Build the fields of batch and labels for ``setup_anndata``, which has the same parameters.
 
-    ``new`` tells that the cell types are taken from this AnnData; where they are known already, its cells may be of one
-    of them.
+    ``new`` tells that the cell types are taken from this AnnData. Where they are already known, its cells may all be of
+    one type.
 
     Raises
     ------
     TypeError
-        If it is no AnnData.
+        If ``adata`` is no AnnData.
     ValueError
         If a column does not exist, labels are missing, or there is only one cell type.
     """
@@ -56,10 +56,10 @@ def obs_fields(
 
 
 def check_registered(adata: AnnData | None, registry: dict[str, Any] | None) -> None:
-    """Refuse to build a model on nothing, or on what is no AnnData."""
+    """Refuse to build a model without an AnnData."""
     if adata is None and registry is None:
         raise ValueError(
-            "GeneMambaModel needs the AnnData it is for. Got none. Register one with "
+            "GeneMambaModel needs an AnnData. Got none. Register one with "
             "GeneMambaModel.setup_anndata(adata) and pass it, or load a saved model with GeneMambaModel.load(folder)."
         )
     if adata is not None and not isinstance(adata, AnnData):
@@ -84,7 +84,7 @@ def check_encoder_config(config: EncoderConfig, vocab_size: int) -> None:
 
 
 def training_codes(model: BaseModelClass) -> dict[str, np.ndarray]:
-    """Codes of the registered columns of the AnnData that a model is to be trained on.
+    """Return the codes of the registered columns of the AnnData that a model is to be trained on.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def training_codes(model: BaseModelClass) -> dict[str, np.ndarray]:
 
 
 def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
-    """Integer codes of batch and labels, shape ``(n_obs,)`` each, as far as they are registered."""
+    """Return integer codes of batch and labels, shape ``(n_obs,)`` each, if they are registered."""
     names = {REGISTRY_KEYS.BATCH_KEY: "batch", REGISTRY_KEYS.LABELS_KEY: "labels"}
     return {
         name: np.asarray(manager.get_from_registry(key)).ravel().astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which cells train, which validate, and the loaders over them."""
+"""Split the cells into training and validation, and load them."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from genemamba_sc.training._dataset import LengthBucketSampler, TokenDataset
 
 
 class TokenDataSplitter(pl.LightningDataModule):
-    """Split and loaders, with the conventions of :class:`scvi.dataloaders.DataSplitter`.
+    """Split and load cells, with the conventions of :class:`scvi.dataloaders.DataSplitter`.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class TokenDataSplitter(pl.LightningDataModule):
     train_size, validation_size, shuffle_set_split, external_indexing
         As in :class:`scvi.dataloaders.DataSplitter`; ``train_size`` defaults to 0.9.
     batch_size
-        Cells per training batch.
+        Number of cells per training batch.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class TokenDataSplitter(pl.LightningDataModule):
         return other
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled batches of cells of similar length."""
+        """Load shuffled batches of cells of similar length."""
         seed = settings.seed if settings.seed is not None else int(np.random.default_rng().integers(2**31))
         sampler = LengthBucketSampler(self.dataset.lengths, self.train_idx, self.batch_size, seed)
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader | list:
-        """Load validation cells in a fixed order; nothing where no cell validates."""
+        """Load validation cells in a fixed order; return nothing where no cell validates."""
         if self.n_val == 0:
             return []
         order = self.val_idx[np.argsort(self.dataset.lengths[self.val_idx], kind="stable")]
@@ -79,7 +79,7 @@ class TokenDataSplitter(pl.LightningDataModule):
 
 
 class _Listed(SequentialSampler):
-    """The given indices in the given order."""
+    """Give the indices in the order in which they were given."""
 
     def __init__(self, indices: np.ndarray) -> None:
         super().__init__(indices)
@@ -105,7 +105,7 @@ def _external(n_obs: int, indexing: list[np.ndarray | None]) -> tuple[np.ndarray
             "external_indexing must name the training cells first. Got none. "
             "Pass [train, validation, test], arrays of row numbers of which the last two may be left out."
         )
-    # The check of scvi-tools fills the list up, and the list is the caller's.
+    # The check of scvi-tools fills the list up, and the list belongs to the caller.
     parts = list(indexing)
     validate_data_split_with_external_indexing(n_obs, parts)
     train, val, test = (row_numbers(part, n_obs) for part in parts)

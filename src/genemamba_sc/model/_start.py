@@ -1,4 +1,4 @@
-"""What is known before the first step: a gene table from the cells, scores of markers and programs from the labels."""
+"""Compute what precedes the first step: a gene table from the cells, scores of markers and programs from the labels."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from genemamba_sc.training._cell_types import fit_cell_types
 from genemamba_sc.training._dataset import TokenDataset
 from genemamba_sc.training._gene_table import GeneSample
 
-# Of the cells themselves, for the programs: few labels do not find their way among more.
+# Number of components of the cells themselves, for the programs: few labels find no direction among more.
 _OWN_COMPONENTS = 16
 _BLOCK = 4096
 
@@ -22,9 +22,9 @@ def sample_genes(dataset: TokenDataset, train: Integer[np.ndarray, "n"], seed: i
     Parameters
     ----------
     dataset
-        All cells.
+        Dataset of all cells.
     train
-        The training cells; of more than 20,000 a fixed random subset is read.
+        Numbers of the training cells; where there are more than 20,000, a fixed random subset is read.
     seed
         Seed of the subset and of the solver.
     """
@@ -37,9 +37,9 @@ def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit
     Parameters
     ----------
     module
-        Whose table is set.
+        Module whose table is set.
     sample
-        Of the training cells.
+        Sample of the training cells.
     gene_init
         ``"spectral"`` or ``"denoised"`` computes the table from the sample. ``"random"`` keeps the random table that a
         new module is built with. ``None`` keeps the table that the weights came with.
@@ -66,23 +66,24 @@ def start_cell_types(
     Parameters
     ----------
     module
-        Whose head is set. Its programs read pools of two tables: its gene table, and the 16 leading spectral components
-        of the training cells. These tell most where the cells are many, a pretrained table where they are few.
+        Module whose head is set. Its programs read pools of two tables: its gene table, and the 16 leading spectral
+        components of the training cells. The latter help most where there are many cells, a pretrained table where
+        there are few.
     dataset
-        All cells, with their labels, and their batches where these are registered.
+        Dataset of all cells, with their labels, and their batches where these are registered.
     train, validation
-        The cells of each kind.
+        Numbers of the cells of each kind.
     sample
-        Of the training cells; its seed also draws the folds.
+        Sample of the training cells; its seed also draws the folds.
     gene_init
-        How the gene table started; ``None`` means that it came with the weights. A ``"spectral"`` one is denoised for
-        the programs: with few labels these want no directions of noise, while an embedding without labels is better
-        with all of them.
+        How the gene table started; ``None`` means that it came with the weights. A ``"spectral"`` table is denoised for
+        the programs: with few labels these need a table without directions of noise, while an embedding without labels
+        is better with all directions.
 
     Returns
     -------
-    Scores of every cell by a fit that did not see it: training cells by cross-fitting, validation cells by the fit
-    itself; 0 for other cells.
+    Out-of-fold scores of every cell: training cells by cross-fitting, validation cells by the fit itself; 0 for other
+    cells.
 
     Raises
     ------
@@ -112,10 +113,10 @@ def start_cell_types(
 def _program_tables(
     module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None
 ) -> list[Float32[np.ndarray, "v k"]]:
-    """Give the table of the model, and one of the training cells themselves."""
+    """Return the table of the model, and one of the training cells themselves."""
     table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
     if gene_init == "spectral":
-        # Genes that no training cell has kept a random row, which no map of the others would suit.
+        # Genes that no training cell has keep a random row, which no map of the others would suit.
         table = sample.denoised(np.where(sample.known()[:, None], table, 0.0))
     width = module.encoder_config.d_model if gene_init in ("spectral", "denoised") else 0
     return [table, sample.leading(_OWN_COMPONENTS, width)]

@@ -1,4 +1,4 @@
-"""Saved models under scvi-tools' names: save, load, query data, registries, setup arguments."""
+"""Store models under scvi-tools' names: save, load, query data, registries, setup arguments."""
 
 import copy
 import dataclasses
@@ -23,7 +23,7 @@ Reference = str | os.PathLike[str] | BaseModelClass
 
 
 class StorageMixin(BaseModelClass):
-    """How a :class:`genemamba_sc.GeneMambaModel` is kept, and taken to other cells."""
+    """Add to :class:`genemamba_sc.GeneMambaModel` how it is saved, and taken to other cells."""
 
     gene_aliases: GeneAliases | None
     _vocabulary: GeneVocabulary
@@ -36,14 +36,14 @@ class StorageMixin(BaseModelClass):
         Parameters
         ----------
         dir_path
-            The folder.
+            Folder to write.
         overwrite
             Whether an existing model is replaced.
         save_anndata
-            Whether the registered AnnData is kept beside it.
+            Whether the registered AnnData is saved beside the model.
         prefix
-            Put before the name of every file, so that several models share a folder, which may exist; then each file
-            for itself is whole, and a model that was half replaced is refused when it is loaded.
+            Text before the name of every file, so that several models share a folder, which may exist. Each file is
+            then written whole by itself, and a model that was half replaced is refused when it is loaded.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class StorageMixin(BaseModelClass):
         ValueError
             If a weight is not a finite number.
         OSError
-            If it cannot be written; what stood there stays.
+            If the folder cannot be written; what stood there stays.
         """
         save_model(self, dir_path, overwrite, save_anndata, prefix)
 
@@ -70,13 +70,13 @@ class StorageMixin(BaseModelClass):
         Parameters
         ----------
         dir_path
-            The folder.
+            Folder of the model.
         adata
             AnnData to attach; ``None`` attaches the one saved with the model, if any; ``False`` attaches none.
         accelerator, device
-            Where the weights go, as in scvi-tools.
+            Where the weights are placed, as in scvi-tools.
         prefix
-            Of the names of its files, as given to :meth:`save`.
+            Text before the names of its files, as given to :meth:`save`.
 
         Raises
         ------
@@ -101,22 +101,22 @@ class StorageMixin(BaseModelClass):
         ----------
         adata
             The cells; neither setup nor the genes of the reference are needed. Batches and labels that the reference
-            knows are registered, so that :meth:`train` can go on with them; others are left out, with a warning.
+            knows are registered, so that :meth:`train` can continue with them; others are left out, with a warning.
         reference_model
             A model, or the folder of a saved one.
         accelerator, device
-            Where the weights go, as in scvi-tools.
+            Where the weights are placed, as in scvi-tools.
 
         Returns
         -------
-        A model of its own with these cells.
+        A separate model with these cells.
 
         Raises
         ------
         TypeError
             If ``reference_model`` is neither a model of this class nor a path.
         FileNotFoundError, ValueError
-            As :meth:`load`.
+            If :meth:`load` raises it.
 
         Notes
         -----
@@ -149,9 +149,9 @@ class StorageMixin(BaseModelClass):
         reference_model
             A model, or the folder of a saved one.
         return_reference_var_names
-            Whether to return the names of the reference's genes and do nothing else.
+            Whether to return only the names of the reference's genes.
         inplace
-            Whether to return nothing; otherwise a copy of the cells.
+            Whether to return nothing; otherwise a copy of the cells is returned.
 
         Returns
         -------
@@ -184,12 +184,12 @@ class StorageMixin(BaseModelClass):
         dir_path
             The folder of the model.
         prefix
-            Of the names of its files.
+            Text before the names of its files.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            As :meth:`load`.
+            If :meth:`load` raises it.
         """
         saved = read_model(Path(dir_path), prefix)
         registry = saved.meta["registry"]
@@ -208,7 +208,7 @@ class StorageMixin(BaseModelClass):
         Raises
         ------
         FileNotFoundError, ValueError
-            As :meth:`load`.
+            If :meth:`load` raises it.
         """
         AnnDataManager.view_setup_method_args(StorageMixin.load_registry(dir_path, prefix))
 
@@ -222,7 +222,7 @@ def _check_reference(cls: type[BaseModelClass], reference: object) -> None:
 
 
 def _copied(reference: BaseModelClass) -> Any:
-    """Copy what a model is made of, so that training one leaves the other alone."""
+    """Copy what a model consists of, so that training one leaves the other alone."""
     content = content_of(reference)
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in content.tensors.items()}
     return dataclasses.replace(content, meta=copy.deepcopy(content.meta), tensors=tensors)

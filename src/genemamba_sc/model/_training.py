@@ -1,4 +1,4 @@
-"""The steps of ``GeneMambaModel.train``: what is checked first, which cells train, what is known before, the run."""
+"""Run the steps of ``GeneMambaModel.train``: check arguments, split cells, set the start, train."""
 
 import difflib
 import inspect
@@ -23,7 +23,7 @@ from genemamba_sc.model._start import sample_genes, start_cell_types, start_gene
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
-# Names that users of other packages try, and what they are here.
+# Names that users of other packages try, and their names here.
 _OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": "max_epochs", "device": "devices"}
 
 
@@ -40,7 +40,7 @@ def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: 
     Raises
     ------
     TypeError
-        If a name is no argument.
+        If a name is not an argument.
     ValueError
         If there is no such device.
     """
@@ -84,7 +84,7 @@ def cells_to_train(model: Any) -> TokenDataset:
     Parameters
     ----------
     model
-        The model, with its AnnData.
+        The model, which holds its AnnData.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def split_cells(
     model, dataset
         The model, and its cells.
     train_size, validation_size, shuffle
-        The split.
+        Choices of the split.
     further
         ``batch_size`` and ``external_indexing``.
     """
@@ -127,17 +127,17 @@ def set_start(
     Parameters
     ----------
     model
-        Whose module is set.
+        Model whose module is set.
     dataset
-        All cells.
+        Dataset of all cells.
     splitter
-        Tells which cells train.
+        Splitter that tells which cells train.
     config
-        Tells whether cell types are learned.
+        Choices that tell whether cell types are learned.
 
     Returns
     -------
-    What is now known of every cell, by name: ``gene_scores`` where cell types are learned.
+    What is now known about every cell, by name: ``gene_scores`` where cell types are learned.
     """
     gene_init = model.origin.table_start(model.gene_init_)
     sample = sample_genes(dataset, splitter.train_idx)
@@ -157,16 +157,16 @@ def new_runner(
     early_stopping: bool,
     **settings: Any,
 ) -> "KeepingRunner":
-    """Put plan, cells and trainer together.
+    """Combine plan, cells and trainer.
 
     Parameters
     ----------
     model, splitter, config
         What is trained, on which cells, and how.
     early_stopping
-        Whether to stop early, and to go back to the best weights.
+        Whether to stop early, and to return to the best weights.
     **settings
-        Of :class:`scvi.train.TrainRunner` and of the trainer.
+        Arguments of :class:`scvi.train.TrainRunner` and of the trainer.
     """
     settings = {
         "early_stopping_monitor": "validation_loss",
@@ -182,18 +182,18 @@ def new_runner(
 
 
 class KeepingTrainer(Trainer):
-    """scvi-tools' trainer that ends an interrupted training as a short one: what was learned is kept.
+    """End an interrupted training as a short one: scvi-tools' trainer, which keeps what was learned.
 
     Attributes
     ----------
     interrupted
-        Whether the user stopped it.
+        Whether the user stopped the training.
     """
 
     interrupted = False
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Train; an interrupt of the user is noted instead of raised."""
+        """Train; note an interrupt of the user instead of raising it."""
         try:
             with interruptible():
                 super().fit(*args, **kwargs)
@@ -202,7 +202,7 @@ class KeepingTrainer(Trainer):
 
 
 class KeepingRunner(TrainRunner):
-    """scvi-tools' runner with :class:`KeepingTrainer`."""
+    """Run a training with :class:`KeepingTrainer`, as scvi-tools' runner does."""
 
     _trainer_cls = KeepingTrainer
 
@@ -212,7 +212,7 @@ class KeepingRunner(TrainRunner):
         Raises
         ------
         KeyboardInterrupt
-            If the user stopped it; the model is trained all the same, by what it has learned until then.
+            If the user stopped the training. The model is trained all the same, by what it has learned until then.
         """
         super().__call__()
         if self.trainer.interrupted:
@@ -224,11 +224,11 @@ class KeepingRunner(TrainRunner):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what Lightning and torch say at every training and no user can act on; errors and warnings stay."""
+    """Suppress what Lightning and torch say at every training and no user can act on; keep errors and warnings."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
-        # Whoever asked for more, or for less, than the default gets it.
+        # Users who asked for more, or for less, than the default get it.
         if logger.level in (logging.NOTSET, logging.INFO):
             logger.setLevel(logging.WARNING)
     try:

@@ -41,7 +41,7 @@ def mask_tokens(
     """Hide each gene with probability ``rate``.
 
     By default a hidden gene is always replaced by [MASK]; it is never kept or swapped for another one (BERT's
-    80/10/10). A kept gene would be solved by copying. The encoder never treats [MASK] as a token of its own, because
+    80/10/10). A kept gene would be solved by copying. The encoder never sees [MASK] as a token of its own, because
     hidden positions are left out of the pool. Of a hidden gene only its position and its expression value stay visible,
     not its identity.
 

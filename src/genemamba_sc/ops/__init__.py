@@ -1,7 +1,7 @@
-"""What a Mamba-2 mixer does between its projections: one door, several implementations.
+"""Compute what a Mamba-2 mixer does between its projections: one entry point, several implementations.
 
-``read_tokens`` is what the rest of the package calls, ``ssd_scan`` the recurrence alone; which implementation runs is
-decided by ``choose_backend``, which says why.
+The rest of the package calls ``read_tokens``; ``ssd_scan`` is the recurrence alone. ``choose_backend`` decides which
+implementation runs, and says why.
 """
 
 import functools
@@ -81,7 +81,7 @@ _WAY_OUT = {
 
 
 def available_backends(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[str, ...]:
-    """Names of the backends that run on ``device`` in ``dtype`` (kernels are tried, not only imported)."""
+    """Name the backends that run on ``device`` in ``dtype`` (kernels are tried, not only imported)."""
     device = torch.device(device)
     return tuple(name for name in _NAMES if name not in _WHY_NOT or _WHY_NOT[name](device, dtype) is None)
 
@@ -94,15 +94,15 @@ def choose_backend(device: torch.device | str, dtype: torch.dtype, requested: st
     device, dtype
         Where and in which precision.
     requested
-        ``"auto"`` takes mamba-ssm where a real forward and backward on the device succeed, the compiled kernel on a
-        CPU where it passes its self-test, otherwise ``"chunked"``. A name takes that one.
+        ``"auto"`` takes mamba-ssm where a real forward and backward pass on the device succeeds, the compiled kernel on
+        a CPU where it passes its self-test, and ``"chunked"`` otherwise. A name takes that backend.
 
     Raises
     ------
     ValueError
         If no backend has that name.
     RuntimeError
-        If the one asked for does not run here.
+        If the requested backend does not run here.
     """
     device = torch.device(device)
     if requested == "auto":
@@ -124,7 +124,7 @@ def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = 
     Parameters
     ----------
     device
-        ``None``: the current CUDA GPU where there is one, otherwise the CPU.
+        Device that scans; ``None`` takes the current CUDA GPU where there is one, otherwise the CPU.
     dtype
         Precision of the scan.
 
@@ -139,7 +139,7 @@ def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = 
 
 @functools.cache
 def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
-    # Cached, so that the choice is made and logged once per device and dtype, not once per batch.
+    # The choice is cached, so that it is made and logged once per device and dtype, not once per batch.
     name = "compiled" if device.type == "cpu" else "mamba_ssm"
     reason = _WHY_NOT[name](device, dtype)
     choice = Choice(name, _RUNS[name]) if reason is None else Choice("chunked", reason)
@@ -157,31 +157,31 @@ def read_tokens(
 ) -> Read:
     """Read cells with a Mamba-2 mixer, from the output of ``in_proj`` to the input of ``out_proj``.
 
-    Convolution and SiLU on [x | B | C], step sizes ``softplus(dt + dt_bias)``, the scan of :func:`ssd_scan`, and
-    ``RMSNorm(y silu(z)) norm`` (Dao & Gu 2024, arXiv 2405.21060; ``mamba_ssm.Mamba2``).
+    The steps are convolution and SiLU on [x | B | C], step sizes ``softplus(dt + dt_bias)``, the scan of
+    :func:`ssd_scan`, and ``RMSNorm(y silu(z)) norm`` (Dao & Gu 2024, arXiv 2405.21060; ``mamba_ssm.Mamba2``).
 
     Parameters
     ----------
     projected
         [z | x | B | C | dt] of each token, (b, l, width).
     mask
-        True at real tokens, (b, l). Pads change nothing, whatever they hold, and come out as 0.
+        True at real tokens, (b, l). Pads change nothing, whatever they hold, and the output is 0 there.
     weights
-        Of the mixer.
+        Weights of the mixer.
     directions
-        ``"forward"`` reads left to right; ``"sum"`` adds the reading right to left, with the same weights;
-        ``"pair"`` stacks the two. Right to left starts with the last real token.
+        ``"forward"`` reads left to right; ``"sum"`` adds the reading from right to left, with the same weights;
+        ``"pair"`` stacks the two. The reading from right to left starts with the last real token.
     backend
         ``"auto"``, ``"reference"``, ``"chunked"``, ``"compiled"`` or ``"mamba_ssm"``, see :func:`choose_backend`.
 
     Returns
     -------
-    (b, l, d_inner), for ``"pair"`` (2, b, l, d_inner), aligned with ``projected`` and in its dtype.
+    The output, (b, l, d_inner), for ``"pair"`` (2, b, l, d_inner), aligned with ``projected`` and in its dtype.
 
     Raises
     ------
     ValueError, RuntimeError
-        As :func:`choose_backend`.
+        If :func:`choose_backend` raises it.
     """
     name = choose_backend(projected.device, projected.dtype, backend).name
     if name == "compiled":
@@ -211,23 +211,24 @@ def ssd_scan(
     x
         Input, (b, l, h, p).
     dt
-        Step sizes after softplus, (b, l, h); 0 at pads, which then change nothing.
+        Step sizes after softplus, (b, l, h); pads have 0 and then change nothing.
     A
         Decay per head, (h,), negative.
     B, C
-        What enters and what is read from the state, (b, l, g, n); heads share them in g groups.
+        What enters the state and what reads it, (b, l, g, n); heads share them in g groups.
     D
         Weight of the direct connection per head, (h,).
     chunk_size
         Tokens per matrix product, at most 64: longer running sums lose digits in the gradient of ``A``.
     reverse
-        Read right to left: ``y_t`` then depends on the tokens from t on. Pads (``dt`` 0) may stand on either side.
+        Whether to read right to left: ``y_t`` then depends on the tokens from t on. Pads (``dt`` 0) may stand on either
+        side.
     backend
         ``"auto"`` (mamba-ssm where it runs, otherwise chunked), ``"reference"``, ``"chunked"`` or ``"mamba_ssm"``.
 
     Returns
     -------
-    Output (b, l, h, p) in the dtype of ``x``.
+    The output, (b, l, h, p), in the dtype of ``x``.
 
     Raises
     ------
@@ -248,7 +249,7 @@ def ssd_scan(
 
 
 def _scan_name(device: torch.device, dtype: torch.dtype, requested: str) -> str:
-    """Choose among the scans: the compiled kernel knows the whole mixer only."""
+    """Choose among the scans; the compiled kernel is none of them, because it knows only the whole mixer."""
     if requested == "compiled":
         raise ValueError(
             f"The backend of a scan alone must be one of {['auto', *_SCANS]}. Got 'compiled', which fuses the scan "

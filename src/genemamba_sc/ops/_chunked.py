@@ -1,15 +1,16 @@
-"""The scan as matrix products over chunks of tokens, in plain torch: any device, any dtype.
+"""Compute the scan as matrix products over chunks of tokens, in plain torch: any device, any dtype.
 
 Within a chunk of q tokens, with ``u = dt x`` and ``r_t`` the running sum of ``dt A`` from the chunk's start to t,
 
 * ``y_t = sum_{s <= t} (C_t . B_s) exp(r_t - r_s) u_s  +  exp(r_t) C_t state_in``,
 * ``state_out = exp(r_end) state_in + sum_s exp(r_end - r_s) B_s u_s``
 
-(Dao & Gu 2024, arXiv 2405.21060, section 6). Every exponent is at most 0. Right to left the formulas are the same with
-``r_t`` summed from t to the chunk's end, ``s >= t``, and the chunks in the other order: no copy is reversed.
+(Dao & Gu 2024, arXiv 2405.21060, section 6). Every exponent is at most 0. Right to left the formulas are the same, with
+``r_t`` summed from t to the chunk's end, ``s >= t``, and the chunks in the other order: no reversed copy is made.
 
-The gradient is written out, because autograd would keep every (q, q) intermediate: only the inputs are kept, and
-what is needed of the forward pass is computed again. The batch is cut into slabs whose temporaries fit in a cache.
+The gradient is written out, because autograd would keep every (q, q) intermediate. Only the inputs are kept, and the
+backward pass computes again what it needs of the forward pass. The batch is cut into slabs whose temporaries fit in a
+cache.
 """
 
 import math
@@ -45,7 +46,7 @@ def ssd_chunked(
 
 
 class _Scan(NamedTuple):
-    """What is scanned: the tensors of :func:`ssd_chunked`, of all cells or of a slab of them."""
+    """Hold what is scanned: the tensors of :func:`ssd_chunked`, of all cells or of a slab of them."""
 
     x: Tensor
     dt: Tensor
@@ -60,7 +61,7 @@ class _Scan(NamedTuple):
 
 
 class _Chunks(NamedTuple):
-    """A slab cut into chunks. k = chunks x cells x heads, chunks outermost; kg the same with groups for heads."""
+    """Hold a slab cut into chunks; k = chunks x cells x heads, chunks outermost, and kg has groups for heads."""
 
     u: Float[Tensor, "k q p"]
     steps: Float[Tensor, "c s h q"]
@@ -74,7 +75,7 @@ class _Chunks(NamedTuple):
 
 
 class _ChunkedScan(torch.autograd.Function):
-    """The chunked scan and its gradient, slab by slab."""
+    """Compute the chunked scan and its gradient, slab by slab."""
 
     @staticmethod
     def forward(
@@ -112,7 +113,7 @@ def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _cut(t: Tensor, q: int) -> Tensor:
-    """(s, l, heads, ...) -> (chunks, s, heads, q, ...), l filled up with zeros."""
+    """Cut (s, l, heads, ...) into (chunks, s, heads, q, ...); zeros fill up l."""
     pad = -t.shape[1] % q
     if pad:
         t = F.pad(t, (0, 0) * (t.ndim - 2) + (0, pad))
@@ -120,7 +121,7 @@ def _cut(t: Tensor, q: int) -> Tensor:
 
 
 def _put(out: Tensor, t: Tensor) -> None:
-    """Write (chunks, s, heads, q, ...) into ``out`` (s, l, heads, ...), without the filling."""
+    """Write (chunks, s, heads, q, ...) into ``out`` (s, l, heads, ...), without the filling zeros."""
     q = t.shape[3]
     if out.shape[1] % q:
         out.copy_(t.transpose(2, 3).movedim(0, 1).flatten(1, 2)[:, : out.shape[1]])
@@ -160,7 +161,7 @@ def _prepare(scan: _Scan, q: int, reverse: bool) -> _Chunks:
 
 
 def _per_head(t: Tensor, weight: Tensor) -> Tensor:
-    """Rows (kg, q, n) of each group times a weight per head (c, s, h, q) -> (k, q, n)."""
+    """Multiply rows (kg, q, n) of each group by a weight per head (c, s, h, q) -> (k, q, n)."""
     c, s, h, q = weight.shape
     g = t.shape[0] // (c * s)
     return (t.view(c, s, g, 1, q, -1) * weight.view(c, s, g, h // g, q, 1)).view(c * s * h, q, -1)
@@ -182,7 +183,7 @@ def _carry(local: Tensor, across: Tensor, reverse: bool) -> None:
 
 
 def _states(chunks: _Chunks, reverse: bool) -> tuple[Tensor, Tensor]:
-    """State after each chunk (k, n, p), and the rows that were written to it (k, q, n)."""
+    """Compute the state after each chunk (k, n, p), and the rows that were written to it (k, q, n)."""
     written = _per_head(chunks.B, chunks.to_end)
     states = torch.bmm(written.transpose(1, 2), chunks.u)
     _carry(states, chunks.across, reverse)
@@ -190,14 +191,14 @@ def _states(chunks: _Chunks, reverse: bool) -> tuple[Tensor, Tensor]:
 
 
 def _neighbours(chunks: _Chunks, reverse: bool) -> tuple[slice, slice]:
-    """Slices of k: chunks that have one before them in reading order, and those before them."""
+    """Return two slices of k: chunks that have one before them in reading order, and the chunks before those."""
     step = chunks.steps.shape[1] * chunks.steps.shape[2]
     later, earlier = slice(step, None), slice(0, max(chunks.u.shape[0] - step, 0))
     return (earlier, later) if reverse else (later, earlier)
 
 
 def _mixing(chunks: _Chunks) -> Tensor:
-    """``scores * within`` for each head, (k, q, q)."""
+    """Compute ``scores * within`` for each head, (k, q, q)."""
     c, s, h, q = chunks.steps.shape
     g = chunks.scores.shape[2]
     return (chunks.within.view(c, s, g, h // g, q, q) * chunks.scores).view(c * s * h, q, q)
@@ -229,12 +230,12 @@ def _backward_slab(out: tuple[Tensor, ...], dy: Tensor, scan: _Scan, q: int, rev
 
 
 def _chunk_gradients(chunks: _Chunks, g: Tensor, groups: int, reverse: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of u (k, q, p), B and C (kg, q, n) and ``dt A`` (c, s, h, q), from that of y, ``g`` (k, q, p)."""
+    """Compute gradients of u (k, q, p), B and C (kg, q, n), ``dt A`` (c, s, h, q) from that of y, ``g`` (k, q, p)."""
     states, written = _states(chunks, reverse)
     later, earlier = _neighbours(chunks, reverse)
     read = _per_head(chunks.C, chunks.from_start)
 
-    # Of the state that enters each chunk, then of u.
+    # First the gradient of the state that enters each chunk, then that of u.
     dstates = torch.bmm(read.transpose(1, 2), g)
     _carry(dstates, chunks.across, not reverse)
     du = torch.bmm(_mixing(chunks).transpose(1, 2), g)
@@ -277,10 +278,10 @@ def _decay_gradient(
     dstates: Tensor,
     reverse: bool,
 ) -> Tensor:
-    """Gradient of ``dt A``, (c, s, h, q)."""
+    """Compute the gradient of ``dt A``, (c, s, h, q)."""
     c, s, h, q = chunks.steps.shape
     g = chunks.scores.shape[2]
-    # The diagonal does not depend on the decay: left in, it would cancel only up to rounding.
+    # The diagonal does not depend on the decay: if it stayed in, it would cancel only up to rounding.
     pairs = (dwithin.view(c, s, g, h // g, q, q) * chunks.scores).view(c, s, h, q, q)
     pairs.diagonal(dim1=-2, dim2=-1).zero_()
     leaving = dwritten.sum(-1).view(c, s, h, q)

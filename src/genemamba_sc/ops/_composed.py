@@ -1,4 +1,4 @@
-"""The mixer as a convolution, a scan and a gated norm, one after the other: any device, any scan."""
+"""Compute the mixer as a convolution, a scan and a gated norm, one after the other: any device, any scan."""
 
 from collections.abc import Callable
 
@@ -17,14 +17,14 @@ def read_composed(
 ) -> Read:
     """Compute what :func:`genemamba_sc.ops.read_tokens` describes with ``scan``."""
     z, xbc, raw = projected.split(weights.sizes, dim=-1)
-    # A pad of 0 stays 0 in the convolution, and a step of 0 leaves the state as it is.
+    # A pad of 0 stays 0 in the convolution, and a step of 0 keeps the state.
     z, xbc, dt = (t.masked_fill(~mask[..., None], 0) for t in (z, xbc, _steps(raw, weights.dt_bias)))
     readings = [_read(scan, z, xbc, dt, weights, bool(reverse)) for reverse in range(n_readings(directions))]
     return as_read(readings, directions)
 
 
 def _steps(raw: ScanStep, bias: Tensor) -> ScanStep:
-    # Steps multiply over hundreds of tokens: never in half precision.
+    # Steps multiply over hundreds of tokens, so they are never in half precision.
     work = torch.promote_types(raw.dtype, torch.float32)
     return F.softplus(raw.to(work) + bias.to(work))
 

@@ -1,4 +1,4 @@
-"""The short convolution of Mamba with its SiLU, in either direction."""
+"""Compute the short convolution of Mamba with its SiLU, in either direction."""
 
 from typing import Any
 
@@ -13,28 +13,28 @@ from genemamba_sc.ops._slabs import slabs
 
 
 def conv_silu(x: Hidden, weight: Float[Tensor, "d k"], bias: Float[Tensor, "d"], *, reverse: bool = False) -> Hidden:
-    """Convolve each channel over the last k tokens and apply SiLU, once differentiable.
+    """Convolve each channel over the last k tokens and apply SiLU; once differentiable.
 
     Parameters
     ----------
     x
         Tokens, (b, l, d), 0 at pads.
     weight
-        Taps per channel, the current token last, (d, k).
+        Taps per channel, (d, k); the last tap belongs to the current token.
     bias
-        Per channel, (d,).
+        Bias per channel, (d,).
     reverse
-        Look at the next k tokens instead, the current one again at the last tap.
+        Whether to use the next k tokens instead; the last tap again belongs to the current one.
 
     Returns
     -------
-    (b, l, d) in the dtype of ``x``. Zeros stand beyond both ends.
+    The output, (b, l, d), in the dtype of ``x``. Zeros stand beyond both ends.
     """
     return _ConvSilu.apply(x, weight, bias, reverse)
 
 
 class _ConvSilu(torch.autograd.Function):
-    """k multiply-adds of shifted views, slab by slab: no transposition, and only the input is kept."""
+    """Compute k multiply-adds of shifted views, slab by slab, without transposition; only the input is kept."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
@@ -70,7 +70,7 @@ class _ConvSilu(torch.autograd.Function):
 
 
 def _shifts(taps: Tensor, l: int, reverse: bool) -> list[tuple[int, slice, slice]]:
-    """Which tap joins which tokens to which others, without the tap of the current token."""
+    """Yield which tap joins which tokens to which others, without the tap of the current token."""
     last = len(taps) - 1
     pairs = [(last - j, slice(j, None), slice(None, l - j)) for j in range(1, min(last, l - 1) + 1)]
     return [(tap, there, here) for tap, here, there in pairs] if reverse else pairs

@@ -1,4 +1,4 @@
-"""What lies between the two projections of a Mamba-2 mixer: its weights, and how often it reads."""
+"""Define what lies between the two projections of a Mamba-2 mixer: its weights, and how often it reads."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,11 +18,12 @@ Read = Float[Tensor, "*directions b l d_inner"]
 
 @dataclass(frozen=True, eq=False)
 class MixerWeights:
-    """Weights of a Mamba-2 mixer between its projections.
+    """Hold the weights of a Mamba-2 mixer between its projections.
 
-    ``taps`` (x + B + C channels, k) and ``conv_bias`` of the convolution, the current token last; ``dt_bias``,
-    ``A`` (negative) and ``D`` per head; ``norm`` per inner channel; ``n_groups`` of heads that share B and C of
-    ``d_state`` channels, and of channels with a norm of their own; ``eps`` of the norm.
+    ``taps`` (x + B + C channels, k) and ``conv_bias`` belong to the convolution, with the current token last;
+    ``dt_bias``, ``A`` (negative) and ``D`` are per head; ``norm`` is per inner channel. ``n_groups`` is the number of
+    groups of heads that share B and C of ``d_state`` channels, and of groups of channels with a norm of their own;
+    ``eps`` belongs to the norm.
     """
 
     taps: Float[Tensor, "x k"]
@@ -47,12 +48,12 @@ class MixerWeights:
 
 
 def n_readings(directions: Directions) -> int:
-    """How often a cell is read: once, or once in each direction."""
+    """Return how often a cell is read: once, or once in each direction."""
     return 1 if directions == "forward" else 2
 
 
 def as_read(readings: list[Tensor], directions: Directions) -> Read:
-    """Put the readings together as ``directions`` asks."""
+    """Combine the readings as ``directions`` asks."""
     if directions == "pair":
         return torch.stack(readings)
     return readings[0] if len(readings) == 1 else readings[0] + readings[1]

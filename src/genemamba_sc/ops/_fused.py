@@ -1,7 +1,7 @@
-"""The compiled mixer: everything between the two projections of a Mamba-2 mixer in one pass, on CPUs.
+"""Run the compiled mixer: everything between the two projections of a Mamba-2 mixer in one pass, on CPUs.
 
-Cells are divided among as many threads as PyTorch uses; each thread reads its cells, in both directions, without the
-interpreter's lock. Pads are not read. Where there are fewer cells than threads, directions are divided instead.
+As many threads as PyTorch uses share the cells; each thread reads its cells, in both directions, without the
+interpreter's lock. Pads are not read. Where there are fewer cells than threads, the threads share directions instead.
 """
 
 import functools
@@ -21,14 +21,14 @@ from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read, n_readings
 from genemamba_sc.ops._fused_arrays import Batch, Gradients, Mixer
 
-# Relative error of the self-test; float32 rounding gives 1e-7.
+# Largest relative error that the self-test allows; float32 rounding gives 1e-7.
 _MOST_ERROR = 1e-5
-# Elements below which another thread costs more than it brings.
+# Number of elements below which another thread costs more than it saves.
 _SMALL = 2**18
 
 
 class _Job(NamedTuple):
-    """What one thread does: the cells from ``first`` to ``last``, in directions 0 (left to right), 1 or both."""
+    """Describe what one thread does: cells ``first`` to ``last``, in directions 0 (left to right), 1 or both."""
 
     first: int
     last: int
@@ -68,7 +68,7 @@ def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
 
 @functools.cache
 def _self_test() -> float:
-    """Largest relative error over one small batch, both directions, against the chunked form."""
+    """Compute the largest relative error over one small batch, both directions, against the chunked form."""
     generator = torch.Generator("cpu").manual_seed(0)  # whatever the user's default device and dtype are
     heads, p, n = 2, 20, 6
     d_inner, k = heads * p, 4
@@ -86,7 +86,7 @@ def _self_test() -> float:
 
 
 class _Options(NamedTuple):
-    """What a reading needs beside its tensors."""
+    """Hold what a reading needs beside its tensors."""
 
     n_groups: int
     d_state: int
@@ -96,7 +96,7 @@ class _Options(NamedTuple):
 
 
 class _FusedRead(torch.autograd.Function):
-    """Keeps its inputs, the steps and the scan's output; states are computed again."""
+    """Keep the inputs, the steps and the scan's output for the gradient; states are computed again."""
 
     @staticmethod
     def forward(ctx: Any, mask: Tensor, options: _Options, projected: Tensor, *weights: Tensor) -> Tensor:
@@ -161,21 +161,21 @@ class _FusedRead(torch.autograd.Function):
 
 
 def _mixer(weights: Sequence[Tensor], options: _Options) -> Mixer:
-    """Bundle the weights, in the order of :attr:`MixerWeights.tensors`, for the kernels; dt has its bias by then."""
+    """Bundle the weights, ordered as :attr:`MixerWeights.tensors`, for the kernels; dt already has its bias."""
     taps, conv_bias, _, A, D, norm = weights
     arrays = (taps.T.contiguous().numpy(), conv_bias.numpy(), A.numpy(), D.numpy(), norm.numpy())
     return Mixer(*arrays, options.n_groups, options.d_state, options.eps)
 
 
 def _spans(mask: Tensor) -> np.ndarray:
-    """First real token of each cell and the one behind the last, (b, 2)."""
+    """Find the first real token of each cell and the position after its last one, (b, 2)."""
     real = mask.numpy()
     last = np.where(real.any(axis=1), real.shape[1] - real[:, ::-1].argmax(axis=1), 0)
     return np.stack([np.minimum(real.argmax(axis=1), last), last], axis=1)
 
 
 def _jobs(mask: Tensor, n: int, d_inner: int) -> list[_Job]:
-    """Divide the cells among the threads, about as many tokens for each."""
+    """Divide the cells among the threads, with about as many tokens for each."""
     b = len(mask)
     n_threads = torch.get_num_threads() if mask.numel() * d_inner * n > _SMALL else 1
     if 1 < n_threads and b < n_threads and n == 2:
@@ -197,6 +197,6 @@ def _run(run: Callable[[_Job], None], jobs: list[_Job]) -> None:
 
 
 def _sums(mixer: Mixer) -> tuple[np.ndarray, ...]:
-    """Zeros for the gradients of taps, bias, A, D and the norm's weight; those of A and D in double precision."""
+    """Make zeros for the gradients of taps, bias, A, D and norm weight; those of A and D in double precision."""
     taps, bias, norm = (np.zeros(weight.shape, dtype=np.float32) for weight in (mixer.taps, mixer.bias, mixer.norm))
     return taps, bias, np.zeros(len(mixer.A)), np.zeros(len(mixer.D)), norm

@@ -1,8 +1,8 @@
-"""What the compiled mixer works on, in bundles: the weights, the cells, room to work in, and the gradients.
+"""Bundle what the compiled mixer works on: the weights, the cells, working memory, and the gradients.
 
-Functions that work on a cell or a chunk take bundles and unpack them outside their loops over tokens: every array taken
-from a bundle is counted as one more reference to it, and inside such a loop that is as much work as a short row. So
-functions of one token take rows, and only numbers in bundles.
+Functions that work on a cell or a chunk take bundles and unpack them outside their loops over tokens. Every array that
+is taken from a bundle counts as one more reference to it, and inside such a loop that costs as much as a short row. So
+functions of one token take rows, and take only numbers from bundles.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Mixer(NamedTuple):
-    """Weights of a mixer between its projections, in float32, and its sizes."""
+    """Hold the weights of a mixer between its projections, in float32, and its sizes."""
 
     taps: np.ndarray  # (k, [x | B | C]), the current token last
     bias: np.ndarray  # ([x | B | C])
@@ -24,7 +24,7 @@ class Mixer(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Cells of which those from ``first`` to ``last`` are read, in one direction."""
+    """Hold cells of which those from ``first`` to ``last`` are read, in one direction."""
 
     projected: np.ndarray  # (b, l, [z | x | B | C | dt])
     dt: np.ndarray  # (b, l, heads)
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Way(NamedTuple):
-    """Where the tokens of a cell stand, and in which direction they are read."""
+    """Tell where the tokens of a cell stand, and in which direction they are read."""
 
     first: int  # the first token, from the left
     last: int  # the one behind the last
@@ -43,7 +43,7 @@ class Way(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One cell of a batch."""
+    """Hold one cell of a batch."""
 
     projected: np.ndarray  # (l, [z | x | B | C | dt])
     dt: np.ndarray  # (l, heads)
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of a batch, or of one of its cells, and of the weights, to which every cell adds."""
+    """Hold the gradients of a batch, or of one of its cells, and of the weights, to which every cell adds."""
 
     projected: np.ndarray  # as in the batch or the cell; written, or added to
     dt: np.ndarray  # likewise
@@ -64,7 +64,7 @@ class Gradients(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Room for one chunk of tokens. States and rows of a block are one allocation: its parts always lie the same."""
+    """Hold working memory for one chunk; states and rows of a block are one allocation, always laid out alike."""
 
     state: np.ndarray  # (blocks x n, w), block after block
     a: np.ndarray  # (chunk, w), of one block at a time, as the next three
@@ -88,9 +88,9 @@ class Block(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Room for the gradient of one cell, used again by the next: fresh memory for each would cost page faults.
+    """Hold working memory for the gradient of one cell, used again by the next: fresh memory costs page faults.
 
-    Rows are those of the longest cell in the order of reading; ``du`` and ``dB`` have those of one chunk.
+    The rows are those of the longest cell in the order of reading; ``du`` and ``dB`` have the rows of one chunk.
     """
 
     before: np.ndarray  # (l, [x | B | C]): before the SiLU, later the gradient there

@@ -1,9 +1,9 @@
-"""The compiled gradient of a Mamba-2 mixer between its two projections, one cell in one direction.
+"""Compute the gradient of a Mamba-2 mixer between its two projections, compiled, one cell in one direction.
 
-Two passes, both without a state that is kept. In the order of reading, the states are computed again for the
-gradient of C; against it, the gradient of the state runs from the end for those of u and B. That of the decay needs no
-state: with ``G_t`` the product of a state and its gradient, ``G_t = dlog_t + u_t . du_t = dlog_{t+1} + y_t . dy_t``,
-where ``dlog_t`` is the gradient of ``dt_t A``; it is a running sum of the differences.
+Two passes run, and neither keeps a state. The first, in the order of reading, computes the states again for the
+gradient of C. The second, against it, runs the gradient of the state from the end for the gradients of u and B. The
+gradient of the decay needs no state: with ``G_t`` the product of a state and its gradient, ``G_t = dlog_t + u_t . du_t
+= dlog_{t+1} + y_t . dy_t``, where ``dlog_t`` is the gradient of ``dt_t A``; it is a running sum of the differences.
 """
 
 import numpy as np
@@ -24,13 +24,13 @@ from genemamba_sc.ops._fused_parts import convolve, copy, decays, silu
 from genemamba_sc.ops._fused_scan import scan_back, scan_queries
 from genemamba_sc.ops._numba import compiled, inlined
 
-# Tokens after which the running sum is set right.
+# Number of tokens after which the running sum is corrected.
 ANCHOR = 4 * CHUNK
 
 
 @compiled
 def new_space(longest: int, mixer: Mixer, room: Room) -> Space:
-    """Room for the gradients of cells of at most ``longest`` tokens."""
+    """Allocate working memory for the gradients of cells of at most ``longest`` tokens."""
     d_inner, heads, queries = mixer.norm.size, mixer.A.size, mixer.groups * mixer.n
     return Space(
         np.empty((longest, mixer.bias.size), dtype=np.float32),
@@ -46,7 +46,7 @@ def new_space(longest: int, mixer: Mixer, room: Room) -> Space:
 
 @inlined
 def chunk_length(cell: Cell, m: int) -> int:
-    """Tokens of the chunk that begins with the ``m``-th."""
+    """Count the tokens of the chunk that begins with the ``m``-th."""
     return min(CHUNK, cell.way.last - cell.way.first - m)
 
 
@@ -71,7 +71,7 @@ def gate_chunk_back(
 
 @inlined
 def open_block(index: int, cell: Cell, m: int, mixer: Mixer, space: Space, room: Room) -> Block:
-    """Decays and inputs of a block of channels over a chunk; ``room.y`` receives the gradient of its output."""
+    """Compute decays and inputs of a block of channels over a chunk; ``room.y`` gets the gradient of its output."""
     q, d_inner, width, n = chunk_length(cell, m), mixer.norm.size, room.u.shape[1], mixer.n
     way, dt, A, p, lo = cell.way, cell.dt, mixer.A, d_inner // mixer.A.size, index * width
     v, a, u, g, dy = room.v[:q], room.a[:q], room.u[:q], room.y[:q], space.dy
@@ -107,7 +107,7 @@ def scan_chunk_back(cell: Cell, m: int, mixer: Mixer, space: Space, room: Room) 
 
 @inlined
 def convolve_chunk_back(cell: Cell, m: int, mixer: Mixer, gradients: Gradients, space: Space, room: Room) -> None:
-    """Take the gradients of dt, x, B and C of a chunk back through decay, SiLU and convolution, against the reading."""
+    """Take the gradients of dt, x, B and C of a chunk back through decay, SiLU and convolution, last token first."""
     projected, dt, way = cell.projected, cell.dt, cell.way
     A, D, taps, d_inner, queries = mixer.A, mixer.D, mixer.taps, mixer.norm.size, mixer.groups * mixer.n
     dprojected, ddt, add, dtaps = gradients.projected, gradients.dt, gradients.add, gradients.taps
@@ -133,7 +133,7 @@ def convolve_chunk_back(cell: Cell, m: int, mixer: Mixer, gradients: Gradients, 
 def cell_gradient(
     cell: Cell, mixer: Mixer, y: np.ndarray, dout: np.ndarray, gradients: Gradients, space: Space, room: Room
 ) -> None:
-    """Gradient of :func:`read_cell`; ``y`` is what it kept."""
+    """Compute the gradient of :func:`read_cell`; ``y`` is what that function kept."""
     length = cell.way.last - cell.way.first
     room.state[:] = 0
     space.dC[:length] = 0
@@ -154,14 +154,14 @@ def cell_gradient(
 
 @inlined
 def gradients_of(gradients: Gradients, index: int) -> Gradients:
-    """Take those of one cell of a batch; those of the weights are of all."""
+    """Take the gradients of one cell of a batch; those of the weights belong to all cells."""
     projected, dt, add, taps, bias, A, D, norm = gradients
     return Gradients(projected[index], dt[index], add, taps, bias, A, D, norm)
 
 
 @compiled
 def cell_gradients(batch: Batch, mixer: Mixer, y: np.ndarray, dout: np.ndarray, gradients: Gradients) -> None:
-    """Gradient of :func:`read_cells`; 0 at pads."""
+    """Compute the gradient of :func:`read_cells`; it is 0 at pads."""
     longest = 0
     for index in range(batch.first, batch.last):
         longest = max(longest, batch.spans[index, 1] - batch.spans[index, 0])

@@ -1,11 +1,11 @@
-"""The compiled forward pass of a Mamba-2 mixer between its two projections, one cell in one direction.
+"""Compute the forward pass of a Mamba-2 mixer between its two projections, compiled, one cell in one direction.
 
-Convolution, SiLU, decay, scan, gate and norm pass over the cell once, a chunk of tokens at a time, and what lies
-between them stays in a cache. Rows of ``projected`` are [z | x | B | C | dt].
+Convolution, SiLU, decay, scan, gate and norm pass over the cell once, a chunk of tokens at a time, so that intermediate
+values stay in a cache. Rows of ``projected`` are [z | x | B | C | dt].
 
-The same cell gives the same bits wherever its arrays happen to lie in memory. Where two arrays lie close, compiled
-code falls back from vectors to one number at a time, and takes a sum in another order: so loops that sum write nothing,
-or work within one allocation, whose parts always lie the same.
+The same cell gives the same bits wherever its arrays lie in memory. Where two arrays lie close together, compiled code
+falls back from vectors to one number at a time, and sums in another order. So loops that sum write nothing, or work
+within one allocation, whose parts always lie the same.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ from genemamba_sc.ops._fused_scan import scan
 from genemamba_sc.ops._numba import compiled, inlined
 
 CHUNK = 16
-# Entries of a state that stay in a first-level cache beside the rows that are streamed through it: 32 KiB.
+# Number of state entries that fit in a first-level cache beside the rows that stream through it: 32 KiB.
 _STATE_ELEMENTS = 8192
 
 
 @compiled
 def block_width(channels: int, n: int) -> int:
-    """Channels whose states are updated together: as many as fit, in blocks of equal width where that divides."""
+    """Choose how many channels are updated together: as many as fit, in blocks of equal width where that divides."""
     width = max(1, min(channels, _STATE_ELEMENTS // n))
     while channels % width:
         width -= 1
@@ -31,7 +31,7 @@ def block_width(channels: int, n: int) -> int:
 
 @compiled
 def new_room(mixer: Mixer) -> Room:
-    """Room to work in, the states at 0."""
+    """Allocate working memory, with the states at 0."""
     d_inner, n = mixer.norm.size, mixer.n
     width = block_width(d_inner // mixer.groups, n)
     states = d_inner // width * n
@@ -57,13 +57,13 @@ def cell_of(batch: Batch, index: int) -> Cell:
 
 @inlined
 def place(m: int, way: Way) -> int:
-    """Where the ``m``-th token read stands."""
+    """Return the position of the ``m``-th token that is read."""
     return way.first + m if way.back == 1 else way.last - 1 - m
 
 
 @inlined
 def columns(lo: int, d_inner: int, groups: int, n: int) -> tuple[int, int, int]:
-    """Where B and C of channel ``lo`` begin: among those of all groups, and both in [x | B | C]."""
+    """Return where B and C of channel ``lo`` begin: among those of all groups, and both in [x | B | C]."""
     at = lo // (d_inner // groups) * n
     return at, d_inner + at, d_inner + at + groups * n
 
@@ -72,8 +72,8 @@ def columns(lo: int, d_inner: int, groups: int, n: int) -> tuple[int, int, int]:
 def read_cell(cell: Cell, mixer: Mixer, add: bool, out: np.ndarray, kept: np.ndarray) -> None:
     """Read a cell and write, or add, the gated and normed output into ``out`` (l, d_inner).
 
-    ``kept`` (l, d_inner) receives the scan's output in the order of reading, for the gradient; with no rows it is
-    not kept.
+    ``kept`` (l, d_inner) receives the scan's output in the order of reading, for the gradient; if it has no rows, the
+    output is not kept.
     """
     projected, dt, way = cell
     taps, bias, A, D, norm, groups, n, eps = mixer
@@ -103,7 +103,7 @@ def read_cell(cell: Cell, mixer: Mixer, add: bool, out: np.ndarray, kept: np.nda
 
 @compiled
 def read_cells(batch: Batch, mixer: Mixer, add: bool, out: np.ndarray, kept: np.ndarray) -> None:
-    """Read cells of a batch; pads come out as 0."""
+    """Read cells of a batch; the output is 0 at pads."""
     for index in range(batch.first, batch.last):
         cell = cell_of(batch, index)
         if not add:

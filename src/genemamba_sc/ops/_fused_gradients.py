@@ -1,4 +1,4 @@
-"""Compiled gradients, of one token each, of the loops that the fused mixer is made of."""
+"""Compute gradients for one token each, compiled: those of the loops that the fused mixer consists of."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def gate_gradient(
     dweight: np.ndarray,
     opened: np.ndarray,
 ) -> None:
-    """Gradient of :func:`gate` for one token: ``dy`` is written, ``dz`` written or added to, ``dweight`` added to."""
+    """Compute the gradient of :func:`gate` for one token: write ``dy``, write or add ``dz``, add to ``dweight``."""
     width = y.size // groups
     for g in range(groups):
         lo, hi = g * width, (g + 1) * width
@@ -37,7 +37,7 @@ def gate_gradient(
             along += og[c] * wg[c] * gated
         scale = np.float32(1 / np.sqrt(squares / width + eps))
         along *= scale * scale / np.float32(width)
-        # One result to a loop: with more, the compiler gives up proving that they do not overlap.
+        # Each loop computes one result: with more, the compiler can no longer prove that they do not overlap.
         for c in range(width):
             dwg[c] += og[c] * yg[c] * zg[c] * sg[c] * scale
         for c in range(width):
@@ -63,7 +63,7 @@ def silu_gradient(before: np.ndarray, dv: np.ndarray) -> None:
 
 @compiled
 def add_product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """``out += x y``."""
+    """Add a product: ``out += x y``."""
     for c in range(out.size):
         out[c] += x[c] * y[c]
 
@@ -72,7 +72,7 @@ def add_product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
 def taps_gradient(
     rows: np.ndarray, t: int, way: Way, lo: int, g: np.ndarray, dtaps: np.ndarray, dbias: np.ndarray
 ) -> None:
-    """Add the gradient of taps and bias for one token, ``g`` being that of the convolution's output there."""
+    """Add the gradient of taps and bias for one token; ``g`` is that of the convolution's output there."""
     k = dtaps.shape[0]
     first, last, back = way
     for c in range(dbias.size):
@@ -84,7 +84,7 @@ def taps_gradient(
 
 @compiled
 def convolve_back(g: np.ndarray, m: int, taps: np.ndarray, add: bool, out: np.ndarray) -> None:
-    """Gradient of the convolution's input at the ``m``-th token read, from ``g`` at that token and those read later."""
+    """Compute the gradient of the input at the ``m``-th token read, from ``g`` at that token and those read later."""
     k = taps.shape[0]
     row, tap = g[m], taps[k - 1]
     if add:
@@ -103,7 +103,7 @@ def convolve_back(g: np.ndarray, m: int, taps: np.ndarray, add: bool, out: np.nd
 def head_products(
     y: np.ndarray, x: np.ndarray, dy: np.ndarray, D: np.ndarray, products: np.ndarray, dD: np.ndarray
 ) -> None:
-    """``(y - D x) . dy`` of each head of one token; ``x . dy`` is added to ``dD``."""
+    """Compute ``(y - D x) . dy`` of each head of one token, and add ``x . dy`` to ``dD``."""
     p = y.size // D.size
     for h in range(D.size):
         yh, xh, gh = y[h * p : (h + 1) * p], x[h * p : (h + 1) * p], dy[h * p : (h + 1) * p]
@@ -128,7 +128,7 @@ def step_gradient(
     ddt: np.ndarray,
     dA: np.ndarray,
 ) -> None:
-    """Gradients of dt and A at one token; ``dlog`` goes one token on, unless it is anchored there."""
+    """Compute the gradients of dt and A at one token; move ``dlog`` one token on, unless it is anchored there."""
     p = du.size // A.size
     for h in range(A.size):
         uh, xh = du[h * p : (h + 1) * p], x[h * p : (h + 1) * p]
@@ -144,7 +144,7 @@ def step_gradient(
 
 @compiled
 def input_gradient(du: np.ndarray, dt: np.ndarray, D: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
-    """``dx = dt du + D dy`` of one token."""
+    """Compute ``dx = dt du + D dy`` of one token."""
     p = du.size // D.size
     for h in range(D.size):
         uh, gh, xh = du[h * p : (h + 1) * p], dy[h * p : (h + 1) * p], dx[h * p : (h + 1) * p]
@@ -155,9 +155,9 @@ def input_gradient(du: np.ndarray, dt: np.ndarray, D: np.ndarray, dy: np.ndarray
 
 @compiled
 def anchor(dstate: np.ndarray, state: np.ndarray, n: int, p: int, dlog: np.ndarray) -> None:
-    """Set ``dlog`` of each head to what it is by definition, the product of the state that enters and its gradient.
+    """Set ``dlog`` of each head to its definition, the product of the state that enters and its gradient.
 
-    The running sum would carry its rounding errors through the whole cell. Both (blocks x n, width).
+    The running sum would carry its rounding errors through the whole cell. Both arrays are (blocks x n, width).
     """
     dlog[:] = 0
     width = state.shape[1]

@@ -1,4 +1,4 @@
-"""Compiled loops over one token that the fused mixer is made of.
+"""Provide compiled loops over one token, of which the fused mixer consists.
 
 Rows are contiguous and loops run over channels, so that each is one stream of vector instructions. ``v`` holds
 [x | B | C] after convolution and SiLU.
@@ -14,9 +14,9 @@ _LOG2E = np.float32(1.4426950408889634)
 
 @compiled
 def convolve(rows: np.ndarray, t: int, way: Way, lo: int, taps: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Convolve token ``t`` with those read before it, without SiLU: the channels from ``lo`` on of ``rows`` (l, ...).
+    """Convolve token ``t`` of ``rows`` (l, ...) with those read before it, without SiLU: the channels from ``lo`` on.
 
-    Before the first token read there are zeros. ``taps`` (k, channels), the current token last.
+    Zeros stand before the first token read. ``taps`` (k, channels) have the current token last.
     """
     k = taps.shape[0]
     first, last, back = way
@@ -41,21 +41,21 @@ def convolve(rows: np.ndarray, t: int, way: Way, lo: int, taps: np.ndarray, bias
 
 @compiled
 def silu(x: np.ndarray, out: np.ndarray) -> None:
-    """``out = x sigmoid(x)``; two rows that overlap would be slow, see :func:`silu_`."""
+    """Compute ``out = x sigmoid(x)``; two rows that overlap would be slow, see :func:`silu_`."""
     for c in range(out.size):
         out[c] = x[c] * sigmoid(x[c])
 
 
 @compiled
 def silu_(x: np.ndarray) -> None:
-    """``x sigmoid(x)`` in place."""
+    """Compute ``x sigmoid(x)`` in place."""
     for c in range(x.size):
         x[c] *= sigmoid(x[c])
 
 
 @compiled
 def decays(dt: np.ndarray, A: np.ndarray, p: int, x: np.ndarray, lo: int, a: np.ndarray, u: np.ndarray) -> None:
-    """Decay ``a = exp(dt A)`` and input ``u = dt x`` of one token, for the channels from ``lo`` on, heads of ``p``."""
+    """Compute decay ``a = exp(dt A)`` and input ``u = dt x`` of one token: channels from ``lo`` on, heads of ``p``."""
     done = 0
     while done < a.size:
         h = (lo + done) // p
@@ -71,7 +71,7 @@ def decays(dt: np.ndarray, A: np.ndarray, p: int, x: np.ndarray, lo: int, a: np.
 
 @compiled
 def connect(read: np.ndarray, D: np.ndarray, p: int, x: np.ndarray, lo: int, y: np.ndarray) -> None:
-    """``y = read + D x`` of one token, for the channels from ``lo`` on."""
+    """Compute ``y = read + D x`` of one token, for the channels from ``lo`` on."""
     done = 0
     while done < read.size:
         h = (lo + done) // p
@@ -94,9 +94,9 @@ def gate(
     add: bool,
     out: np.ndarray,
 ) -> None:
-    """``RMSNorm(y silu(z)) weight`` of one token, groups of channels apart; written to ``out`` or added to it.
+    """Write ``RMSNorm(y silu(z)) weight`` of one token to ``out``, or add it; each group of channels has its norm.
 
-    ``opened`` is a row to work in.
+    ``opened`` is a row of working memory.
     """
     width = y.size // groups
     for g in range(groups):
@@ -118,6 +118,6 @@ def gate(
 
 @compiled
 def copy(x: np.ndarray, out: np.ndarray) -> None:
-    """``out = x``; assignment as numba has it looks for overlaps first, which takes as long as copying a short row."""
+    """Copy ``out = x``; numba's own assignment looks for overlaps first, which takes as long as copying a short row."""
     for c in range(out.size):
         out[c] = x[c]

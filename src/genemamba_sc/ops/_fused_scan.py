@@ -1,8 +1,8 @@
-"""Compiled recurrences over one block of channels and one chunk of tokens: forwards, again for C, and back.
+"""Run compiled recurrences over one block of channels and one chunk of tokens: forwards, again for C, and back.
 
-Rows of a state are updated four at a time, the rest one at a time, in functions of their own. Rows are contiguous and
-the inner loops run over channels, so that each is one stream of vector instructions: a loop that ends anywhere but at
-the shape of its array is not vectorised, nor is one over slices of wider rows.
+Rows of a state are updated four at a time, the rest one at a time, in separate functions. Rows are contiguous and the
+inner loops run over channels, so that each is one stream of vector instructions. A loop that ends anywhere but at the
+shape of its array is not vectorised, nor is one over slices of wider rows.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from genemamba_sc.ops._fused_arrays import Block
 from genemamba_sc.ops._numba import compiled, inlined
 
 # The rows are divided here and not by where the loops end. Before a loop whose end is computed, the compiler asks once
-# whether the rows of any two rounds overlap; as seen over all rounds they do, and nothing is vectorised.
+# whether the rows of any two rounds overlap; taken over all rounds they do, and nothing is vectorised.
 
 
 @inlined
@@ -23,7 +23,7 @@ def _fours(block: Block) -> Block:
 
 @inlined
 def _ones(block: Block) -> Block:
-    """Keep only those, and their B and C."""
+    """Keep only the rows that are updated one at a time, and their B and C."""
     done = block.state.shape[0] // 4 * 4
     at, at_b, at_c = block.at + done, block.at_b + done, block.at_c + done
     return Block(block.state[done:], block.a, block.u, block.v, at, at_b, at_c)
@@ -67,7 +67,7 @@ def _scan_ones(block: Block, y: np.ndarray) -> None:
 
 @compiled
 def scan(block: Block, y: np.ndarray) -> None:
-    """``state = a state + u B^T``, ``y += state C``, token after token; ``y`` (q, w)."""
+    """Scan ``state = a state + u B^T``, ``y += state C``, token after token; ``y`` is (q, w)."""
     _scan_fours(_fours(block), y)
     _scan_ones(_ones(block), y)
 
@@ -119,7 +119,7 @@ def _queries_ones(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
 
 @compiled
 def scan_queries(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
-    """Run the states again and add the gradient of C, ``dC_t += state_t dy_t``; ``dy`` (q, w), ``dC`` (q, C)."""
+    """Run the states again and add the gradient of C, ``dC_t += state_t dy_t``; ``dy`` is (q, w), ``dC`` (q, C)."""
     _queries_fours(_fours(block), dy, dC)
     _queries_ones(_ones(block), dy, dC)
 

@@ -1,4 +1,4 @@
-"""The gated RMSNorm at the end of a Mamba-2 mixer."""
+"""Compute the gated RMSNorm at the end of a Mamba-2 mixer."""
 
 from typing import Any
 
@@ -13,28 +13,28 @@ from genemamba_sc.ops._slabs import slabs
 
 
 def gated_rms_norm(y: Hidden, z: Hidden, weight: Float[Tensor, "d"], *, groups: int = 1, eps: float = 1e-5) -> Hidden:
-    """``RMSNorm(y silu(z)) weight``, the mean of squares within each group of channels; once differentiable.
+    """Compute ``RMSNorm(y silu(z)) weight``, with a mean of squares per group of channels; once differentiable.
 
     Parameters
     ----------
     y, z
         Values and gate, (b, l, d).
     weight
-        Per channel, (d,).
+        Weight per channel, (d,).
     groups
-        Groups of channels with a norm of their own.
+        Number of groups of channels with a norm of their own.
     eps
-        Added to the mean of squares.
+        Number that is added to the mean of squares.
 
     Returns
     -------
-    (b, l, d) in the dtype of ``y``.
+    The output, (b, l, d), in the dtype of ``y``.
     """
     return _GatedNorm.apply(y, z, weight, groups, eps)
 
 
 class _GatedNorm(torch.autograd.Function):
-    """Slab by slab; only the inputs are kept."""
+    """Compute the norm slab by slab; only the inputs are kept."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, z: Tensor, weight: Tensor, groups: int, eps: float) -> Tensor:
@@ -74,6 +74,6 @@ class _GatedNorm(torch.autograd.Function):
 
 
 def _grouped_scale(gated: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
-    """``gated`` as (s, l, groups, width), and 1 / RMS of each group."""
+    """Return ``gated`` as (s, l, groups, width), and 1 / RMS of each group."""
     grouped = gated.unflatten(-1, (groups, -1))
     return grouped, grouped.square().mean(-1, keepdim=True).add_(eps).rsqrt_()

@@ -1,4 +1,4 @@
-"""The CUDA kernels of mamba-ssm, when they are installed and really run. The only file that names ``mamba_ssm``."""
+"""Call the CUDA kernels of mamba-ssm, where they are installed and really run. Only this file names ``mamba_ssm``."""
 
 import functools
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def ssd_mamba_ssm(
 ) -> ScanInput:
     """Run ``mamba_chunk_scan_combined`` of mamba-ssm; shapes as in :func:`genemamba_sc.ops.ssd_scan`."""
     if reverse:
-        # Pads have dt = 0: in front of the cell they leave the state at 0, so the whole array may be flipped.
+        # Pads have dt = 0: in front of the cell they keep the state at 0, so the whole array may be flipped.
         x, dt, B, C = (t.flip(1) for t in (x, dt, B, C))
     y = _kernel()(x.contiguous(), dt.contiguous(), A, B.contiguous(), C.contiguous(), chunk_size, D=D)
     return y.flip(1) if reverse else y

@@ -1,4 +1,4 @@
-"""How the kernels are compiled, and the exponential they share."""
+"""Compile the kernels, and provide the exponential they share."""
 
 import functools
 import inspect
@@ -12,8 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-# Sums may be taken in any order and products contracted, or no loop would use vector registers. What is not a number
-# stays so: the flags that assume there is none are left out.
+# Sums may be taken in any order and products contracted, otherwise no loop would use vector registers. NaN stays NaN:
+# the flags that assume there is none are left out.
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 _LOG2E = np.float32(1.4426950408889634)
@@ -41,7 +41,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def _stamp() -> tuple[tuple[str, float, int], ...]:
-    """Name, time and size of every file of kernels."""
+    """Collect name, time and size of every file of kernels."""
     files = sorted(
         file for file in Path(__file__).parent.glob("_*.py") if file.stem == "_numba" or "_fused" in file.stem
     )
@@ -65,7 +65,7 @@ def _nearest(typingctx: Any, x: Any) -> Any:
 
 @intrinsic
 def _power_of_two(typingctx: Any, x: Any) -> Any:
-    """``2^x`` of a whole number in [-126, 127]: its exponent bits."""
+    """Compute ``2^x`` of a whole number in [-126, 127] from its exponent bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(32)
@@ -77,7 +77,7 @@ def _power_of_two(typingctx: Any, x: Any) -> Any:
 
 @inlined
 def exp2(x: np.float32) -> np.float32:
-    """``2^x`` to 2e-7 of its value; from -126 down it stays at 2^-126."""
+    """Compute ``2^x`` to 2e-7 of its value; below -126 it stays at 2^-126."""
     x = max(min(x, _HIGHEST), _LOWEST)
     whole: Any = _nearest(x)  # type: ignore[call-arg]  # the typing context is numba's
     f = x - whole
@@ -87,5 +87,5 @@ def exp2(x: np.float32) -> np.float32:
 
 @inlined
 def sigmoid(x: np.float32) -> np.float32:
-    """``1 / (1 + e^-x)``."""
+    """Compute ``1 / (1 + e^-x)``."""
     return _ONE / (_ONE + exp2(-_LOG2E * x))

@@ -1,4 +1,4 @@
-"""The truth: the recurrence, one step per token. Slow on purpose; every other backend is tested against it."""
+"""Run the recurrence step by step, one token at a time: slow on purpose, the reference that tests every backend."""
 
 import torch
 
@@ -25,19 +25,19 @@ def ssd_reference(
     x
         Input, (b, l, h, p).
     dt
-        Step sizes after softplus, (b, l, h); 0 leaves the state as it is.
+        Step sizes after softplus, (b, l, h); 0 keeps the state.
     A
         Decay per head, (h,), negative.
     B, C
-        What enters and what is read from the state, (b, l, g, n); g divides h.
+        What enters the state and what reads it, (b, l, g, n); g divides h.
     D
         Weight of the direct connection per head, (h,).
     reverse
-        Read right to left.
+        Whether to read right to left.
 
     Returns
     -------
-    Output (b, l, h, p) in the dtype of ``x``; half precisions are computed in float32.
+    The output, (b, l, h, p), in the dtype of ``x``; half precisions are computed in float32.
     """
     work = torch.promote_types(x.dtype, torch.float32)
     per_group = x.shape[2] // B.shape[2]

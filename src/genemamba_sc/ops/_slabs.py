@@ -8,7 +8,7 @@ _SLAB_ELEMENTS = 2**18
 
 
 def slabs(like: Tensor) -> list[slice]:
-    """Slices of the cells of ``like`` (b, ...); a GPU has no such cache and takes the whole batch."""
+    """Cut the cells of ``like`` (b, ...) into slices; a GPU has no such cache and takes the whole batch."""
     b = like.shape[0]
     size = max(1, _SLAB_ELEMENTS * b // max(like.numel(), 1)) if like.device.type == "cpu" else max(b, 1)
     return [slice(start, start + size) for start in range(0, b, size)]

@@ -1,4 +1,4 @@
-"""Pictures of what models and reports hold; the only room that knows matplotlib.
+"""Draw pictures of what models and reports hold; only this room imports matplotlib.
 
 Importing it loads nothing that draws: the functions are loaded when they are first used.
 """

@@ -1,4 +1,4 @@
-"""One colour per cell type, whichever column of ``obs`` it stands in."""
+"""Give each cell type one colour, whichever column of ``obs`` it stands in."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     """Give the same type the same colour in several columns, such as known and predicted types.
 
     The columns become categorical text in the order of the first one, and ``adata.uns[f"{key}_colors"]`` of each is
-    set, where scanpy looks for it. Colours that the first column has already are kept.
+    set, where scanpy looks for it. Colours that the first column already has are kept.
 
     Parameters
     ----------
     adata
-        Cells; changed in place.
+        The cells, which are changed in place.
     keys
-        Columns of ``obs``, the one that decides first. Missing values stay missing.
+        Columns of ``obs``; the first one decides. Missing values stay missing.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 
 def _types_in_order(columns: Sequence[pd.Series]) -> list[str]:
-    """Types of the first column in its own order, then those that only others have."""
+    """List the types of the first column in its own order, then those that only other columns have."""
     found: dict[str, None] = {}
     for column in columns:
         categorical = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
@@ -67,7 +67,7 @@ def _colours_in_place(adata: AnnData, key: str) -> dict[str, str]:
 
 
 def _palette(n: int) -> list[str]:
-    """Colours that can be told apart, as scanpy chooses them; beyond 102 types all are grey, as there."""
+    """Choose colours that can be told apart, as scanpy does; beyond 102 types all are grey, as there."""
     for palette in (sc.pl.palettes.default_20, sc.pl.palettes.default_28, sc.pl.palettes.default_102):
         if n <= len(palette):
             return [to_hex(colour) for colour in palette[:n]]

@@ -1,4 +1,4 @@
-"""Known against predicted types, as shares of the known ones."""
+"""Draw known against predicted types, as shares of the known ones."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.metrics import confusion_matrix as counts_of
 
-# Shares below it would be printed as 0.
+# Smaller shares would be printed as 0.
 _LEAST_SHOWN = 0.005
 
 
@@ -23,7 +23,7 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, *, ax: Axes | None 
         Types of the same cells, shape ``(n_cells,)`` each. The order of the types is that of the categories of
         ``truth`` where it is categorical, else sorted; types that are only predicted come last.
     ax
-        Where to draw; ``None`` makes a figure of fitting size.
+        Axes to draw in; ``None`` makes a figure of fitting size.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def _check_types(known: pd.Series, said: pd.Series) -> None:
 
 
 def _order(truth: ArrayLike, known: pd.Series, said: pd.Series) -> list[str]:
-    """Types that occur, in the order of the categories of the truth where it has one."""
+    """List the types that occur, in the order of the categories of the truth where it has one."""
     dtype = getattr(truth, "dtype", None)
     asked = [str(name) for name in dtype.categories] if isinstance(dtype, pd.CategoricalDtype) else sorted(set(known))
     present = set(known) | set(said)

@@ -1,4 +1,4 @@
-"""Pictures in files."""
+"""Write pictures to files."""
 
 from pathlib import Path
 from typing import cast

@@ -1,4 +1,4 @@
-"""A map of cells, coloured by types."""
+"""Draw a map of cells, coloured by types."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def umap(adata: AnnData, keys: str | Sequence[str], *, titles: Sequence[str] | N
     keys
         One or more columns of ``obs``, such as known and predicted types; cells without a value are grey.
     titles
-        One for each column; ``None`` takes the names of the columns.
+        One title for each column; ``None`` takes the names of the columns.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Pretraining on a corpus: one run from cells on disk to a folder of weights, on one process or many."""
+"""Pretrain on a corpus: one run from cells on disk to a folder of weights, on one process or many."""
 
 from genemamba_sc.pretraining._config import SIZES, RunConfig, RunReport, encoder_of_size
 from genemamba_sc.pretraining._plan import PretrainingConfig

@@ -1,4 +1,4 @@
-"""What is pretrained and where: named sizes, and how a run is executed."""
+"""Configure what is pretrained and where: named sizes, and how a run is executed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from genemamba_sc._checks import whole_number
 from genemamba_sc.nn import EncoderConfig
 
-# Width, depth and state; the published size also has the published wiring.
+# Width, depth and state. The published size also has the published structure.
 SIZES: Mapping[str, Mapping[str, int]] = {
     "mini": {"d_model": 64, "n_layer": 1, "d_state": 16, "expand": 1, "context_len": 256},
     "small": {"d_model": 256, "n_layer": 8, "d_state": 64, "expand": 2},
@@ -15,12 +15,12 @@ SIZES: Mapping[str, Mapping[str, int]] = {
 
 
 def encoder_of_size(size: str, vocab_size: int) -> EncoderConfig:
-    """Give the encoder of a named size: ``mini``, ``small``, ``base`` or ``published``.
+    """Return the encoder of a named size: ``mini``, ``small``, ``base`` or ``published``.
 
     Parameters
     ----------
     size
-        The name.
+        Name of the size.
     vocab_size
         Number of tokens. The published encoder gets rows for [CLS] and [MASK] in addition.
 
@@ -38,26 +38,26 @@ def encoder_of_size(size: str, vocab_size: int) -> EncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where and how a run is executed.
+    """Configure where and how a run is executed.
 
     Parameters
     ----------
     token_budget
-        Most padded tokens of a batch of one process.
+        Largest number of padded tokens of a batch of one process.
     max_len
-        Tokens read of each cell; ``None`` for all that the corpus holds.
+        Number of tokens read of each cell; ``None`` reads all that the corpus holds.
     n_validation
-        Cells held out.
+        Number of cells held out.
     accumulate
-        Batches of each process per step.
+        Number of batches of each process per step.
     save_every, validate_every, log_every
-        Steps between two savings, validations, lines of the log.
+        Number of steps between two saved states, two validations, two lines of the log.
     accelerator, devices, num_nodes, strategy, precision
         As in :class:`lightning.pytorch.Trainer`; ``strategy`` is ``"auto"``, ``"ddp"`` or ``"fsdp"``.
     n_workers
-        Processes that read ahead, for each training process.
+        Number of processes that read ahead, for each training process.
     activation_checkpointing
-        Whether activations are computed again in the backward pass: less memory, about a third more time.
+        Whether the backward pass computes activations again: this takes less memory and about a third more time.
     progress
         Whether a progress bar is shown.
     """
@@ -87,16 +87,16 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class RunReport:
-    """How a run ended.
+    """Tell how a run ended.
 
     Parameters
     ----------
     n_steps
-        Steps done in all.
+        Number of all steps done.
     finished
-        Whether all steps are done and the weights written; else the same call goes on.
+        Whether all steps are done and the weights written; if not, the same call continues the run.
     is_main
-        Whether this process speaks for the run; the others keep quiet.
+        Whether this process speaks for the run; the others stay silent.
     """
 
     n_steps: int

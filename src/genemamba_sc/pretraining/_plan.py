@@ -1,4 +1,4 @@
-"""Pretraining as Lightning sees it: optimiser, schedule, draws that do not depend on the past, what is logged."""
+"""Define pretraining for Lightning: optimiser, schedule, draws that do not depend on the past, logging."""
 
 import time
 from collections.abc import Iterator
@@ -19,29 +19,30 @@ _TABLE = "objectives.encoder.embeddings.weight"
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingConfig:
-    """Choices of the optimisation.
+    """Configure the optimisation.
 
     Parameters
     ----------
     n_steps
-        Steps of the optimiser, over which the schedule runs.
+        Number of steps of the optimiser, over which the schedule runs.
     lr
         Peak learning rate of AdamW.
     table_lr
-        Peak learning rate of the gene table; ``None``: the same. 0 keeps it as it starts.
+        Peak learning rate of the gene table. ``None`` takes the same as ``lr``; 0 keeps the table as it starts.
     start
         What the gene table starts from: the ``"spectral"`` factorisation of the corpus, or that table ``"denoised"``,
         shrunk to what halves of cells tell about each other.
     weight_decay
         Decoupled weight decay of matrices; norms, biases and the parameters of the scan are not decayed.
     warmup
-        Share of the steps with a rising learning rate; a cosine to zero follows.
+        Share of the steps with a rising learning rate, after which it follows a cosine to zero.
     gradient_clip
         Largest norm of the gradient.
     ema_decay
-        Decay of the moving average of the weights, per step; the averaged weights are then the result. 0: off.
+        Decay of the moving average of the weights, per step. The averaged weights are then the result; 0 switches it
+        off.
     seed
-        Of everything that is drawn.
+        Seed of everything that is drawn.
 
     Raises
     ------
@@ -77,18 +78,18 @@ class PretrainingConfig:
 
 
 class PretrainingPlan(OptimisedPlan):
-    """Minimises the objectives; a run that goes on from a saved state computes what it would have computed.
+    """Minimise the objectives; a run that continues from a saved state computes what it would have computed.
 
-    What a batch draws (masks, dropout, negatives) is a function of the seed and of the batch's number in the whole
-    run, not of what was drawn before; so no state of random numbers has to be saved, and two processes that take turns
-    draw what one process draws that accumulates two batches.
+    What a batch draws (masks, dropout, negatives) is a function of the seed and of the batch's number in the whole run,
+    not of what was drawn before. So no state of random numbers has to be saved, and two processes that take turns draw
+    what one process draws that accumulates two batches.
 
     Parameters
     ----------
     objectives
-        :class:`genemamba_sc.nn.PretrainingObjectives`, or a module called in the same way.
+        :class:`genemamba_sc.nn.PretrainingObjectives`, or a module that is called in the same way.
     config
-        How it is optimised.
+        Choices of the optimisation.
     """
 
     def __init__(self, objectives: nn.Module, config: PretrainingConfig) -> None:
@@ -98,12 +99,12 @@ class PretrainingPlan(OptimisedPlan):
         if config.table_lr == 0:
             for name, parameter in self.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and name != _TABLE)
-        # By name and now: sharded parameters have lost their shape when the optimiser is made.
+        # The names are taken now: sharded parameters have lost their shape when the optimiser is made.
         self._decayed = frozenset(super().decayed())
         self._tokens, self._since = torch.zeros(()), 0.0
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss to minimise."""
+        """Compute the loss to minimise."""
         with self._draws(batch_idx, stream=0) as generator:
             output: ObjectiveOutput = self.objectives(batch, generator)
         self._tokens = self._tokens + batch["lengths"].sum()  # on its device: nothing waits for it
@@ -111,7 +112,7 @@ class PretrainingPlan(OptimisedPlan):
         return output.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Log the loss of held-out cells, the same genes hidden each time."""
+        """Log the loss of held-out cells, with the same genes hidden each time."""
         with self._draws(batch_idx, stream=1) as generator:
             output: ObjectiveOutput = self.objectives(batch, generator)
         options = {"on_step": False, "on_epoch": True, "sync_dist": self.trainer.world_size > 1}
@@ -119,7 +120,7 @@ class PretrainingPlan(OptimisedPlan):
 
     @contextmanager
     def _draws(self, batch_idx: int, stream: int) -> Iterator[torch.Generator]:
-        """Seed all that a batch draws by its number in the run, and leave the global stream as it was."""
+        """Seed everything that a batch draws by its number in the run, and keep the global stream as it was."""
         number = batch_idx * self.trainer.world_size + self.trainer.global_rank
         words = np.random.SeedSequence([self.config.seed, stream, number]).generate_state(2, np.uint32)
         seed = int(words[0]) << 31 | int(words[1]) >> 1
@@ -132,11 +133,11 @@ class PretrainingPlan(OptimisedPlan):
         self.log_loss(stage, output.loss.detach(), parts, **options)
 
     def on_train_start(self) -> None:
-        """Start the clock of the rate."""
+        """Start the clock that measures the speed."""
         self._tokens, self._since = torch.zeros((), device=self.device), time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log tokens per second of all processes, taken as equally busy, and the learning rate."""
+        """Log the learning rate, and the tokens per second of all processes, which are taken as equally busy."""
         every = self.trainer.log_every_n_steps * self.trainer.accumulate_grad_batches  # type: ignore[attr-defined]
         if (batch_idx + 1) % every:
             return
@@ -148,16 +149,16 @@ class PretrainingPlan(OptimisedPlan):
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def learning_rates(self) -> dict[str, float]:
-        """Rates of the gene table and of the rest."""
+        """Return the learning rates of the gene table and of the rest."""
         config = self.config
         return {_TABLE: config.lr if config.table_lr is None else config.table_lr, "": config.lr}
 
     def decayed(self) -> frozenset[str]:
-        """Names of the matrices, as they were before anything was sharded."""
+        """Return the names of the matrices, as they were before anything was sharded."""
         return self._decayed
 
     def n_steps(self) -> int:
-        """Give the steps of the whole run, whatever was done of it before."""
+        """Return the number of steps of the whole run, however many of them are done."""
         return self.config.n_steps
 
 
@@ -167,7 +168,7 @@ def recompute_activations(encoder: nn.Module) -> None:
     Parameters
     ----------
     encoder
-        Its ``layers`` are wrapped in place; the names in its state dict stay as they are.
+        The encoder, whose ``layers`` are wrapped in place; the names in its state dict stay as they are.
     """
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 

@@ -1,4 +1,4 @@
-"""A pretraining run from corpus to weights: on one process or many, interrupted or not."""
+"""Run a pretraining from corpus to weights: on one process or many, interrupted or not."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ _OBJECTIVES = "objectives."
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """What is trained, on which cells, by what and how: the arguments of :func:`pretrain`."""
+    """Hold what is trained, on which cells, by what and how: the arguments of :func:`pretrain`."""
 
     corpus: TokenCorpus
     encoder: EncoderConfig
@@ -43,7 +43,7 @@ class _Job:
     pathways: PathwayIndex | None
 
     def settings(self) -> dict[str, Any]:
-        """Return all that decides the result, but for the number of processes."""
+        """Return everything that decides the result, except the number of processes."""
         if self.encoder.vocab_size != self.corpus.vocabulary.size:
             raise ValueError(
                 f"The encoder needs one row per token: {self.corpus.vocabulary.size}. "
@@ -80,19 +80,19 @@ def pretrain(
     Parameters
     ----------
     corpus
-        The cells.
+        The corpus with the cells.
     out
         Folder for the weights. The state of the run lies beside it, in ``out`` + ``.run``.
     encoder, objectives, optimisation, run
-        What is trained, by what, and how.
+        What is trained, by which objectives, and how.
     pathways
         Which genes share a pathway.
     resume
-        ``"auto"`` goes on from the state in ``out.run`` where there is one; a path names another state.
+        ``"auto"`` continues from the state in ``out.run`` where there is one; a path names another state.
 
     Returns
     -------
-    How it ended. A run that is told to stop (SIGTERM, SIGUSR1) saves its state and returns.
+    A report of how the run ended. A run that is told to stop (SIGTERM, SIGUSR1) saves its state and returns.
 
     Raises
     ------
@@ -108,14 +108,14 @@ def pretrain(
         raise ValueError("ema_decay needs whole weights on each device, which fsdp does not keep. Use ddp, or 0.")
     job = _Job(corpus, encoder, objectives, optimisation, run, pathways)
     settings = job.settings()
-    # Of several processes the first one holds the lock for all.
+    # Where there are several processes, the first one holds the lock for all.
     is_main = getattr(rank_zero_only, "rank", 0) == 0
     with only_writer(folder / ".lock", f"The run {folder}") if is_main else nullcontext():
         return _train(target, folder, job, settings, resume)
 
 
 def _train(target: Path, folder: Path, job: _Job, settings: dict[str, Any], resume: str | Path) -> RunReport:
-    """Go on where the run is, to its end or until it is told to stop; the caller holds the lock."""
+    """Continue the run where it is, to its end or until it is told to stop; the caller holds the lock."""
     _check_settings(folder, settings)
     run, optimisation = job.run, job.optimisation
     data = CorpusDataModule(
@@ -145,20 +145,21 @@ def _train(target: Path, folder: Path, job: _Job, settings: dict[str, Any], resu
 
 
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Refuse to go on with other settings: the result would be of neither run."""
+    """Refuse to continue with other settings: the result would belong to neither run."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _SETTINGS_FILE
     if not path.exists():
         with replacing_file(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
     before = json.loads(path.read_text(encoding="utf-8"))
-    # Runs begun before this field was: of a corpus an encoder reads the middles of half-octaves, which have no edges.
+    # Runs that began before this field existed lack it. It does not matter to them: from a corpus an encoder reads
+    # the middles of half-octaves, which lie on no edge.
     before.get("encoder", {}).setdefault("exact_edges", settings["encoder"]["exact_edges"])
     changed = [key for key in settings if before.get(key) != json.loads(json.dumps(settings[key]))]
     if changed:
         raise FileExistsError(
-            f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to go on, "
-            "choose another folder, or remove it to start anew."
+            f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to continue, "
+            "choose another folder, or remove it to start again."
         )
 
 
@@ -166,7 +167,7 @@ def _state_to_load(folder: Path, resume: str | Path) -> Path | None:
     if resume == "auto":
         return folder / STATE_FILE if (folder / STATE_FILE).exists() else None
     if not Path(resume).is_file():
-        raise FileNotFoundError(f"{resume} is no file. Give the {STATE_FILE} of a run, or leave resume on 'auto'.")
+        raise FileNotFoundError(f"{resume} is not a file. Give the {STATE_FILE} of a run, or leave resume on 'auto'.")
     return Path(resume)
 
 
@@ -221,7 +222,7 @@ def _strategy(run: RunConfig) -> str | Strategy:
             activation_checkpointing_policy={BiMambaLayer} if run.activation_checkpointing else None,
             state_dict_type="full",  # one file, whatever the number of devices
         )
-    # Buffers are constants: they are shared once, not at each step.
+    # Buffers are constants, so they are shared once and not at each step.
     several = run.strategy == "ddp" or run.devices not in (1, "auto") or run.num_nodes > 1
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if several else "auto"
 
@@ -229,7 +230,7 @@ def _strategy(run: RunConfig) -> str | Strategy:
 def _write(
     target: Path, state_file: Path, corpus: TokenCorpus, data: CorpusDataModule, settings: dict[str, Any]
 ) -> None:
-    """Write the weights of a finished run; from its last state, so that a run killed here can still do it."""
+    """Write the weights of a finished run from its last state, so that a run killed here can still do it."""
     state = read_state(state_file)
     weights = {name.removeprefix(_OBJECTIVES): tensor for name, tensor in state["state_dict"].items()}
     parts = {

@@ -1,4 +1,4 @@
-"""What a run knows before its first step, by the corpus: gene table, gene frequencies, the usual gene at each rank."""
+"""Compute what a run takes from the corpus before its first step: gene table, gene frequencies, gene at each rank."""
 
 import logging
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ START_FILE = "start.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What is taken from a sample of the corpus.
+    """Hold what is taken from a sample of the corpus.
 
     Parameters
     ----------
     table
         Spectral gene table, shape (v, d); zeros where a token never occurs.
     denoised
-        The same, shrunk to what halves of cells tell about each other.
+        The same table, shrunk to what halves of cells tell about each other.
     log_frequency
-        Log of how often each token occurs, shape (v,).
+        Logarithm of how often each token occurs, shape (v,).
     rank_genes
         Most frequent token at each rank, shape (max_len,).
     """
@@ -65,15 +65,15 @@ def start_from(
     Parameters
     ----------
     corpus, cells
-        The corpus, and the cells of it that train.
+        The corpus, and the numbers of its cells that train.
     d_model
-        Columns of the table.
+        Number of columns of the table.
     max_len
-        Tokens read of each cell.
+        Number of tokens read of each cell.
     seed
-        Of the sample and of the solver.
+        Seed of the sample and of the solver.
     folder
-        Of the run; the result is kept there, so that other processes and later runs start from the same numbers.
+        Folder of the run. The result is kept there, so that other processes and later runs start from the same numbers.
     """
     kept = folder / START_FILE
     if not kept.exists():
@@ -93,5 +93,5 @@ def start_from(
             announce_digest(kept, temporary)
         unknown = int((tensors["table"].abs().sum(dim=1) == 0).sum())
         logger.info("Spectral start: %d of %d tokens keep a random row (never seen, or special).", unknown, size)
-    check_digest(kept, "Remove it: the same call computes it anew.")
+    check_digest(kept, "Remove it: the same call computes it again.")
     return Start(**load_file(kept))

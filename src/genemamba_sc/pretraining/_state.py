@@ -1,4 +1,4 @@
-"""The state of a run on disk: saved every so often, and when the machine is taken away."""
+"""Keep the state of a run on disk: save it at intervals, and when the machine is taken away."""
 
 import os
 import signal
@@ -17,23 +17,24 @@ STATE_FILE = "state.ckpt"
 
 
 class RunState(Checkpoint):
-    """Saves all that a run needs to go on, in one file that is whole at any moment.
+    """Save everything that a run needs to continue, in one file that is whole at any moment.
 
-    The file holds weights, optimiser, schedule, the place in the stream of batches and Lightning's counters: tensors,
-    numbers and strings only, so that it is read with ``weights_only=True`` and no code in it is ever run. Being a
-    :class:`lightning.pytorch.callbacks.Checkpoint`, it comes after all other callbacks, the average of the weights too.
+    The file holds weights, optimiser, schedule, the place in the stream of batches and Lightning's counters. These are
+    tensors, numbers and strings only, so that the file is read with ``weights_only=True`` and no code in it ever runs.
+    As a :class:`lightning.pytorch.callbacks.Checkpoint`, this callback comes after all others, also after the average
+    of the weights.
 
     Parameters
     ----------
     folder
-        Where the file lies, for all processes.
+        Folder of the file, the same for all processes.
     every_n_steps
-        Steps between two savings.
+        Number of steps between two saved states.
 
     Attributes
     ----------
     interrupted
-        Whether the run was told to stop (SIGTERM or SIGUSR1) and did.
+        Whether the run was told to stop (SIGTERM or SIGUSR1) and did so.
     """
 
     def __init__(self, folder: Path, every_n_steps: int) -> None:
@@ -44,10 +45,10 @@ class RunState(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to what schedulers send before they take a machine away.
+        """Listen to the signals that schedulers send before they take a machine away.
 
         Lightning's own handlers talk to other processes from within the signal, where these may be in the middle of
-        another exchange; this one only takes a note.
+        another exchange; this handler only takes a note.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -62,10 +63,10 @@ class RunState(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save after a step of the optimiser, where it is time; between two steps there is a half gradient."""
+        """Save after a step of the optimiser, where it is time; between two steps the gradient is incomplete."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        # All processes must agree, or one would wait for the others for ever.
+        # All processes must agree, otherwise one would wait for the others for ever.
         stop = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
         last = trainer.global_step >= trainer.max_steps
         if stop or last or trainer.global_step % self.every_n_steps == 0:
@@ -80,7 +81,7 @@ class RunState(Checkpoint):
         Parameters
         ----------
         trainer
-            Of the run; all processes must call this.
+            Trainer of the run; all processes must call this method.
         """
         temporary = self.path.with_name(f".writing-{self.path.name}")
         trainer.save_checkpoint(temporary)
@@ -90,11 +91,11 @@ class RunState(Checkpoint):
         trainer.strategy.barrier("state saved")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the signals back; Lightning's own handlers follow, so this must not wait for the teardown."""
+        """Restore the signals; Lightning's own handlers follow, so this must not wait for the teardown."""
         self._give_back()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the signals back also after an error."""
+        """Restore the signals also after an error."""
         self._give_back()
 
     def _give_back(self) -> None:
@@ -104,24 +105,24 @@ class RunState(Checkpoint):
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a saved state: tensors, numbers and strings; anything else in it is refused.
+    """Read a saved state of tensors, numbers and strings; refuse a file with anything else in it.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
 
     Raises
     ------
     ValueError
-        If it is damaged or holds anything else.
+        If the file is damaged or holds anything else.
     """
-    check_digest(path, "Remove its folder to start anew, or give another saved state.")
+    check_digest(path, "Remove its folder to start again, or give another saved state.")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for a file that is not whole
         raise ValueError(
-            f"{path} is no readable state of a run ({type(error).__name__}: {str(error).splitlines()[0]}). "
-            "Remove its folder to start anew."
+            f"{path} is not a readable state of a run ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Remove its folder to start again."
         ) from error
     return state

@@ -1,1 +1,1 @@
-"""Tools: what a model tells about genes and cells; functions of ``(model, adata)``, one file a task."""
+"""Provide tools: what a model tells about genes and cells; functions of ``(model, adata)``, one file a task."""

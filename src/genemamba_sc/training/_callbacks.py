@@ -1,4 +1,4 @@
-"""Early stopping keeps the weights it stopped for: those of the epoch with the best validation."""
+"""Keep the weights of the epoch with the best validation when training stops early."""
 
 import logging
 from typing import Any
@@ -12,18 +12,18 @@ logger = logging.getLogger(__name__)
 
 
 class KeepBestWeights(pl.Callback):
-    """Remember the trained weights where a metric of the validation was best, and put them back when training is over.
+    """Remember the weights of the epoch where a validation metric was best, and restore them when training ends.
 
-    A few hundred cells are learned by heart within some passes; the weights of the last one, which early stopping
-    waited for in vain, are then worse than those it had. Weights that are averaged are kept as they were validated.
-    What another callback puts in place when training is over is overwritten.
+    A model memorises a few hundred cells within some passes. The weights of the last pass, for which early stopping
+    waited in vain, are then worse than earlier ones. Averaged weights are kept as they were validated. What another
+    callback puts in place when training ends is overwritten.
 
     Parameters
     ----------
     monitor
-        Name of the metric, one of the validation.
+        Name of the validation metric.
     mode
-        ``"min"`` or ``"max"``: which is best.
+        ``"min"`` or ``"max"``: which values are best.
     """
 
     def __init__(self, monitor: str, mode: str = "min") -> None:
@@ -35,7 +35,7 @@ class KeepBestWeights(pl.Callback):
         self._kept: dict[str, Tensor] = {}
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Copy the weights while those that are validated are in place: averages are swapped in around the batches."""
+        """Copy the validated weights while they are in place: averages are swapped in around the batches."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not self._validated:
             self._validated = {
                 name: weight.detach().clone() for name, weight in pl_module.named_parameters() if weight.requires_grad
@@ -50,13 +50,13 @@ class KeepBestWeights(pl.Callback):
         self._validated = {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the best weights back also when the user stops the training."""
+        """Restore the best weights also when the user stops the training."""
         if isinstance(exception, KeyboardInterrupt):
             self.on_fit_end(trainer, pl_module)
 
     @torch.no_grad()
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the best weights back."""
+        """Restore the best weights."""
         weights: dict[str, Any] = dict(pl_module.named_parameters())
         for name, kept in self._kept.items():
             weights[name].copy_(kept)

@@ -1,9 +1,9 @@
-"""The part of the cell-type head that is fitted before the encoder is trained: markers and programs, blended.
+"""Fit the linear part of the cell-type head before the encoder is trained: markers and programs, blended.
 
-Gradient descent on a few thousand cells does not find what a convex solver finds in a second, and what it
-fits it fits to the last training cell: nothing is left to learn for the encoder. So the linear part is solved
-first, and while the encoder trains, each cell is scored by a fit that has not seen it (stacking; Wolpert 1992,
-doi:10.1016/S0893-6080(05)80023-1). What the encoder learns is what these scores leave open on new cells.
+Gradient descent on a few thousand cells does not find what a convex solver finds in a second, and it fits down to the
+last training cell, so that nothing is left for the encoder to learn. So the linear part is solved first, and the
+encoder trains on out-of-fold scores: each cell is scored by a fit that has not seen it (stacking; Wolpert 1992,
+doi:10.1016/S0893-6080(05)80023-1). The encoder learns what these scores leave open on new cells.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, fit_
 from genemamba_sc.training._markers import expression_matrix, solve_markers
 from genemamba_sc.training._programs import ProgramPool, level_shares, solve_programs
 
-# Labelled cells a fit reads at most: solvers take minutes beyond.
+# Largest number of labelled cells that a fit reads: solvers take minutes beyond this.
 _MAX_CELLS = 50_000
 _BLOCK = 4096
-# Largest factor of a score: cells that are all told apart would ask for more and more.
+# Largest factor of a score: if all cells are told apart, the factors would grow without end.
 _MOST_BLEND = 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class CellTypeFit:
-    """Scores of cell types, linear in expression (markers) and in its shares (programs).
+    """Hold scores of cell types, linear in expression (markers) and in its shares (programs).
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class CellTypeFit:
     programs
         Score that a token adds per share in the sum of ``log1p(value)`` of its cell, shape (v, c).
     bias
-        Shape (c,).
+        Bias of each type, shape (c,).
     blend
-        Factors of markers and programs, which the scores contain.
+        Factors of markers and programs; the scores already contain them.
     held_out
-        Scores of the training cells by fits that did not see them, shape (n, c); 0 for cells without a label.
+        Out-of-fold scores of the training cells, shape (n, c); 0 for cells without a label.
     """
 
     markers: Float32[np.ndarray, "v c"]
@@ -52,7 +52,7 @@ class CellTypeFit:
     held_out: Float32[np.ndarray, "n c"]
 
     def scores(self, tokens: Tokens, vocabulary: GeneVocabulary) -> Float32[np.ndarray, "n c"]:
-        """Scores of other cells."""
+        """Return the scores of other cells."""
         by_gene = expression_matrix(tokens, vocabulary) @ self.markers
         return by_gene + level_shares(tokens, vocabulary.size) @ self.programs + self.bias
 
@@ -67,25 +67,26 @@ def fit_cell_types(
     batches: Integer[np.ndarray, "n"] | None = None,
     seed: int = 0,
 ) -> CellTypeFit:
-    """Fit markers and programs, and blend them by what each says of cells that it has not seen.
+    """Fit markers and programs, and blend them by what each says about cells that it has not seen.
 
     Parameters
     ----------
     dataset
         The tokens of all cells.
     indices
-        The training cells, shape (n,).
+        Numbers of the training cells, shape (n,).
     labels
-        Their codes, shape (n,); a cell whose code is not in ``[0, n_labels)`` has no label.
+        Codes of their labels, shape (n,); a cell whose code is not in ``[0, n_labels)`` has no label.
     n_labels
         Number of cell types ``c``.
     tables
-        Gene tables whose pools are read by the programs, each of shape (v, d_i).
+        Gene tables whose pools the programs read, each of shape (v, d_i).
     batches
-        Their batch codes, shape (n,). Each batch then counts as much as any other, up to five times its size; and with
-        three batches or more, whole batches are held out, so that the encoder learns what helps on a new batch.
+        Codes of their batches, shape (n,). Batches are then weighted equally, but no cell is weighted up more than
+        fivefold. With three batches or more, whole batches are held out, so that the encoder learns what helps on a new
+        batch.
     seed
-        Of the folds, and of the cells that are fitted where there are more than 50,000.
+        Seed of the folds, and of the choice of the cells that are fitted where there are more than 50,000.
     """
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
     fitted = labelled
@@ -103,7 +104,7 @@ def fit_cell_types(
     held_out = np.zeros((len(indices), n_labels), dtype=np.float32)
     held_out[fitted] = blend[0] * by_gene + blend[1] * by_pool
     fit = _blended(markers, programs, blend, held_out)
-    # Cells beyond those fitted were seen by no fit: the fit itself scores them.
+    # No fit has seen the cells beyond those fitted, so the fit itself scores them.
     rest = np.setdiff1d(labelled, fitted)
     for start in range(0, len(rest), _BLOCK):
         rows = rest[start : start + _BLOCK]
@@ -114,18 +115,18 @@ def fit_cell_types(
 def blend_scores(
     markers: Float32[np.ndarray, "n c"], programs: Float32[np.ndarray, "n c"], cells: LabelledCells
 ) -> tuple[float, float]:
-    """Find the factors of two scores, from 0 to 3, with the highest likelihood of the labels.
+    """Find the factors of two scores, from 0 to 3, that make the labels most likely.
 
     Parameters
     ----------
     markers, programs
-        Scores by fits that did not see the cells, shape (n, c). Cells whose type these fits have not seen do not count.
+        Out-of-fold scores, shape (n, c). Cells whose type these fits have not seen do not count.
     cells
-        Their labels and weights.
+        Labels and weights of the cells.
 
     Returns
     -------
-    The two factors; 1 and 1 where no cell counts.
+    The two factors; both are 1 where no cell counts.
     """
     rows, own = np.arange(len(cells.labels)), cells.labels
     tells = markers.any(axis=1) & (markers[rows, own] > UNSEEN)

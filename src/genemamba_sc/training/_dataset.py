@@ -1,4 +1,4 @@
-"""Minibatches of a training: which cells go together, with their labels and batches."""
+"""Make the minibatches of a training: which cells go together, with their labels and batches."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -18,8 +18,8 @@ from genemamba_sc._constants import PAD_ID, UNK_ID
 from genemamba_sc.data import CellSource, GeneVocabulary, Tokens, take_tokens
 from genemamba_sc.data._batches import TokenBatch, to_batch
 
-# Batches whose cells are sorted by length together: wide enough that at most 3 % are pads
-# (benchmarks/speed/padding.py), narrow enough that the order of cells stays random.
+# Number of batches whose cells are sorted by length together: enough that at most 3 % are pads
+# (benchmarks/speed/padding.py), few enough that the order of cells stays random.
 _WINDOW_BATCHES = 64
 # Tokens of up to this many bytes are kept in memory between epochs.
 _CACHE_BYTES = 2 * 1024**3
@@ -27,16 +27,16 @@ _BLOCK = 4096
 
 
 class LengthBucketSampler(Sampler[list[int]]):
-    """Shuffled batches of cells of similar length.
+    """Yield shuffled batches of cells of similar length.
 
     Parameters
     ----------
     lengths
-        Tokens per cell (of all cells), shape ``(n_obs,)``.
+        Number of tokens of every cell, shape ``(n_obs,)``.
     indices
         The cells to draw from.
     batch_size
-        Cells per batch; the last one may be smaller.
+        Number of cells per batch; the last batch may be smaller.
     seed
         Seed of the order; the epoch's number is added to it.
     """
@@ -72,14 +72,14 @@ class LengthBucketSampler(Sampler[list[int]]):
 
 
 class TokenDataset(Dataset[TokenBatch]):
-    """Minibatches of tokens, with the labels and batches of the cells where there are any.
+    """Make minibatches of tokens, with the labels and batches of the cells where there are any.
 
     Parameters
     ----------
     source
-        Where the tokens come from.
+        Source of the tokens.
     columns
-        Arrays whose first axis is the cells, handed on with the tokens by name (``"labels"``, ``"batch"``).
+        Arrays whose first axis is the cells; they are handed on with the tokens by name (``"labels"``, ``"batch"``).
     """
 
     def __init__(self, source: CellSource, columns: dict[str, np.ndarray]) -> None:
@@ -94,7 +94,7 @@ class TokenDataset(Dataset[TokenBatch]):
         return self._n_obs
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind: workers that are not forked read the cache, or open the file anew."""
+        """Leave open files behind: workers that are not forked read the cache, or open the file again."""
         if self._cache is not None:
             return {**self.__dict__, "_source": None}
         return {**self.__dict__, "_source": _by_path(self._cells)}
@@ -111,7 +111,7 @@ class TokenDataset(Dataset[TokenBatch]):
 
     @property
     def columns(self) -> Mapping[str, np.ndarray]:
-        """The arrays that are handed on with the tokens; not to be changed."""
+        """Read-only view of the arrays that are handed on with the tokens."""
         return MappingProxyType(self._columns)
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> "TokenDataset":
@@ -137,14 +137,14 @@ class TokenDataset(Dataset[TokenBatch]):
         return self._source
 
     def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
-        """Tokens of the cells ``indices``, in that order."""
+        """Return the tokens of the cells ``indices``, in that order."""
         return self._take(np.asarray(indices, dtype=np.int64))
 
     def _fits(self) -> bool:
         return self._cells.n_obs * self._cells.tokenizer.max_len * 8 <= _CACHE_BYTES
 
     def _read_all(self) -> Tokens:
-        # In blocks: a linear copy of the whole matrix would double the memory.
+        # Blocks are read, because a linear copy of the whole matrix would double the memory.
         rows = np.arange(self._cells.n_obs)
         parts = [self._cells.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
         width = max(part.ids.shape[1] for part in parts)
@@ -158,7 +158,7 @@ class TokenDataset(Dataset[TokenBatch]):
     def _count_lengths(self) -> np.ndarray:
         columns = self._cells.columns
         matched = np.flatnonzero(columns != UNK_ID)
-        # Columns of one gene are one token.
+        # All columns of one gene make one token.
         tokens = sparse.csr_matrix(
             (np.ones(len(matched), dtype=np.float32), (matched, columns[matched])), (len(columns), self.vocabulary.size)
         )
@@ -168,14 +168,14 @@ class TokenDataset(Dataset[TokenBatch]):
     def _take(self, rows: np.ndarray) -> Tokens:
         if self._cache is not None:
             return take_tokens(self._cache, rows)
-        # A worker process stands for one core; threads of its own would take those of its neighbours.
+        # A worker process has one core; threads of its own would take those of its neighbours.
         source = self._cells if get_worker_info() is None else self._cells.on_one_thread()
         return source.tokens(rows)
 
 
 @dataclass(frozen=True)
 class _ClosedSource:
-    """A source in an HDF5 file by the path of that file."""
+    """Hold a source in an HDF5 file by the path of that file."""
 
     rest: CellSource
     path: str

@@ -1,4 +1,4 @@
-"""A gene table to start from: the spectral factorisation of the training cells. One start for every training."""
+"""Compute the gene table that every training starts from: the spectral factorisation of the training cells."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,18 +12,19 @@ from genemamba_sc.data._tokenizer import Tokens
 
 # Singular values below this share of the first one are rounding errors of float32.
 _EMPTY = 1e-5
-# So are variances below this share of the mean square: the gene has one rank in all cells.
+# Variances below this share of the mean square are rounding errors: the gene has one rank in all cells.
 _CONSTANT = 1e-6
-# Of the regression between the halves of cells, relative to unit mean squares; and genes that a half must have.
+# The ridge of the regression between halves of cells, relative to unit mean squares; the genes that a half must have.
 _RIDGE = 1e-3
 _LEAST_GENES = 10
-# Cells that a start reads: enough for 64 components; 2,048 tokens each are 0.3 GB, their factorisation takes a minute.
+# Number of cells that a start reads: enough for 64 components. 2,048 tokens each take 0.3 GB, and a factorisation a
+# minute.
 _CELLS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class GeneSample:
-    """A sample of the training cells, and what a training knows by it before its first step.
+    """Hold a sample of the training cells, and what a training computes from it before its first step.
 
     Parameters
     ----------
@@ -48,12 +49,12 @@ class GeneSample:
         vocab_size: int,
         seed: int,
     ) -> "GeneSample":
-        """Read all training cells, or of more than 20,000 a fixed random subset.
+        """Read all training cells, or a fixed random subset where there are more than 20,000.
 
         Parameters
         ----------
         read
-            Gives the tokens of cells.
+            Function that returns the tokens of cells.
         cells
             Numbers of the training cells.
         vocab_size, seed
@@ -64,29 +65,29 @@ class GeneSample:
         return cls(read(cells), vocab_size, seed)
 
     def spectral(self, n_columns: int) -> Float32[np.ndarray, "v d"]:
-        """Factorise the sample, once for each width, see :func:`spectral_gene_table`."""
+        """Factorise the sample, once for each width; see :func:`spectral_gene_table`."""
         if n_columns not in self._tables:
             self._tables[n_columns] = spectral_gene_table(self.tokens, self.vocab_size, n_columns, seed=self.seed)
         return self._tables[n_columns]
 
     def leading(self, n_columns: int, width: int) -> Float32[np.ndarray, "v k"]:
-        """Take the leading columns of :meth:`spectral`, of which a sample is factorised once where it is that wide.
+        """Take the leading columns of :meth:`spectral`; reuse its factorisation where that is wide enough.
 
         Parameters
         ----------
         n_columns
-            How many columns.
+            Number of columns.
         width
-            Columns of the table that the model starts from; 0 where it starts from none.
+            Number of columns of the table that the model starts from; 0 where it starts from none.
         """
         return self.spectral(width)[:, :n_columns] if width >= n_columns else self.spectral(n_columns)
 
     def denoised(self, table: Float32[np.ndarray, "v d"]) -> Float32[np.ndarray, "v d"]:
-        """Shrink a table, see :func:`denoised_gene_table`."""
+        """Shrink a table; see :func:`denoised_gene_table`."""
         return denoised_gene_table(self.tokens, table, seed=self.seed)
 
     def occurrences(self, context_len: int | None = None) -> Float32[np.ndarray, "v"]:
-        """Count how often each token stands among the first ``context_len`` of a cell; pads stand at theirs."""
+        """Count how often each token is among the first ``context_len`` of a cell; pads count as their own token."""
         read = self.tokens.ids[:, :context_len]
         return np.bincount(read.ravel(), minlength=self.vocab_size).astype(np.float32)
 
@@ -99,7 +100,7 @@ class GeneSample:
 def spectral_gene_table(
     tokens: Tokens, vocab_size: int, d_model: int, *, seed: int = 0
 ) -> Float32[np.ndarray, "vocab_size d_model"]:
-    """Gene embeddings from a truncated SVD of a cells × genes matrix of token weights.
+    """Compute gene embeddings from a truncated SVD of a cells × genes matrix of token weights.
 
     Weights are ``1 / log2(2 + rank / 16)``; columns are scaled by ``sd^-0.5``, which lifts rare genes; the first
     component, which follows the depth of the cell, is dropped. Rows that tell no cells apart (special tokens, genes
@@ -110,15 +111,15 @@ def spectral_gene_table(
     tokens
         Tokens of the training cells.
     vocab_size
-        Rows of the table.
+        Number of rows of the table.
     d_model
-        Columns of the table; components that the data cannot fill stay zero.
+        Number of columns of the table; components that the data cannot fill stay zero.
     seed
         Seed of the randomised solver.
 
     Returns
     -------
-    Table of shape (vocab_size, d_model), float32, its entries scaled to unit root mean square over the rows in use.
+    Table of shape (vocab_size, d_model), float32, with entries scaled to unit root mean square over the rows in use.
     """
     weights = _weight_matrix(tokens, vocab_size)
     scale = _column_scale(weights)
@@ -129,9 +130,9 @@ def spectral_gene_table(
     _, singular, components = randomized_svd(
         weights @ sparse.diags_array(scale), n_components, n_iter=4, random_state=seed
     )
-    # Where the rank of the data ends, the solver returns arbitrary directions.
+    # Beyond the rank of the data, the solver returns arbitrary directions.
     components[singular <= _EMPTY * singular[0]] = 0.0
-    # One row per gene: how the gene weighs in each component, brought back to the scale of the weights.
+    # One row per gene: how the gene weighs in each component, scaled back by the weights.
     kept = (components[1:] * scale).T
     spread = np.sqrt((kept**2).sum() / max(1, np.count_nonzero(scale) * kept.shape[1]))
     table[:, : kept.shape[1]] = kept / max(float(spread), 1e-12)
@@ -149,7 +150,7 @@ def _weight_matrix(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
 
 def _column_scale(weights: sparse.csr_array) -> Float[np.ndarray, "v"]:
     n_cells, n_tokens = weights.shape
-    # In float64, which the sums of a float32 matrix in scipy are not.
+    # The sums are in float64; those of a float32 matrix in scipy are not.
     mean = np.bincount(weights.indices, weights.data, n_tokens) / max(1, n_cells)
     square = np.bincount(weights.indices, weights.data**2, n_tokens) / max(1, n_cells)
     variance = square - mean**2
@@ -162,10 +163,10 @@ def denoised_gene_table(
 ) -> Float32[np.ndarray, "vocab_size d_model"]:
     """Shrink a gene table to what one half of a cell's genes tells about the other half.
 
-    Each cell is cut into two random halves, both are pooled with the table, and the ridge regression of one half on
-    the other gives a map of (d_model, d_model). Noise is independent between the halves, so that the regression
-    estimates what they have in common (Noise2Noise, Lehtinen et al., arXiv 1803.04189); directions of noise shrink.
-    Pooling is linear, so the map is applied to the table.
+    Each cell is cut into two random halves, both are pooled with the table, and the ridge regression of one half on the
+    other gives a map of (d_model, d_model). Noise is independent between the halves, so the regression estimates what
+    they have in common (Noise2Noise, Lehtinen et al., arXiv 1803.04189), and directions of noise shrink. Pooling is
+    linear, so the map is applied to the table.
 
     Parameters
     ----------
@@ -174,12 +175,12 @@ def denoised_gene_table(
     table
         The table, shape (vocab_size, d_model).
     seed
-        Of the halves.
+        Seed of the halves.
 
     Returns
     -------
-    Table of the same shape, float32, scaled to the root mean square of ``table``; a copy of that where fewer cells than
-    it has columns have ten genes in both halves.
+    Table of the same shape, float32, scaled to the root mean square of ``table``. It is a copy of ``table`` where fewer
+    cells than it has columns have ten genes in both halves.
     """
     first, second = _pooled_halves(tokens, table, np.random.default_rng(seed))
     if len(first) < table.shape[1]:
@@ -194,7 +195,7 @@ def denoised_gene_table(
 def _pooled_halves(
     tokens: Tokens, table: np.ndarray, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
-    """Weighted means of the table over two halves of each cell, at unit root mean square; cells with both halves."""
+    """Pool the table over two halves of each cell, at unit root mean square; keep cells that have both halves."""
     real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
     cells, ids = np.nonzero(real)[0], tokens.ids[real]
     weight = np.log1p(tokens.values[real].astype(np.float64))
@@ -211,12 +212,12 @@ def _pooled_halves(
 
 
 def common_rank_tokens(ids: Int32[np.ndarray, "b l"], lengths: Int32[np.ndarray, "b"]) -> Int32[np.ndarray, "l"]:
-    """Most frequent token at each rank over cells, the smallest id among equals.
+    """Find the most frequent token at each rank over cells; of equally frequent ones the smallest id.
 
     Parameters
     ----------
     ids, lengths
-        Tokens of a sample of cells.
+        Tokens and lengths of a sample of cells.
     """
     n_cells, width = ids.shape
     real = np.arange(width)[None, :] < lengths[:, None]

@@ -1,4 +1,4 @@
-"""Linear scores of cell types, fitted by convex solvers, and scores of cells by fits that did not see them."""
+"""Fit linear scores of cell types by convex solvers, and score cells by fits that did not see them."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,12 +19,12 @@ UNSEEN = -8.0
 
 @dataclass(frozen=True, eq=False)
 class LabelledCells:
-    """What a fit reads.
+    """Hold what a fit reads.
 
     Parameters
     ----------
     features
-        Sparse or dense, shape (n, f).
+        Sparse or dense features, shape (n, f).
     labels
         Codes of the types, shape (n,).
     batches
@@ -41,7 +41,7 @@ class LabelledCells:
 
     @property
     def importance(self) -> np.ndarray:
-        """Weight of every cell, of mean 1: batches count alike, but no cell more than five times the others."""
+        """Weight of every cell, of mean 1: batches are weighted equally, with a cap of five on the weight of a cell."""
         if self.batches is None:
             return np.ones(len(self.labels))
         _, batch, sizes = np.unique(self.batches, return_inverse=True, return_counts=True)
@@ -51,14 +51,14 @@ class LabelledCells:
 
 @dataclass(frozen=True, eq=False)
 class LinearFit:
-    """Scores ``features @ weights + bias``.
+    """Hold scores ``features @ weights + bias``.
 
     Parameters
     ----------
     weights
-        Shape (f, c); 0 for a type that the fit has not seen.
+        Weights, shape (f, c); 0 for a type that the fit has not seen.
     bias
-        Shape (c,); ``UNSEEN`` for a type that the fit has not seen.
+        Bias, shape (c,); ``UNSEEN`` for a type that the fit has not seen.
     """
 
     weights: Float32[np.ndarray, "f c"]
@@ -68,7 +68,7 @@ class LinearFit:
         return features @ self.weights + self.bias
 
 
-# Coefficients (k, f) and intercepts (k,) of the k types that occur among the cells, at least two of them.
+# A solver returns coefficients (k, f) and intercepts (k,) of the k types that occur among the cells, at least two.
 Solver = Callable[[LabelledCells, int], tuple[np.ndarray, np.ndarray]]
 
 
@@ -82,9 +82,9 @@ def fit_linear(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 
     n_labels
         Number of types c.
     solver
-        Called with the cells and the seed where two types or more occur.
+        Function that is called with the cells and the seed where two types or more occur.
     seed
-        Passed on.
+        Seed for the solver.
     """
     weights = np.zeros((cells.features.shape[1], n_labels), dtype=np.float32)
     bias = np.full(n_labels, UNSEEN, dtype=np.float32)
@@ -98,12 +98,12 @@ def fit_linear(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 
 
 
 def held_out_scores(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 0) -> Float32[np.ndarray, "n c"]:
-    """Scores of every cell by a fit that did not see it; 0 where the cells are too few to hold any out.
+    """Score every cell by a fit that did not see it; return 0 where the cells are too few to hold any out.
 
     Parameters
     ----------
     cells, n_labels, solver, seed
-        As in :func:`fit_linear`. With three batches or more whole batches are held out.
+        As in :func:`fit_linear`. With three batches or more, whole batches are held out.
     """
     scores = np.zeros((len(cells.labels), n_labels), dtype=np.float32)
     for seen, unseen in folds(cells.labels, cells.batches, seed):
@@ -114,14 +114,14 @@ def held_out_scores(cells: LabelledCells, n_labels: int, solver: Solver, seed: i
 def folds(
     labels: np.ndarray, batches: np.ndarray | None, seed: int
 ) -> Iterator[tuple[Integer[np.ndarray, "m"], Integer[np.ndarray, "k"]]]:
-    """Pairs of cells to fit on and cells to score.
+    """Return pairs of cells to fit on and cells to score.
 
     Parameters
     ----------
     labels, batches
-        Codes, shape (n,).
+        Codes of the labels and of the batches, shape (n,).
     seed
-        Of the folds that are not batches.
+        Seed of the folds that are not batches.
     """
     n_batches = 0 if batches is None else len(np.unique(batches))
     if n_batches >= 3:
@@ -131,22 +131,22 @@ def folds(
     if n_folds < 2:
         return
     with warnings.catch_warnings():
-        # A type with fewer cells than folds is unseen in some of them; fit_linear handles that.
+        # A type with fewer cells than folds is missing in some of them; fit_linear handles that.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
 
 
 def multinomial(cells: LabelledCells, strength: float, max_iter: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit all types together, with an L2 penalty: coefficients (k, f) and intercepts (k,).
+    """Fit all types together, with an L2 penalty; return coefficients (k, f) and intercepts (k,).
 
     Parameters
     ----------
     cells
-        Of two types or more.
+        Cells of two types or more.
     strength
         Inverse strength of the penalty, ``C`` of scikit-learn.
     max_iter
-        Most steps of the solver.
+        Largest number of steps of the solver.
     """
     model = LogisticRegression(C=strength, max_iter=max_iter, tol=1e-3)
     model.fit(cells.features, cells.labels, sample_weight=cells.importance)

@@ -1,4 +1,4 @@
-"""Marker genes of cell types: linear scores from expression, one weight per gene and type."""
+"""Fit marker genes of cell types: linear scores from expression, one weight per gene and type."""
 
 import warnings
 
@@ -15,13 +15,13 @@ _C_DENSE, _C_SPARSE = 0.3, 0.5
 
 
 def expression_matrix(tokens: Tokens, vocabulary: GeneVocabulary) -> sparse.csr_array:
-    """``log1p`` of the counts per 10,000 of the tokens as a sparse matrix, shape (n, v)."""
+    """Compute ``log1p`` of the counts per 10,000 of the tokens as a sparse matrix, shape (n, v)."""
     real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
     starts = np.concatenate([[0], np.cumsum(tokens.lengths, dtype=np.int64)])
     # liblinear reads 32-bit indices; the cells that are fitted together never have more.
     starts = starts.astype(np.int32) if starts[-1] < 2**31 else starts
     ids = tokens.ids[real]
-    # The division by the median, which ranks the tokens, is undone.
+    # This undoes the division by the median, which ranks the tokens.
     levels = np.log1p(tokens.values[real] * vocabulary.token_medians[ids].astype(np.float32))
     return sparse.csr_array((levels, ids, starts), shape=(len(tokens.lengths), vocabulary.size))
 
@@ -29,14 +29,14 @@ def expression_matrix(tokens: Tokens, vocabulary: GeneVocabulary) -> sparse.csr_
 def solve_markers(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Fit the mean of a multinomial regression with an L2 penalty and of one-vs-rest ones with an L1 penalty.
 
-    Many weak genes and few strong ones err on different cells.
+    Many weak genes and few strong ones make errors on different cells, so the mean makes fewer.
 
     Parameters
     ----------
     cells
-        Their features are an :func:`expression_matrix`; of two types or more.
+        Cells of two types or more, whose features are an :func:`expression_matrix`.
     seed
-        Of the solver.
+        Seed of the solver.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def solve_markers(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _one_versus_rest(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit each type against the rest with an L1 penalty: coefficients (k, v) and intercepts (k,)."""
+    """Fit each type against the rest with an L1 penalty; return coefficients (k, v) and intercepts (k,)."""
     rows, intercepts = [], []
     for label in np.unique(cells.labels):
         model = LogisticRegression(C=_C_SPARSE, l1_ratio=1.0, solver="liblinear", max_iter=100, random_state=seed)

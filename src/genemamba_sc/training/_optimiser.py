@@ -1,4 +1,4 @@
-"""What the optimisers of all trainings share: schedule, groups of parameters, clipping, averaging, logging."""
+"""Provide what the optimisers of all trainings share: schedule, parameter groups, clipping, averaging, logging."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -14,13 +14,13 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 _BETAS = (0.9, 0.98)
-# What wrappers (sharding, recomputed activations) put into the names of parameters.
+# What wrappers (sharding, recomputed activations) add to the names of parameters.
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
 
 @runtime_checkable
 class OptimiserChoices(Protocol):
-    """What a plan must know of its configuration, whatever else that holds."""
+    """Name what a plan must find in its configuration, whatever else that holds."""
 
     @property
     def lr(self) -> float:
@@ -45,14 +45,14 @@ class OptimiserChoices(Protocol):
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Factor of the learning rate at a step: linear warm-up, then a cosine to zero.
+    """Compute the factor of the learning rate at a step: linear warm-up, then a cosine to zero.
 
     Parameters
     ----------
     n_steps
-        Steps in all.
+        Number of all steps.
     warmup
-        Share of them that warms up.
+        Share of the steps that warms up.
     """
 
     n_steps: int
@@ -68,7 +68,7 @@ class WarmupCosine:
 
 @dataclass(frozen=True)
 class MovingAverage:
-    """One step of an exponential moving average; unlike the closure that torch makes, it can be pickled.
+    """Take one step of an exponential moving average; unlike the closure that torch makes, it can be pickled.
 
     Parameters
     ----------
@@ -84,14 +84,14 @@ class MovingAverage:
 
 
 class AveragedWeights(WeightAveraging):
-    """Keep a moving average of the weights, which is validated and which is the result.
+    """Keep a moving average of the weights; this average is validated and is the result.
 
     Parameters
     ----------
     decay
-        Of the average, per step.
+        Decay of the average, per step.
     device
-        Where the average lies.
+        Device of the average.
     """
 
     def __init__(self, decay: float, device: torch.device | None = None) -> None:
@@ -102,7 +102,7 @@ class AveragedWeights(WeightAveraging):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Put the average in place when the user stops the training, as at its end."""
         average = self._average_model
-        # While cells validate, the average is in place already.
+        # While cells validate, the average is already in place.
         if (
             isinstance(exception, KeyboardInterrupt)
             and average is not None
@@ -119,12 +119,12 @@ class AveragedWeights(WeightAveraging):
 
 
 class OptimisedPlan(pl.LightningModule):
-    """Base of every training: AdamW with matrices decayed, warm-up and cosine, clipping, averaged weights.
+    """Base every training on AdamW with matrices decayed, warm-up and cosine, clipping, averaged weights.
 
     Parameters
     ----------
     config
-        How it is optimised.
+        Choices of the optimisation.
     """
 
     def __init__(self, config: OptimiserChoices) -> None:
@@ -132,14 +132,14 @@ class OptimisedPlan(pl.LightningModule):
         self._choices = config
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Peak learning rates by the first letters of a parameter's name; the first that fits counts.
+        """Return peak learning rates by the first letters of a parameter's name; the first that fits counts.
 
-        A rate of 0 keeps parameters as they are.
+        A rate of 0 keeps the parameters as they are.
         """
         return {"": self._choices.lr}
 
     def decayed(self) -> Collection[str]:
-        """Names of the parameters that decay: matrices."""
+        """Return the names of the parameters that decay: the matrices."""
         return {name for name, parameter in self.named_parameters() if parameter.ndim == 2 and name.endswith("weight")}
 
     def n_steps(self) -> int:
@@ -147,7 +147,7 @@ class OptimisedPlan(pl.LightningModule):
         return max(1, int(self.trainer.estimated_stepping_batches))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, matrices decayed and the rest not; the learning rate follows warm-up and cosine."""
+        """Build AdamW with matrices decayed and the rest not; the learning rate follows warm-up and cosine."""
         groups = parameter_groups(
             self.named_parameters(), self.learning_rates(), self.decayed(), self._choices.weight_decay
         )
@@ -167,7 +167,7 @@ class OptimisedPlan(pl.LightningModule):
         """Average the weights, where that is on."""
         if self._choices.ema_decay == 0:
             return []
-        # Lightning makes the average before it moves the weights: left to itself it would stay behind on the CPU.
+        # Lightning makes the average before it moves the weights; without a device the average would stay on the CPU.
         device = None if self._trainer is None else self._trainer.strategy.root_device
         return [AveragedWeights(self._choices.ema_decay, device)]
 
@@ -177,11 +177,11 @@ class OptimisedPlan(pl.LightningModule):
         Parameters
         ----------
         stage
-            ``"train"`` or ``"validation"``; begins every name.
+            ``"train"`` or ``"validation"``, with which every name begins.
         loss, parts
-            What is logged.
+            The loss, and its parts by name.
         **options
-            Of :meth:`lightning.pytorch.LightningModule.log`.
+            Options of :meth:`lightning.pytorch.LightningModule.log`.
         """
         self.log(f"{stage}_loss", loss, prog_bar=True, **options)
         for name, value in parts.items():
@@ -194,22 +194,22 @@ def parameter_groups(
     decayed: Collection[str],
     weight_decay: float,
 ) -> list[dict[str, Any]]:
-    """Sort parameters by learning rate and decay; those without a rate, or frozen at the start, are left out.
+    """Sort parameters by learning rate and decay; leave out those without a rate, or frozen at the start.
 
     Parameters
     ----------
     parameters
-        With their names.
+        Parameters with their names.
     rates
-        See :meth:`OptimisedPlan.learning_rates`.
+        Learning rates; see :meth:`OptimisedPlan.learning_rates`.
     decayed
-        Names of those that decay.
+        Names of the parameters that decay.
     weight_decay
-        By how much.
+        Strength of the decay.
 
     Returns
     -------
-    What an optimiser of torch takes; each parameter stands in one group at most.
+    Groups as an optimiser of torch takes them; each parameter is in one group at most.
     """
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters:

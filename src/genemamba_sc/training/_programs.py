@@ -1,7 +1,7 @@
-"""Gene programs of cell types: linear scores from the pools of gene tables, few numbers per type.
+"""Fit gene programs of cell types: linear scores from the pools of gene tables, few numbers per type.
 
-A table that was made from many cells, labelled or not, knows which genes go together. A handful of labelled cells
-then tells a type by the direction of its pool, where they are too few to weigh each gene on its own.
+A table that was made from many cells, labelled or not, knows which genes go together. A few labelled cells then tell a
+type by the direction of its pool, where they are too few to weigh each gene on its own.
 """
 
 import warnings
@@ -21,7 +21,7 @@ _BLOCK = 4096
 
 
 def level_shares(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
-    """Share of each token in the sum of ``log1p(value)`` of its cell, shape (n, v); rows sum to 1, or to 0."""
+    """Compute the share of each token in the sum of ``log1p(value)`` of its cell, (n, v); rows sum to 1, or to 0."""
     real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
     levels = np.log1p(tokens.values.astype(np.float32)) * real
     shares = levels / np.maximum(levels.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
@@ -30,10 +30,10 @@ def level_shares(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
 
 
 class ProgramPool:
-    """Pools of gene tables, centred; those of each table at unit mean square over the cells that they were made from.
+    """Pool gene tables and centre the pools; each table has unit mean square over the cells that make the pool.
 
-    Components of a table are scaled together, not each for itself: one that carries noise stays small, and few labels
-    do not find it.
+    The components of a table are scaled together, not each for itself: a component that carries noise stays small, and
+    few labels do not pick it up.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ProgramPool:
         self.features: Float32[np.ndarray, "n d"] = pools * self._scale
 
     def to_genes(self, fit: LinearFit) -> LinearFit:
-        """Write scores of pools as scores of :func:`level_shares`, one weight per gene and type, shape (v, c)."""
+        """Turn scores of pools into scores of :func:`level_shares`, one weight per gene and type, shape (v, c)."""
         weights = fit.weights * self._scale[:, None]
         return LinearFit(self._table @ weights, fit.bias - self._centre @ weights)
 
@@ -67,9 +67,9 @@ def solve_programs(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndar
     Parameters
     ----------
     cells
-        Their features are those of a :class:`ProgramPool`; of two types or more.
+        Cells of two types or more, whose features are those of a :class:`ProgramPool`.
     seed
-        Not read: the solver draws nothing.
+        This is not read: the solver draws nothing.
 
     Returns
     -------

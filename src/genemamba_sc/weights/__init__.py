@@ -1,4 +1,4 @@
-"""Weights on disk: saved models, pretrained folders, the published layouts, and the weights that ship (``mini``)."""
+"""Keep weights on disk: saved models, pretrained folders, published layouts, and the weights that ship (``mini``)."""
 
 from genemamba_sc.weights._own import Pretrained, write_pretrained
 from genemamba_sc.weights._read import read_pretrained

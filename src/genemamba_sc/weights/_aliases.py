@@ -1,4 +1,4 @@
-"""Older names of genes beside a model: the embedding of a query depends on them."""
+"""Keep older names of genes beside a model: the embedding of a query depends on them."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def write_aliases(path: Path, aliases: GeneAliases) -> None:
     path
         The file.
     aliases
-        What to write.
+        The names to write.
     """
     content = {
         "names": {name: list(record) for name, record in sorted(aliases.records.items())},
@@ -33,7 +33,7 @@ def read_aliases(path: Path) -> GeneAliases:
     Raises
     ------
     ValueError
-        If it is damaged.
+        If the file is damaged.
     """
     content = read_object(path)
     records, by_ensembl = (_records(content.object(name), path) for name in ("names", "by_ensembl"))

@@ -1,4 +1,4 @@
-"""Arrays and data frames in JSON."""
+"""Write arrays and data frames as JSON."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def encode(value: Any) -> Any:
     Raises
     ------
     TypeError
-        If a value has no counterpart.
+        If a value has no counterpart in JSON.
     """
     if isinstance(value, pd.DataFrame):
         return {"__frame__": value.to_dict(orient="list"), "index": value.index.tolist(), "name": value.index.name}

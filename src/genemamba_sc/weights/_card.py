@@ -1,4 +1,4 @@
-"""The model card: what a reader wants to know before using somebody's weights, in the style of the Hugging Face Hub."""
+"""Write the model card: what readers want to know before they use the weights, in the style of the Hugging Face Hub."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +36,8 @@ def model_card(
         What the weights are.
     manifest
         How they were made. ``title``, ``license`` (an identifier of the hub, such as ``"cc-by-4.0"``),
-        ``training_data`` (text, or rows of a table), ``intended_use`` and ``limits`` (text, or a list) have sections
-        of their own; numbers and short texts besides are listed.
+        ``training_data`` (text, or rows of a table), ``intended_use`` and ``limits`` (text, or a list) have sections of
+        their own; other numbers and short texts are listed.
     evaluation
         Rows of the table of results.
     """
@@ -107,7 +107,7 @@ def _pairs(pairs: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a table; its columns in the order in which the rows bring them."""
+    """Write rows as a table; its columns have the order in which the rows bring them."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [columns, ["---"] * len(columns), *([_cell(row.get(key)) for key in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(map(_line, line))} |" for line in lines)
@@ -120,5 +120,5 @@ def _cell(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    """Text on one line that does not end a table cell."""
+    """Write text on one line that does not end a table cell."""
     return " ".join(str(value).split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""A folder of weights, once: its file names, its checksums, whether it is ours, its genes."""
+"""Handle a folder of weights in one place: its file names, its checksums, its kind, its genes."""
 
 import gzip
 import hashlib
@@ -26,9 +26,9 @@ EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "README.md"
 SELFTEST_FILE = "selftest.safetensors"
 
-# Entry of config.json with the checksum of all its others.
+# Entry of config.json with the checksum of all its other entries.
 _OWN_SUM = "config_sha256"
-# Bytes that a row of a gene table may have on average, and what a header may have besides.
+# Number of bytes that a row of a gene table may have on average, and that a header may have in addition.
 _ROW_BYTES, _HEADER_BYTES = 512, 65_536
 
 
@@ -43,20 +43,20 @@ def check_target(
     Parameters
     ----------
     folder
-        Where one is to be written.
+        Where the folder is to be written.
     what
-        What it is to hold, for messages.
+        What the folder is to hold, for messages.
     files
         Names of the files that such a folder may hold.
     is_own
-        Whether a ``config.json`` is of this kind.
+        Function that tells whether a ``config.json`` is of this kind.
     overwrite
-        Whether an existing one may be replaced.
+        Whether an existing folder may be replaced.
 
     Raises
     ------
     FileExistsError
-        If something stands there and ``overwrite`` is off, or it is anything else.
+        If something stands there and ``overwrite`` is off, or what stands there is anything else.
     """
     target = Path(folder)
     if not target.exists():
@@ -69,8 +69,8 @@ def check_target(
     foreign = [name for name in present if name not in files]
     if foreign:
         raise FileExistsError(
-            f"{target} exists and holds what is no part of {what} ({', '.join(foreign[:3])[:200]}), so it is not "
-            "replaced. Choose another folder."
+            f"{target} exists and holds files that are not part of {what} ({', '.join(foreign[:3])[:200]}), so it is "
+            "not replaced. Choose another folder."
         )
     if present and not is_own(config_or_none(target / CONFIG_FILE)):
         raise FileExistsError(f"{target} exists and holds no {what}, so it is not replaced. Choose another folder.")
@@ -88,7 +88,7 @@ def config_or_none(path: Path) -> Any:
 
 
 def sealed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a configuration the checksum of its own content."""
+    """Add the checksum of its own content to a configuration."""
     return {**config, _OWN_SUM: _sum_of(config)}
 
 
@@ -98,13 +98,13 @@ def check_seal(config: Fields, path: Path) -> None:
     Raises
     ------
     ValueError
-        If it was edited.
+        If the configuration was edited.
     """
     stated, found = config.text(_OWN_SUM), _sum_of(config.values)
     if stated != found:
         raise ValueError(
             f"{path} does not match the checksum in it: it was edited or damaged, and what it says changes what the "
-            "model answers. Copy the folder again, or change the model in Python and save it anew."
+            "model answers. Copy the folder again, or change the model in Python and save it again."
         )
 
 
@@ -115,7 +115,7 @@ def _sum_of(config: Mapping[str, Any]) -> str:
 
 
 def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the files of a folder that exist."""
+    """Compute the SHA-256 of the files of a folder that exist."""
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
@@ -125,20 +125,20 @@ def check_files(folder: Path, stated: Mapping[str, str], needed: Iterable[str], 
     Parameters
     ----------
     folder
-        Where they lie.
+        The folder of the files.
     stated
-        Checksums by name.
+        Checksums by file name.
     needed
-        Files that must be there and have one.
+        Names of files that must exist and have a checksum.
     optional
-        Files that must be there where they have a checksum, and have one where they are there.
+        Names of files that must exist where they have a checksum, and must have one where they exist.
 
     Raises
     ------
     FileNotFoundError
-        If one is missing.
+        If a file is missing.
     ValueError
-        If one is not as it was written.
+        If a file is not as it was written.
     """
     for name in [*needed, *(name for name in optional if name in stated or (folder / name).exists())]:
         if not (folder / name).is_file():
@@ -147,7 +147,7 @@ def check_files(folder: Path, stated: Mapping[str, str], needed: Iterable[str], 
             )
         if sha256_of(folder / name) != stated.get(name):
             raise ValueError(
-                f"{folder / name} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or of "
+                f"{folder / name} does not match the checksum in {CONFIG_FILE}: it is truncated, damaged or from "
                 "another model. Copy the whole folder again."
             )
 
@@ -158,7 +158,7 @@ def check_version(config: Fields, path: Path, newest: int) -> int:
     Raises
     ------
     ValueError
-        If it is newer, or no version.
+        If the version is newer, or is no version.
     """
     version = config.values.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= newest:
@@ -169,11 +169,11 @@ def check_version(config: Fields, path: Path, newest: int) -> int:
 
 
 def warn_unsealed(folder: Path, way_out: str) -> None:
-    """Say that a folder was written before everything in it had a checksum."""
+    """Warn that a folder was written before everything in it had a checksum."""
     warn(
-        f"{folder} was written by an older genemamba_sc and has no checksum for all that changes a prediction (the "
-        f"names of the labels, the symbols of the genes, the settings), so a change of these would not be noticed. "
-        f"{way_out}"
+        f"{folder} was written by an older genemamba_sc and has no checksum for everything that changes a prediction "
+        f"(the names of the labels, the symbols of the genes, the settings), so a change of these would not be "
+        f"noticed. {way_out}"
     )
 
 
@@ -181,19 +181,19 @@ def warn_unsealed(folder: Path, way_out: str) -> None:
 
 
 def read_vocabulary(path: Path, n_genes: int) -> GeneVocabulary:
-    """Read a table of genes that is no larger than the model has genes.
+    """Read a table of genes that has no more genes than the model.
 
     Parameters
     ----------
     path
-        Tab-separated table, gzip by suffix.
+        Tab-separated table; a suffix tells whether it is gzipped.
     n_genes
-        Genes that the weights have rows for, at most.
+        Largest number of genes that the weights have rows for.
 
     Raises
     ------
     ValueError
-        If it is damaged, or far larger than so many genes need.
+        If the table is damaged, or far larger than so many genes need.
     """
     check_table_size(path, n_genes)
     try:
@@ -203,12 +203,12 @@ def read_vocabulary(path: Path, n_genes: int) -> GeneVocabulary:
 
 
 def check_table_size(path: Path, n_genes: int) -> None:
-    """Refuse a table that expands to more than its genes need; a few kilobytes can hold gigabytes.
+    """Refuse a table that expands to more than its genes need: a few kilobytes can hold gigabytes.
 
     Raises
     ------
     ValueError
-        If it is too large, or no gzip file by its content.
+        If the table is too large, or its content is not gzip.
     """
     most, size = _HEADER_BYTES + _ROW_BYTES * n_genes, 0
     opener = gzip.open if path.suffix == ".gz" else open
@@ -222,4 +222,4 @@ def check_table_size(path: Path, n_genes: int) -> None:
                         "of another model: copy it again."
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is no gzip file ({quoted(error)}): it is damaged. Copy it again.") from error
+        raise ValueError(f"{path} is not a gzip file ({quoted(error)}): it is damaged. Copy it again.") from error

@@ -1,11 +1,11 @@
-"""Checkpoints on the Hugging Face Hub: files by name, from one commit. The library is imported when it is needed."""
+"""Fetch checkpoints from the Hugging Face Hub by file name and commit. The library is imported when it is needed."""
 
 import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-# Nothing else is fetched: no code, no pickles.
+# Only these files are fetched: no code, no pickles.
 _WANTED = (
     "config.json",
     "model.safetensors",
@@ -37,15 +37,15 @@ def download(repo_id: str, revision: str | None, subfolder: str | None = None) -
     Parameters
     ----------
     repo_id
-        ``owner/name``.
+        Repository, as ``owner/name``.
     revision
         Full commit hash.
     subfolder
-        Where in the repository the weights lie; vocabulary files are fetched from its root as well.
+        Folder of the repository that holds the weights; vocabulary files are fetched from its root as well.
 
     Returns
     -------
-    The folder of the repository; weights are in its ``subfolder``.
+    The local folder of the repository; the weights are in its ``subfolder``.
 
     Raises
     ------
@@ -79,18 +79,18 @@ def download(repo_id: str, revision: str | None, subfolder: str | None = None) -
 
 
 def upload(folder: Path, repo_id: str, *, private: bool, message: str) -> str:
-    """Upload a folder as one commit; the repository is made if there is none.
+    """Upload a folder as one commit; the repository is created if there is none.
 
     Parameters
     ----------
     folder
-        What to upload.
+        The folder to upload.
     repo_id
-        ``owner/name``.
+        Repository, as ``owner/name``.
     private
         Whether a new repository is private.
     message
-        Of the commit.
+        Message of the commit.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-"""JSON files read field by field: a value of another kind is refused with the file and the field named."""
+"""Read JSON files field by field: a value of another kind is refused with the file and the field named."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-# Most characters of somebody's file that a message repeats.
+# Largest number of characters that a message repeats from somebody's file.
 _QUOTE = 200
 T = TypeVar("T")
 
@@ -16,9 +16,9 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
-        If it is damaged.
+        If the file is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -28,7 +28,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: also text that is no UTF-8, and endless numbers
         raise ValueError(
-            f"{path} is no readable JSON ({quoted(error)}): it is truncated or damaged. Copy it again."
+            f"{path} is not readable JSON ({quoted(error)}): it is truncated or damaged. Copy it again."
         ) from error
 
 
@@ -38,21 +38,21 @@ def read_object(path: Path) -> "Fields":
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
-        If it is damaged or holds something else.
+        If the file is damaged or holds something else.
     """
     return Fields.of(read_json(path), path)
 
 
 def quoted(value: object) -> str:
-    """Repeat what stands in a file, at most 200 characters of it."""
+    """Repeat what a file says, at most 200 characters of it."""
     text = str(value) if isinstance(value, Exception) else repr(value)
     return text if len(text) <= _QUOTE else f"{text[: _QUOTE - 4]} ..."
 
 
 class Fields:
-    """An object of a JSON file, read by the kinds that its fields must have.
+    """Read an object of a JSON file by the kinds that its fields must have.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Fields:
     path
         The file, for messages.
     place
-        Where in the file the object stands, such as ``"init."``.
+        Where in the file the object is, such as ``"init."``.
     """
 
     def __init__(self, values: dict[str, Any], path: Path, place: str = "") -> None:
@@ -74,7 +74,7 @@ class Fields:
         Raises
         ------
         ValueError
-            If it is none.
+            If the value is no object.
         """
         if not isinstance(value, dict):
             raise ValueError(
@@ -84,7 +84,7 @@ class Fields:
         return cls(value, path, place)
 
     def require(self, *names: str) -> None:
-        """Refuse an object without some fields, all of them named at once."""
+        """Refuse an object that lacks some of these fields, and name all that are missing at once."""
         if missing := sorted(name for name in names if name not in self.values):
             raise ValueError(
                 f"{self._path} lacks {', '.join(self._place + name for name in missing)}: it was edited or damaged. "
@@ -92,7 +92,7 @@ class Fields:
             )
 
     def only(self, names: set[str]) -> None:
-        """Refuse an object with further fields."""
+        """Refuse an object with other fields than these."""
         if unknown := sorted(self.values.keys() - names):
             raise ValueError(
                 f"{self._path} may have {', '.join(sorted(names))} in {self._place[:-1] or 'it'}. "
@@ -104,7 +104,7 @@ class Fields:
         return self._typed(name, "text", lambda value: isinstance(value, str))
 
     def optional_text(self, name: str) -> str | None:
-        """Read text; ``None`` where there is none."""
+        """Read text; return ``None`` where there is none."""
         return self.text(name) if self.values.get(name) is not None else None
 
     def flag(self, name: str) -> bool:
@@ -112,7 +112,7 @@ class Fields:
         return self._typed(name, "true or false", lambda value: isinstance(value, bool))
 
     def whole(self, name: str, least: int, default: int | None = None) -> int:
-        """Read a whole number of at least ``least``; ``default`` where the field is missing."""
+        """Read a whole number of at least ``least``; return ``default`` where the field is missing."""
         if default is not None and self.values.get(name) is None:
             return default
         return self._typed(
@@ -127,12 +127,12 @@ class Fields:
         return Fields.of(self.values[name], self._path, f"{self._place}{name}.")
 
     def texts(self, name: str) -> dict[str, str]:
-        """Read an object of texts, such as checksums by file."""
+        """Read an object whose values are texts, such as checksums by file."""
         inner = self.object(name)
         return {key: inner.text(key) for key in inner.values}
 
     def made(self, name: str, make: Callable[[Any], T]) -> T:
-        """Give the field to a function whose complaints are repeated with file and field."""
+        """Pass the field to a function, and repeat the complaints of the function with file and field."""
         self.require(name)
         try:
             return make(self.values[name])

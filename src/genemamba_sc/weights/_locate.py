@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a local folder, one that ships with the package, or one on the hub."""
+"""Find a checkpoint: a local folder, one that ships with the package, or one on the hub."""
 
 import os
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ _SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Place:
-    """The folder of a checkpoint.
+    """Describe where a checkpoint is.
 
     Parameters
     ----------
     folder
-        Holds the weights.
+        Folder that holds the weights.
     root
-        Holds that folder; a vocabulary may lie there.
+        Folder that holds ``folder``; a vocabulary may be there.
     origin
-        A name for reports, never a path of somebody's machine.
+        Name for reports, never a path of somebody's machine.
     """
 
     folder: Path
@@ -49,12 +49,12 @@ def locate(name_or_path: str | os.PathLike[str], revision: str | None, subfolder
     root, origin = _locate(os.fspath(name_or_path), revision, subfolder)
     folder = root if subfolder is None else root / subfolder
     if not folder.is_dir():
-        raise FileNotFoundError(f"{origin} has no folder {subfolder!r}. Look how its folders are named.")
+        raise FileNotFoundError(f"{origin} has no folder {subfolder!r}. Check the names of its folders.")
     return Place(folder, root, origin if subfolder is None else f"{origin}/{subfolder}")
 
 
 def _check_subfolder(subfolder: str) -> None:
-    """Refuse a way out of the checkpoint, however the system writes it."""
+    """Refuse a path that leads out of the checkpoint, however the system writes it."""
     for kind in (PurePosixPath, PureWindowsPath):
         path = kind(subfolder)
         if path.anchor or ".." in path.parts:
@@ -65,12 +65,12 @@ def _check_subfolder(subfolder: str) -> None:
 
 
 def shipped_checkpoint(name: str) -> Path | None:
-    """Give the folder of a checkpoint that ships with the package; ``None`` where it does not.
+    """Return the folder of a checkpoint that ships with the package; ``None`` where none of this name does.
 
     Parameters
     ----------
     name
-        Such as ``"mini"``.
+        Name of the checkpoint, such as ``"mini"``.
     """
     folder = _SHIPPED / name
     return folder if (folder / CONFIG_FILE).is_file() else None

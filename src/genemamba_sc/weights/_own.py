@@ -1,4 +1,4 @@
-"""Pretrained weights on disk: a folder that says what it holds, where it comes from and how good it is."""
+"""Write and read pretrained weights: a folder that says what it holds, where it comes from and how good it is."""
 
 import json
 import logging
@@ -50,7 +50,7 @@ _ENCODER, _HEAD = "encoder.", "gene_head."
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """A pretrained encoder, its genes, and where they come from.
+    """Hold a pretrained encoder, its genes, and where they come from.
 
     Parameters
     ----------
@@ -59,25 +59,26 @@ class Pretrained:
     encoder
         State dict of :class:`genemamba_sc.nn.BiMambaEncoder`.
     gene_head
-        Weights of what predicts genes; may be empty. ``weight`` (v, d) and ``bias`` (v,) where the head is a linear
-        map of its own; those of :class:`genemamba_sc.nn.GeneHead` where it is tied to the gene table.
+        Weights of the head that predicts genes; may be empty. They are ``weight`` (v, d) and ``bias`` (v,) where the
+        head is a separate linear map, and those of :class:`genemamba_sc.nn.GeneHead` where it is tied to the gene
+        table.
     vocabulary
         The genes; row ``i`` of the table is token ``i``.
     max_len
-        Most genes read per cell.
+        Largest number of genes read per cell.
     manifest
-        What the weights were made from and how; fit for JSON.
+        What the weights were made from and how, as values that JSON holds.
     evaluation
-        Rows of a table of results; fit for JSON.
+        Rows of a table of results, as values that JSON holds.
     origin
-        Where they were read from: a name, never a path of somebody's machine.
+        Where the weights were read from: a name, never a path of somebody's machine.
     cells
         Hashes of the cells they were trained on, for :func:`genemamba_sc.check_contamination`; ``None`` if not known.
 
     Raises
     ------
     ValueError
-        If weights and configuration, or vocabulary and table, do not fit.
+        If weights and configuration, or vocabulary and table, do not fit each other.
     """
 
     encoder_config: EncoderConfig
@@ -111,29 +112,29 @@ class Pretrained:
 def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: bool = False) -> None:
     """Write pretrained weights to a folder, whole or not at all.
 
-    It holds ``config.json`` (format, configuration, checksums), ``model.safetensors``, ``vocabulary.tsv.gz``,
+    The folder holds ``config.json`` (format, configuration, checksums), ``model.safetensors``, ``vocabulary.tsv.gz``,
     ``manifest.json``, ``evaluation.json`` and ``README.md``, a model card made from them; and ``cells.safetensors``
     where the hashes of the cells are known.
 
     Parameters
     ----------
     folder
-        Where to write; created with its parents.
+        Folder to write; it is created with its parents.
     pretrained
-        What to write. Tensors are stored in the precision they have; :func:`read_pretrained` returns float32.
+        The weights to write. Tensors are stored in the precision they have; :func:`read_pretrained` returns float32.
     overwrite
-        Whether such a folder is replaced.
+        Whether an existing folder of this kind is replaced.
 
     Raises
     ------
     FileExistsError
-        If the folder exists and ``overwrite`` is off, or it is something else.
+        If the folder exists and ``overwrite`` is off, or the folder is something else.
     TypeError
-        If manifest or evaluation hold what JSON cannot.
+        If manifest or evaluation hold what JSON cannot hold.
     ValueError
         If a weight is not a finite number.
     OSError
-        If it cannot be written; what stood there stays.
+        If the folder cannot be written; what stood there stays.
     """
     target = Path(folder)
     _folder.check_target(target, "pretrained weights", _FILES, is_own, overwrite=overwrite)
@@ -169,14 +170,14 @@ def is_own(config: object) -> bool:
 
 
 def read_own(folder: Path, origin: str) -> Pretrained:
-    """Read what :func:`write_pretrained` wrote, checking that it is whole.
+    """Read what :func:`write_pretrained` wrote, and check that it is whole.
 
     Parameters
     ----------
     folder
         The folder.
     origin
-        Its name for reports.
+        Name of the weights for reports.
 
     Raises
     ------
@@ -188,7 +189,7 @@ def read_own(folder: Path, origin: str) -> Pretrained:
     Warns
     -----
     UserWarning
-        If it was written before ``config.json`` had a checksum.
+        If the folder was written before ``config.json`` had a checksum.
     """
     path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     config = read_object(path)
@@ -200,7 +201,9 @@ def read_own(folder: Path, origin: str) -> Pretrained:
     encoder_config = config.made("encoder_config", EncoderConfig.from_dict)
     header = read_header(weights)
     if left := [name for name in header if not name.startswith((_ENCODER, _HEAD))]:
-        raise ValueError(f"Tensors are named encoder.* or gene_head.*; {folder} has {quoted(left[:3])}. Write it anew.")
+        raise ValueError(
+            f"Tensors are named encoder.* or gene_head.*; {folder} has {quoted(left[:3])}. Write it again."
+        )
     check_encoder(header, encoder_config, _ENCODER, weights)
     tensors = {name: tensor.float() for name, tensor in read_safetensors(weights).items()}
     parts = {p: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)} for p in (_ENCODER, _HEAD)}
@@ -224,7 +227,7 @@ def _tell_unsealed(folder: Path) -> None:
     if folder.parent == Path(__file__).parent:  # it ships with the package, which has checksums of its own
         logger.info("%s has no checksum of its config.json (format 1).", folder.name)
     else:
-        _folder.warn_unsealed(folder, "Read it with from_pretrained, and write it anew with save_pretrained.")
+        _folder.warn_unsealed(folder, "Read it with from_pretrained, and write it again with save_pretrained.")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

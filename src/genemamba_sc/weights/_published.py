@@ -1,4 +1,4 @@
-"""Weights that the authors of GeneMamba published: read by names and shapes of their tensors, every one used."""
+"""Read weights that the authors of GeneMamba published, by names and shapes of their tensors, and use every tensor."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from genemamba_sc.weights._tensors import check_depth, check_shapes, encoder_sha
 
 _LEARNED: tuple[Combine, ...] = ("gate", "concat")
 _FIXED: tuple[Combine, ...] = ("mean", "sum")
-# Fields of config.json by what they say; the first of each is the original's.
+# Fields of config.json by what they say; the first name of each is that of the original.
 _WIDTH = ("d_model", "hidden_size")
 _DEPTH = ("mamba_layer", "num_hidden_layers")
 _MODE = ("mode", "mamba_mode", "combine")
@@ -29,16 +29,16 @@ _DEFAULT_LENGTH = 2048
 
 @dataclass(frozen=True, eq=False)
 class PublishedWeights:
-    """A published checkpoint as it lies on disk, under the names of this package.
+    """Hold a published checkpoint as it lies on disk, under the names of this package.
 
     Parameters
     ----------
     layout
-        Whose names its tensors have.
+        Layout whose names the tensors have.
     config
-        Configuration that the shapes tell; ``combine`` is a stand-in where it is not known.
+        Configuration that the shapes tell; ``combine`` is a placeholder where it is not known.
     combine
-        What ``config.json``, or the lack of a combiner, says about it; ``None`` where neither does.
+        What ``config.json``, or the lack of a combiner, says about the mode; ``None`` where neither does.
     has_combiner
         Whether there is a learned combiner.
     encoder
@@ -46,9 +46,9 @@ class PublishedWeights:
     head
         ``weight`` and ``bias`` of the output layer, float32; empty where it is not stored.
     n_parameters
-        Numbers in the checkpoint.
+        Number of values in the checkpoint.
     max_len
-        Most genes per cell.
+        Largest number of genes per cell.
     """
 
     layout: Layout
@@ -61,7 +61,7 @@ class PublishedWeights:
     max_len: int
 
     def with_combine(self, given: Combine | None) -> EncoderConfig:
-        """Give the configuration, with a known combine mode.
+        """Return the configuration with a known combine mode.
 
         Parameters
         ----------
@@ -84,12 +84,12 @@ class PublishedWeights:
 
 
 def read_published_weights(folder: Path) -> PublishedWeights:
-    """Read a published checkpoint, using every tensor.
+    """Read a published checkpoint, and use every tensor.
 
     Parameters
     ----------
     folder
-        Holds ``config.json`` and the weights as safetensors.
+        Folder with ``config.json`` and the weights as safetensors.
 
     Raises
     ------
@@ -125,21 +125,21 @@ def read_published_weights(folder: Path) -> PublishedWeights:
 def as_pretrained(
     weights: PublishedWeights, vocabulary: GeneVocabulary, combine: Combine | None, origin: str
 ) -> Pretrained:
-    """Bring published weights and their genes together.
+    """Combine published weights with their genes.
 
     The published table has no rows for [CLS] and [MASK], with which a vocabulary of this package ends. They start as
-    the mean of all rows, in the table and in the output layer, as the published fine-tuning did for [CLS].
+    the mean of all rows, in the table and in the output layer, as the published fine-tuning started [CLS].
 
     Parameters
     ----------
     weights
-        The weights.
+        The published weights.
     vocabulary
-        Their genes.
+        The genes of the weights.
     combine
         What the user says about the combine mode.
     origin
-        Where they come from.
+        Where the weights come from.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def _extended(rows: Tensor, n: int) -> Tensor:
 
 
 def _config_of(tensors: dict[str, Tensor], settings: dict[str, Any], folder: Path) -> EncoderConfig:
-    """Read the configuration off the shapes, and compare it with what ``config.json`` says."""
+    """Read the configuration from the shapes, and compare it with what ``config.json`` says."""
     needed = ["embeddings.weight", *(f"layers.0.mixer.{part}" for part in ("norm.weight", "A_log", "conv1d.weight"))]
     if missing := [name for name in needed if name not in tensors]:
         raise ValueError(
@@ -219,7 +219,7 @@ def _check(
     names: dict[str, str],
     stored: dict[str, Tensor],
 ) -> None:
-    """Compare shapes under the names that stand in the file."""
+    """Compare shapes under the names that the file uses."""
     full = {**tensors, **{f"lm_head.{name}": tensor for name, tensor in head.items()}}
     check_shapes(
         {names[name]: tuple(stored[names[name]].shape) for name in full},

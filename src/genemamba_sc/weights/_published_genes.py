@@ -1,4 +1,4 @@
-"""The genes of a published checkpoint: which token is which gene, and by what its values are divided."""
+"""Read the genes of a published checkpoint: which token is which gene, and what divides its values."""
 
 import os
 from collections.abc import Iterable
@@ -22,18 +22,18 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None, n_g
     Parameters
     ----------
     folders
-        Where to look, the first place first.
+        Folders to look in, in this order.
     medians
-        Table with the columns ``ensembl_id`` and ``nonzero_median``; ``None`` takes one that lies there.
+        Table with the columns ``ensembl_id`` and ``nonzero_median``; ``None`` takes one that lies in these folders.
     n_genes
-        Genes that the weights have rows for, at most: a table that expands to far more is refused unread.
+        Largest number of genes that the weights have rows for; a table that expands to far more is refused unread.
 
     Raises
     ------
     FileNotFoundError
         If there is no vocabulary.
     ValueError
-        If it is damaged, or the table lacks genes.
+        If the vocabulary is damaged, or the table lacks genes.
 
     Warns
     -----
@@ -64,7 +64,7 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None, n_g
     try:
         return GeneVocabulary.from_tokenizer_json(tokenizer, medians=medians)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:  # ValueErrors of ours name the file
-        raise ValueError(f"{tokenizer} is no tokenizer that can be read ({quoted(error)}). Copy it again.") from error
+        raise ValueError(f"{tokenizer} is not a readable tokenizer ({quoted(error)}). Copy it again.") from error
 
 
 def _first(folders: Iterable[Path], names: Iterable[str]) -> Path | None:

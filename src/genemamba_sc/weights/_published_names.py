@@ -1,8 +1,8 @@
-"""Which tensor of a published checkpoint is which.
+"""Tell which tensor of a published checkpoint is which.
 
 The original layout names tensors ``embeddings.weight``, ``mamba_mixer.layers.{i}.mamba.*``, ``mamba_mixer.aggr.*``,
 ``norm_f.weight`` and ``lm_head.*``; the release for Hugging Face puts prefixes of its own before them. So tensors are
-known by how their names end, and layers by the last number in them (GeneMamba, arXiv 2504.16956).
+recognised by the end of their names, and layers by the last number in them (GeneMamba, arXiv 2504.16956).
 """
 
 import re
@@ -29,26 +29,26 @@ _ORIGINAL = re.compile(r"(embeddings|norm_f|lm_head|mamba_mixer\.(layers\.\d+\.m
 
 
 def layout_of(keys: Iterable[str]) -> Layout:
-    """Tell whose names these are."""
+    """Tell which layout these names belong to."""
     return "original" if all(_ORIGINAL.fullmatch(key) for key in keys) else "huggingface"
 
 
 def rename(stored: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Give tensors the names of this package, and float32.
+    """Give tensors the names of this package, in float32.
 
     Parameters
     ----------
     stored
-        Tensors by the names in the file.
+        Tensors by their names in the file.
 
     Returns
     -------
-    The tensors, those of the output layer as ``lm_head.*``, and the stored name of each.
+    The tensors (those of the output layer as ``lm_head.*``), and the stored name of each.
 
     Raises
     ------
     ValueError
-        If a tensor has no place, or shares it with another.
+        If a tensor has no place, or shares its place with another.
     """
     names: dict[str, str] = {}
     left = []
@@ -81,6 +81,6 @@ def _target(key: str) -> str | None:
 
 
 def original_name(name: str) -> str:
-    """Give the name of a tensor in the original layout."""
+    """Return the name of a tensor in the original layout."""
     name = re.sub(r"^layers\.(\d+)\.mixer\.", r"mamba_mixer.layers.\1.mamba.", name)
     return name.replace("combiner.", "mamba_mixer.aggr.")

@@ -1,4 +1,4 @@
-"""Pretrained weights by name: found, told by their layout, read."""
+"""Read pretrained weights by name: find them, recognise their layout, read them."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ __all__ = ["Pretrained", "find_checkpoint", "read_pretrained", "shipped_checkpoi
 
 
 class Choices(NamedTuple):
-    """What a user says of weights that do not say it themselves; see :func:`read_pretrained`."""
+    """Hold what a user says about weights that do not say it themselves; see :func:`read_pretrained`."""
 
     combine: Combine | None
     medians: TablePath | None
@@ -31,7 +31,7 @@ def read_pretrained(
     combine: Combine | None = None,
     medians: TablePath | None = None,
 ) -> Pretrained:
-    """Read pretrained weights: of this package, or as the authors of GeneMamba published theirs.
+    """Read pretrained weights of this package, or weights as the authors of GeneMamba published them.
 
     Only JSON, safetensors and tables are read; pickles are refused and no code is run.
 
@@ -41,22 +41,22 @@ def read_pretrained(
         A folder; the name of a checkpoint that ships with the package; or ``owner/name`` on the Hugging Face Hub,
         for which ``genemamba-sc[hub]`` must be installed. A folder of that name comes first.
     revision
-        For the hub, and required there: the full commit hash.
+        Full commit hash; it is required for the hub.
     subfolder
-        Folder inside it that holds the weights.
+        Folder inside the checkpoint that holds the weights.
     combine
-        For published weights with a combiner whose ``config.json`` does not say how it is used.
+        How a combiner is used, for published weights whose ``config.json`` does not say it.
     medians
-        For published weights: table with the columns ``ensembl_id`` and ``nonzero_median``.
+        Table with the columns ``ensembl_id`` and ``nonzero_median``, for published weights.
 
     Raises
     ------
     FileNotFoundError
         If there is no such checkpoint, or a file of it is missing.
     ValueError
-        If a file is damaged or pickled, weights do not fit, ``combine`` is needed, or ``revision`` is not a commit.
+        If a file is damaged or pickled, weights do not fit, ``combine`` is needed, or ``revision`` is no commit hash.
     ImportError
-        If the hub is asked without huggingface_hub.
+        If the hub is needed and huggingface_hub is not installed.
     OSError
         If the hub cannot be reached.
     """
@@ -78,7 +78,7 @@ def find_checkpoint(
 
     Returns
     -------
-    The folder of the weights, the folder that holds it, where a vocabulary may lie, and a name for reports.
+    The folder of the weights, the folder that holds it (where a vocabulary may be), and a name for reports.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _read_own(place: Place, choices: Choices) -> Pretrained:
 
 
 def _read_published(place: Place, choices: Choices) -> Pretrained:
-    """Read what the authors published: the original layout or that of their release, told by the names of tensors."""
+    """Read what the authors published, in the original layout or that of their release; the tensor names tell which."""
     weights = read_published_weights(place.folder)
     weights.with_combine(choices.combine)  # refused before anything is warned about
     folders = [place.folder, place.root]
@@ -106,7 +106,7 @@ def _read_published(place: Place, choices: Choices) -> Pretrained:
     return as_pretrained(weights, vocabulary, choices.combine, place.origin)
 
 
-# Whether a config.json is of a layout, and who reads it: the first that fits. A new layout is one line here.
+# Each layout has a test of its config.json and a reader; the first that fits is used. A new layout is one line here.
 _LAYOUTS: tuple[tuple[Callable[[object], bool], Callable[[Place, Choices], Pretrained]], ...] = (
     (is_own, _read_own),
     (lambda config: True, _read_published),

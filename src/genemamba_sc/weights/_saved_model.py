@@ -1,11 +1,11 @@
-"""Models on disk: safetensors for the weights, JSON for the choices, TSV for the genes. No pickle.
+"""Save models: safetensors for the weights, JSON for the choices, TSV for the genes. No pickle.
 
 A folder holds ``config.json`` (format, versions, constructor arguments, registry, history, checksums),
-``model.safetensors`` and ``genes.tsv``; ``cells.safetensors`` where the model started from weights that bring the
-hashes of their cells, ``gene_aliases.json`` where it knows older names of its genes. Every file that changes a
-prediction is under a checksum, ``config.json`` too. Nothing in it is executed when it is read.
+``model.safetensors`` and ``genes.tsv``. It also holds ``cells.safetensors`` where the model started from weights that
+bring the hashes of their cells, and ``gene_aliases.json`` where it knows older names of its genes. Every file that
+changes a prediction has a checksum, ``config.json`` too. Nothing in the folder is executed when it is read.
 
-With a prefix every name begins with it, and several models share a folder, as in scvi-tools.
+With a prefix every file name begins with it, and several models share a folder, as in scvi-tools.
 """
 
 import json
@@ -38,24 +38,24 @@ _NEEDED = (WEIGHTS_FILE, GENES_FILE)
 _OPTIONAL = (CELLS_FILE, ALIASES_FILE)
 _FILES = (CONFIG_FILE, *_NEEDED, *_OPTIONAL, ADATA_FILE)
 _ENTRIES = ("vocabulary_fingerprint", "versions", "class", "init", "registry", "attributes")
-# The encoder's tensors in the state dict of a model.
+# Prefix of the encoder's tensors in the state dict of a model.
 _ENCODER = "encoder."
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a model folder holds.
+    """Hold what a model folder contains.
 
     Parameters
     ----------
     meta
-        Everything of ``config.json`` but the checksums.
+        Everything in ``config.json`` except the checksums.
     tensors
-        The weights by name.
+        The weights, by name.
     vocabulary
         The genes.
     cells
-        Hashes of the cells of the pretraining, where there was one that tells them.
+        Hashes of the cells of the pretraining; ``None`` where there was none, or it does not tell them.
     aliases
         Older names of the genes, where the model knows any.
     """
@@ -75,15 +75,15 @@ def write_model(
     Parameters
     ----------
     folder
-        Where to write; created with its parents.
+        Folder to write; it is created with its parents.
     saved
-        What to write.
+        The model to write.
     overwrite
         Whether an existing folder, or with a prefix an existing model of that prefix, is replaced.
     adata
         AnnData to keep beside the model, or ``None``.
     prefix
-        Put before every name. Other files of the folder then stay, and each file for itself is whole.
+        Text before every file name. Other files of the folder then stay, and each file is written whole by itself.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def write_model(
     ValueError
         If a weight is not a finite number.
     OSError
-        If it cannot be written (rights, disk full); what stood there stays.
+        If the folder cannot be written (rights, disk full); what stood there stays.
     """
     target = Path(folder)
     check_target(target, overwrite=overwrite, prefix=prefix)
@@ -108,7 +108,7 @@ def write_model(
             written.add(name)
             return stack.enter_context(replacing_file(target / f"{prefix}{name}"))
 
-        # Files take their places in the reverse order: the configuration, with the checksums of the others, comes last.
+        # Files take their places in reverse order: the configuration, with the checksums of the others, comes last.
         config = place(CONFIG_FILE)
         _write_files(lambda name: config if name == CONFIG_FILE else place(name), saved, adata)
     for name in set(_FILES) - written:
@@ -116,7 +116,7 @@ def write_model(
 
 
 def _write_files(place: Callable[[str], Path], saved: SavedModel, adata: Any) -> None:
-    """Write the files of a model where ``place`` says, which is asked once for each."""
+    """Write the files of a model to the places that ``place`` gives, which is called once for each."""
     sums: dict[str, str] = {}
 
     def write(name: str, writer: Callable[[Path], object]) -> None:
@@ -140,7 +140,7 @@ def _write_files(place: Callable[[str], Path], saved: SavedModel, adata: Any) ->
     }
     place(CONFIG_FILE).write_text(json.dumps(_folder.sealed(config), indent=1), encoding="utf-8")
     if adata is not None:
-        # The method of AnnData would point a backed one at the temporary file.
+        # The method of AnnData would make a backed one point at the temporary file.
         write_h5ad(place(ADATA_FILE), adata)
 
 
@@ -154,14 +154,14 @@ def check_target(folder: str | Path, *, overwrite: bool, prefix: str | None = No
     overwrite
         Whether an existing model may be replaced.
     prefix
-        Put before every name; other files of the folder do not matter then.
+        Text before every file name; other files of the folder do not matter then.
 
     Raises
     ------
     FileExistsError
-        If something stands there and ``overwrite`` is off, or it is anything but a model.
+        If something stands there and ``overwrite`` is off, or what stands there is no model.
     ValueError
-        If the prefix is no beginning of a file name.
+        If the prefix cannot begin a file name.
     """
     if not prefix:
         _folder.check_target(folder, f"a {FORMAT} model", _FILES, is_own, overwrite=overwrite)
@@ -194,7 +194,7 @@ def read_model(folder: str | Path, prefix: str | None = None) -> SavedModel:
     folder
         A folder written by :func:`write_model`.
     prefix
-        Of the names of its files.
+        Text before the names of the files.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def read_model(folder: str | Path, prefix: str | None = None) -> SavedModel:
     Warns
     -----
     UserWarning
-        If it was written before every file had a checksum.
+        If the folder was written before every file had a checksum.
     """
     source, before = Path(folder), prefix or ""
     _check_prefix(before)
@@ -236,7 +236,7 @@ def read_model(folder: str | Path, prefix: str | None = None) -> SavedModel:
 
 
 def read_config(folder: str | Path, prefix: str | None = None) -> Fields:
-    """Read the configuration of a model folder, and compare it with its checksum; arrays are as JSON has them.
+    """Read the configuration of a model folder, compare it with its checksum, and keep arrays as JSON has them.
 
     Parameters
     ----------
@@ -255,12 +255,12 @@ def read_config(folder: str | Path, prefix: str | None = None) -> Fields:
     if config.values["format_version"] >= 3:
         _folder.check_seal(config, path)
     else:
-        _folder.warn_unsealed(source, "Load it, and save it anew.")
+        _folder.warn_unsealed(source, "Load it, and save it again.")
     return config
 
 
 def _sums(config: Fields, before: str) -> dict[str, str]:
-    """Checksums by file name; before version 3 they had entries of their own, and the genes had none."""
+    """Return the checksums by file name; before version 3 they had separate entries, and the genes had none."""
     if "sha256" in config.values:
         return {before + name: digest for name, digest in config.texts("sha256").items()}
     sums = {WEIGHTS_FILE: config.text("weights_sha256")}

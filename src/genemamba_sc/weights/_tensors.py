@@ -1,4 +1,4 @@
-"""Safetensors read with care: what the header says is compared before anything is built; every number is finite."""
+"""Read safetensors with care: compare the header before anything is built, and require finite values."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from genemamba_sc.weights._json import quoted, read_object
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-# What weights are stored in, by the names of safetensors.
+# Types that weights are stored in, by the names of safetensors.
 FLOATS = ("F32", "F16", "BF16")
 
 _CONVERT = (
@@ -27,7 +27,7 @@ _CONVERT = (
 
 
 class Stored(NamedTuple):
-    """What the header of a safetensors file says of a tensor."""
+    """Hold what the header of a safetensors file says about a tensor."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -39,14 +39,14 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     Parameters
     ----------
     folder
-        Holds ``model.safetensors``, or ``model.safetensors.index.json`` and the shards it names.
+        Folder with ``model.safetensors``, or with ``model.safetensors.index.json`` and the shards it names.
 
     Raises
     ------
     FileNotFoundError
         If there are no weights, or a shard is missing.
     ValueError
-        If the weights are pickled, damaged, not finite, of another kind of number, or not those of the index.
+        If the weights are pickled, damaged, not finite, of another type, or not those of the index.
     """
     if (folder / WEIGHTS_FILE).is_file():
         return read_safetensors(folder / WEIGHTS_FILE)
@@ -65,7 +65,7 @@ def refuse_pickles(folder: Path) -> None:
     Raises
     ------
     ValueError
-        If it holds such a file.
+        If the folder holds such a file.
     """
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
     if pickles:
@@ -76,12 +76,12 @@ def refuse_pickles(folder: Path) -> None:
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """Read what a safetensors file says of its tensors, without any of them.
+    """Read what a safetensors file says about its tensors, without reading any of them.
 
     Raises
     ------
     ValueError
-        If it is damaged.
+        If the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as stream:
@@ -97,21 +97,21 @@ def read_safetensors(path: Path, dtypes: tuple[str, ...] = FLOATS) -> dict[str, 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     dtypes
-        Kinds of numbers that the layout allows, by the names of safetensors.
+        Types that the layout allows, by the names of safetensors.
 
     Raises
     ------
     ValueError
-        If it is damaged, or holds numbers that are of another kind or not finite.
+        If the file is damaged, or holds values that are of another type or not finite.
     """
     wrong = {name: stored.dtype for name, stored in read_header(path).items() if stored.dtype not in dtypes}
     if wrong:
         name = min(wrong)
         raise ValueError(
             f"Weights are stored as {' or '.join(dtypes)}; in {path} {quoted(name)} is {wrong[name]} "
-            f"({len(wrong)} such tensors). Convert them with tensor.float(), and save them anew."
+            f"({len(wrong)} such tensors). Convert them with tensor.float(), and save them again."
         )
     try:
         tensors = load_file(path)
@@ -122,21 +122,21 @@ def read_safetensors(path: Path, dtypes: tuple[str, ...] = FLOATS) -> dict[str, 
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors, of which all numbers must be finite.
+    """Write tensors, all values of which must be finite.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     tensors
-        Tensors by name; those that share memory are written each for itself.
+        Tensors by name; tensors that share memory are written separately.
 
     Raises
     ------
     ValueError
-        If a number is not finite.
+        If a value is not finite.
     """
-    check_finite(tensors, "The weights have", "Train anew, with a smaller learning rate (lr).")
+    check_finite(tensors, "The weights have", "Train again, with a smaller learning rate (lr).")
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
 
 
@@ -146,7 +146,7 @@ def check_finite(tensors: Mapping[str, Tensor], whose: str, way_out: str) -> Non
     Raises
     ------
     ValueError
-        If there are any.
+        If there are any such values.
     """
     wrong = [name for name, tensor in sorted(tensors.items()) if not bool(torch.isfinite(tensor).all())]
     if wrong:
@@ -163,18 +163,18 @@ def check_encoder(header: Mapping[str, Stored], config: EncoderConfig, prefix: s
     Parameters
     ----------
     header
-        What the file says of its tensors.
+        What the file says about its tensors.
     config
-        What ``config.json`` says of the encoder.
+        What ``config.json`` says about the encoder.
     prefix
-        With which the names of the encoder's tensors begin.
+        Text with which the names of the encoder's tensors begin.
     path
-        The weights, for messages.
+        Path of the weights, for messages.
 
     Raises
     ------
     ValueError
-        If they do not fit.
+        If they do not fit each other.
     """
     found = {name.removeprefix(prefix): stored.shape for name, stored in header.items() if name.startswith(prefix)}
     check_depth(found, config.n_layer, path)
@@ -205,12 +205,12 @@ def check_depth(names: Iterable[str], n_layer: int, path: Path) -> None:
 
 
 def encoder_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight of an encoder.
+    """Return name and shape of every weight of an encoder.
 
     Raises
     ------
     ValueError
-        If they are too large for any memory.
+        If the weights are too large for any memory.
     """
     try:
         with torch.device("meta"):
@@ -228,7 +228,7 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tu
     Raises
     ------
     ValueError
-        If a tensor is left over, missing, or of another shape; it names them.
+        If tensors are left over, missing, or of another shape; the message names them.
     """
     faults = [
         f"{what}: {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"

@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Give versions, device, backend and its reason, and what a saved model is."""
+    """Return versions, device, backend and its reason, and what a saved model is."""
     import torch
 
     from genemamba_sc.ops import choose_backend

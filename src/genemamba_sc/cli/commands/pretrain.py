@@ -18,13 +18,17 @@ _EXIT_STOPPED = 143  # what a shell reports of a process ended by SIGTERM
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("corpus", metavar="CORPUS", help="folder that genemamba tokenize wrote, or of datasets")
+    parser.add_argument("corpus", metavar="CORPUS", help="folder written by genemamba tokenize or by datasets")
     parser.add_argument("output", metavar="OUT", help="folder for the weights; the state of the run is in OUT.run")
     add_vocabulary(parser, "for a corpus that does not bring its own")
-    parser.add_argument("--size", choices=("mini", "small", "base", "published"), default="mini", help="the encoder")
+    parser.add_argument("--size", choices=("mini", "small", "base", "published"), default="mini", help="encoder size")
     parser.add_argument("--pathways", metavar="GMT", help="gene sets for the pathway-aware contrast")
     parser.add_argument(
-        "--objective", action="append", type=_setting, metavar="NAME=VALUE", help="a field of ObjectiveConfig; repeat"
+        "--objective",
+        action="append",
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="a field of ObjectiveConfig; may be repeated",
     )
     _add_optimisation(parser)
     _add_batches(parser)
@@ -36,12 +40,14 @@ def _add_optimisation(pretrain: argparse.ArgumentParser) -> None:
     length.add_argument("--max-steps", type=positive, help="steps of the optimiser")
     length.add_argument("--max-epochs", type=positive, help="passes over the cells, in place of steps")
     pretrain.add_argument("--lr", type=float, default=1e-3, help="peak learning rate (default: %(default)s)")
-    pretrain.add_argument("--warmup", type=float, default=0.02, help="share of the steps (default: %(default)s)")
+    pretrain.add_argument(
+        "--warmup", type=float, default=0.02, help="share of the steps that warms up (default: %(default)s)"
+    )
     pretrain.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient (default: %(default)s)")
     pretrain.add_argument("--ema", type=float, default=0.0, help="decay of averaged weights (default: no average)")
-    pretrain.add_argument("--seed", type=natural, default=0, help="of all that is drawn (default: %(default)s)")
+    pretrain.add_argument("--seed", type=natural, default=0, help="seed of everything drawn (default: %(default)s)")
     pretrain.add_argument(
-        "--resume", default="auto", metavar="auto|PATH", help="go on from OUT.run where there is one, or from a file"
+        "--resume", default="auto", metavar="auto|PATH", help="continue from OUT.run where it exists, or from a file"
     )
 
 
@@ -52,17 +58,27 @@ def _add_batches(pretrain: argparse.ArgumentParser) -> None:
     pretrain.add_argument("--accumulate", type=positive, default=1, help="batches per step and process")
     pretrain.add_argument("--max-len", type=positive, help="tokens read of each cell (default: all of the corpus)")
     pretrain.add_argument("--validation-cells", type=natural, default=0, help="cells held out (default: %(default)s)")
-    pretrain.add_argument("--save-every", type=positive, default=500, help="steps (default: %(default)s)")
-    pretrain.add_argument("--log-every", type=positive, default=10, help="steps (default: %(default)s)")
+    pretrain.add_argument(
+        "--save-every", type=positive, default=500, help="steps between saved states (default: %(default)s)"
+    )
+    pretrain.add_argument(
+        "--log-every", type=positive, default=10, help="steps between lines of the log (default: %(default)s)"
+    )
 
 
 def _add_machines(pretrain: argparse.ArgumentParser) -> None:
     pretrain.add_argument("--accelerator", default="auto", help="cpu, gpu or auto (default: %(default)s)")
-    pretrain.add_argument("--devices", type=_devices, default=1, help="per machine, or auto (default: %(default)s)")
-    pretrain.add_argument("--num-nodes", type=positive, default=1, help="machines (default: %(default)s)")
-    pretrain.add_argument("--strategy", choices=("auto", "ddp", "fsdp"), default="auto", help="how devices share")
-    pretrain.add_argument("--precision", choices=("32", "bf16-mixed"), default="32", help="(default: %(default)s)")
-    pretrain.add_argument("--activation-checkpointing", action="store_true", help="less memory, more time")
+    pretrain.add_argument(
+        "--devices", type=_devices, default=1, help="devices per machine, or auto (default: %(default)s)"
+    )
+    pretrain.add_argument("--num-nodes", type=positive, default=1, help="number of machines (default: %(default)s)")
+    pretrain.add_argument(
+        "--strategy", choices=("auto", "ddp", "fsdp"), default="auto", help="how devices share the work"
+    )
+    pretrain.add_argument(
+        "--precision", choices=("32", "bf16-mixed"), default="32", help="numeric precision (default: %(default)s)"
+    )
+    pretrain.add_argument("--activation-checkpointing", action="store_true", help="use less memory, but more time")
     pretrain.add_argument("--workers", type=natural, default=0, help="processes that read ahead, per device")
 
 
@@ -71,7 +87,7 @@ def _devices(text: str) -> int | str:
 
 
 def _setting(text: str) -> tuple[str, float | int | bool | str]:
-    """Read NAME=VALUE; the value as a number or a truth where it is written like one."""
+    """Read NAME=VALUE; turn the value into a number or a truth value where it is written like one."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"NAME=VALUE is needed, such as mask_rate=0.3, got {text!r}")
@@ -86,12 +102,12 @@ def _setting(text: str) -> tuple[str, float | int | bool | str]:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Pretrain on a corpus; nothing to print for all processes but the first.
+    """Pretrain on a corpus; only the first process returns a text to print.
 
     Raises
     ------
     SystemExit
-        With code 143 if the run was told to stop: its state is saved, and the same command goes on.
+        With code 143 if the run was told to stop: its state is saved, and the same command continues the run.
     """
     from genemamba_sc.data import GeneVocabulary, PathwaySet
     from genemamba_sc.nn import ObjectiveConfig
@@ -129,7 +145,7 @@ def run(arguments: argparse.Namespace) -> str:
     if report.is_main:
         print(
             f"{arguments.output}{RUN_SUFFIX}: stopped after step {report.n_steps} of {n_steps}, state saved. "
-            "The same command goes on.",
+            "The same command continues the run.",
             file=sys.stderr,
         )
     raise SystemExit(_EXIT_STOPPED)
