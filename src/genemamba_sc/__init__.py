@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         check_genes,
         read_regulon_pairs,
     )
+    from genemamba_sc.integration import IntegrationConfig
     from genemamba_sc.model import GeneMambaModel, PlanConfig
     from genemamba_sc.nn import EncoderConfig, ObjectiveConfig
     from genemamba_sc.ops import backend_info
@@ -43,6 +44,7 @@ __all__ = [
     "GeneMambaModel",
     "GeneReport",
     "GeneVocabulary",
+    "IntegrationConfig",
     "ObjectiveConfig",
     "PathwaySet",
     "PlanConfig",
@@ -78,6 +80,7 @@ _HOMES = {
     "GeneMambaModel": "model",
     "GeneReport": "data",
     "GeneVocabulary": "data",
+    "IntegrationConfig": "integration",
     "ObjectiveConfig": "nn",
     "PathwaySet": "data",
     "PlanConfig": "model",

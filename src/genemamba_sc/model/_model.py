@@ -13,7 +13,9 @@ from scvi.model.base import BaseModelClass
 from genemamba_sc._checks import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
+from genemamba_sc.integration import Integration
 from genemamba_sc.model._fields import GenesField
+from genemamba_sc.model._integration import fit_model, integration_config
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs
 from genemamba_sc.model._pretrained import PretrainedMixin
@@ -109,6 +111,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         self.max_len_ = whole_number("max_len", max_len, 1)
         self.gene_init_ = gene_init
         self.gene_aliases: GeneAliases | None = None
+        self.integration_: Integration | None = None
         self.module = self._module_cls(encoder_config, n_labels=len(self.cell_types))
         self._model_summary_string = (
             f"GeneMambaModel: {self._vocabulary.n_genes} genes, {encoder_config.n_layer} layer(s), d_model "
@@ -184,6 +187,8 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         batch_size: int = 32,
         early_stopping: bool = True,
         early_stopping_patience: int = 10,
+        integrate: bool | None = None,
+        integration_kwargs: dict[str, Any] | None = None,
         datasplitter_kwargs: dict[str, Any] | None = None,
         plan_kwargs: dict[str, Any] | None = None,
         **trainer_kwargs: Any,
@@ -207,6 +212,13 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             was lowest. It has no effect where no cell validates.
         early_stopping_patience
             Number of epochs without improvement before training stops.
+        integrate
+            Whether the embedding is integrated over batches; ``None`` does it where ``setup_anndata`` was given a
+            ``batch_key`` with at least two batches. Cells of different batches that are each other's nearest
+            neighbours then choose the axes of the embedding and the offsets of the batches; labels, where registered,
+            say which cells may be neighbours. Predictions of cell types do not change.
+        integration_kwargs
+            Fields of :class:`genemamba_sc.IntegrationConfig`.
         datasplitter_kwargs
             ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
         plan_kwargs
@@ -228,9 +240,12 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
         dataset = cells_to_train(self)
+        integration = integration_config(integrate, integration_kwargs, dataset.columns)
         further = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
-        known = set_start(self, dataset, splitter, config)
+        # Without labels the table is for the embedding alone; with them it also serves the prediction of cell types.
+        within_batches = integration is not None and not self.cell_types
+        known = set_start(self, dataset, splitter, config, within_batches=within_batches)
         stops_early = early_stopping and splitter.n_val > 0
         runner = new_runner(
             self,
@@ -242,7 +257,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             early_stopping=stops_early,
             **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
-        is_first = not self.history_
+        is_first, self.integration_ = not self.history_, None
         try:
             with quiet():
                 runner()
@@ -250,3 +265,5 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             if is_first and self.is_trained_:
                 # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)
+            if integration is not None and self.is_trained_:
+                self.integration_ = fit_model(self, integration)

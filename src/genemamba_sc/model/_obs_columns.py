@@ -13,6 +13,8 @@ from genemamba_sc._warn import warn
 _MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "<NA>"})
 # More types than this share of the cells are measurements, or names of cells.
 _MOST_TYPES = 0.5
+# So are more batches than this share of the cells.
+_MOST_BATCHES = 0.2
 
 
 def check_obs_column(adata: AnnData, key: str, argument: str, unlabeled_category: object = None) -> Any:
@@ -72,6 +74,34 @@ def _refuse_missing(column: pd.Series, key: str, argument: str, unlabeled: objec
             "Fill them with a category of their own"
             + (", e.g. 'Unknown', and pass unlabeled_category='Unknown'." if argument == "labels_key" else ".")
         )
+
+
+def check_batches(adata: AnnData, key: str) -> None:
+    """Refuse a column that holds no batches, and warn where it has one batch only.
+
+    Parameters
+    ----------
+    adata
+        AnnData with the cells.
+    key
+        Name of the column.
+
+    Raises
+    ------
+    ValueError
+        If the column is a measurement, or has nearly as many batches as cells.
+    """
+    column = adata.obs[key]
+    n_batches = column.nunique()
+    is_measured = pd.api.types.is_float_dtype(column) and bool((column % 1 != 0).any())
+    if is_measured or n_batches > max(2, _MOST_BATCHES * adata.n_obs):
+        raise ValueError(
+            f"Batches are shared by cells; adata.obs[{key!r}] has {n_batches} different values in {adata.n_obs} cells, "
+            f"such as {list(column.unique()[:3])}. Name the column with the samples, donors or studies, or bin a "
+            "measurement first."
+        )
+    if n_batches == 1:
+        warn(f"adata.obs[{key!r}] has one batch only ({column.iloc[0]!r}): there is nothing to integrate.")
 
 
 def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:

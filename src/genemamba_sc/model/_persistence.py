@@ -20,6 +20,8 @@ from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
+from genemamba_sc.model._integration import batch_names
+from genemamba_sc.model._kept_integration import brought_back, kept, without_integration
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
@@ -70,7 +72,11 @@ def content_of(model: BaseModelClass) -> SavedModel:
         "attributes": {name: getattr(model, name) for name in _ATTRIBUTES},
         "origin": {name: getattr(model.origin, name) for name in _ORIGIN},
     }
-    return SavedModel(meta, model.module.state_dict(), model.vocabulary, model.pretrained_cells_, model.gene_aliases)
+    tensors = dict(model.module.state_dict())
+    if model.integration_ is not None:
+        meta["integration"], arrays = kept(model.integration_)
+        tensors |= arrays
+    return SavedModel(meta, tensors, model.vocabulary, model.pretrained_cells_, model.gene_aliases)
 
 
 def load_model(
@@ -141,6 +147,7 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     model = cls(registry=registry, **init)
     model.module.load_state_dict(_tensors(saved))
     model._origin = _origin(meta, model, attributes)
+    model.integration_ = brought_back(meta, saved.tensors, len(batch_names(registry)))
     for name, value in attributes.items():
         setattr(model, name, value)
     model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases
@@ -218,7 +225,7 @@ def _shapes(config: EncoderConfig, registry: dict[str, Any]) -> dict[str, tuple[
 
 def _tensors(saved: SavedModel) -> dict[str, torch.Tensor]:
     """Return the tensors under today's names: until version 1 the cell-type head had no programs."""
-    tensors = dict(saved.tensors)
+    tensors = without_integration(saved.tensors)
     if saved.meta.get("format_version") == 1 and "cell_type_head.markers" in tensors:
         tensors["cell_type_head.programs"] = torch.zeros_like(tensors["cell_type_head.markers"])
     return tensors

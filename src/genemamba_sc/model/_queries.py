@@ -12,8 +12,10 @@ from scvi import REGISTRY_KEYS
 from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
+from genemamba_sc.integration import Integration
 from genemamba_sc.model._annotation import Annotation, annotation_of, require_cell_types, store, write_annotation
 from genemamba_sc.model._inference import cell_type_probabilities, embed
+from genemamba_sc.model._integration import asks_integration, integrate_cells
 from genemamba_sc.model._module import GeneMambaModule
 
 
@@ -26,6 +28,7 @@ class QueryMixin:
     is_trained: bool
     max_len_: int
     gene_aliases: GeneAliases | None
+    integration_: Integration | None
     _vocabulary: GeneVocabulary
 
     @property
@@ -60,6 +63,8 @@ class QueryMixin:
         layer: str | None = None,
         gene_id_key: str | None = None,
         scale: Scale | None = None,
+        batch_key: str | None = None,
+        integrated: bool | None = None,
     ) -> Float32[np.ndarray, "n d"]:
         """Embed cells; where these are all cells, also write the embedding to ``adata.obsm``.
 
@@ -78,21 +83,33 @@ class QueryMixin:
             look.
         scale
             What the values are, as in :meth:`setup_anndata`; ``None`` detects it.
+        batch_key
+            Column of ``adata.obs`` with the batches of an integrated model; ``None`` takes the one of
+            :meth:`setup_anndata` where the cells have it. Cells of a batch of the reference are moved as that batch
+            was; a new batch of at least 30 cells is mapped onto the reference, which does not move, by all its cells
+            that are asked for; other cells are mapped onto the shared axes only.
+        integrated
+            Whether batches are integrated; ``None`` does it where the model was trained to. ``False`` gives the
+            embedding of the encoder itself.
 
         Returns
         -------
-        Array of shape (n_obs, d_model), float32.
+        Array of shape (n_obs, d_model), float32; integrated it has the ``n_axes`` of the integration, 30 by default.
 
         Raises
         ------
         RuntimeError
             If the model is not trained.
         ValueError
-            If no gene of ``adata`` is known, or its values cannot be ranked.
+            If no gene of ``adata`` is known, its values cannot be ranked, there is no such batch column, or the model
+            was not trained to integrate and is asked to.
         """
         adata = self._query(adata)
+        integrates = asks_integration(self, batch_key, integrated)
         source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
         latent = embed(self.module, source, rows, batch_size=batch_size)
+        if integrates:
+            latent = integrate_cells(self, adata, rows, latent, batch_key)
         if indices is None and key_added is not None:
             store(adata, key_added, latent)
         return latent

@@ -9,8 +9,7 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField
 from scvi.model.base import BaseModelClass
 
-from genemamba_sc._warn import warn
-from genemamba_sc.model._obs_columns import check_labels, check_obs_column, labels_field
+from genemamba_sc.model._obs_columns import check_batches, check_labels, check_obs_column, labels_field
 from genemamba_sc.nn import EncoderConfig
 
 
@@ -37,11 +36,8 @@ def obs_fields(
     if batch_key is not None:
         check_obs_column(adata, batch_key, "batch_key")
         fields.append(CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key))
-        if labels_key is None and new:
-            warn(
-                f"batch_key={batch_key!r} has no effect on a training without labels: the embedding is not corrected "
-                "for batches. For that, use e.g. Harmony on it (harmonypy), or scVI."
-            )
+        if new:
+            check_batches(adata, batch_key)
     if labels_key is not None:
         unlabeled = check_obs_column(adata, labels_key, "labels_key", unlabeled_category)
         if new:

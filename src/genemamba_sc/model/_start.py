@@ -16,7 +16,9 @@ _OWN_COMPONENTS = 16
 _BLOCK = 4096
 
 
-def sample_genes(dataset: TokenDataset, train: Integer[np.ndarray, "n"], seed: int = 0) -> GeneSample:
+def sample_genes(
+    dataset: TokenDataset, train: Integer[np.ndarray, "n"], seed: int = 0, *, within_batches: bool = False
+) -> GeneSample:
     """Read the sample of the training cells that tables and frequencies come from.
 
     Parameters
@@ -27,8 +29,11 @@ def sample_genes(dataset: TokenDataset, train: Integer[np.ndarray, "n"], seed: i
         Numbers of the training cells; where there are more than 20,000, a fixed random subset is read.
     seed
         Seed of the subset and of the solver.
+    within_batches
+        Whether the table is to hold what varies within batches only.
     """
-    return GeneSample.of(dataset.tokens, train, dataset.vocabulary.size, seed)
+    batches = dataset.columns["batch"] if within_batches else None
+    return GeneSample.of(dataset.tokens, train, dataset.vocabulary.size, seed, batches)
 
 
 def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None) -> None:

@@ -120,7 +120,7 @@ def split_cells(
 
 
 def set_start(
-    model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, config: PlanConfig
+    model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, config: PlanConfig, *, within_batches: bool = False
 ) -> dict[str, np.ndarray]:
     """Set what is known before the first step: the gene table, and the scores of markers and programs.
 
@@ -134,13 +134,15 @@ def set_start(
         Splitter that tells which cells train.
     config
         Choices that tell whether cell types are learned.
+    within_batches
+        Whether the gene table is to hold what varies within batches only.
 
     Returns
     -------
     What is now known about every cell, by name: ``gene_scores`` where cell types are learned.
     """
     gene_init = model.origin.table_start(model.gene_init_)
-    sample = sample_genes(dataset, splitter.train_idx)
+    sample = sample_genes(dataset, splitter.train_idx, within_batches=within_batches)
     if model.origin.needs_start:
         start_genes(model.module, sample, gene_init)
     if "labels" not in dataset.columns or config.classification_weight == 0:

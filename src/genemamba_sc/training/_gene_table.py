@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from genemamba_sc.data._tokenizer import Tokens
+from genemamba_sc.training._within_batches import within_batch_components
 
 # Singular values below this share of the first one are rounding errors of float32.
 _EMPTY = 1e-5
@@ -34,11 +35,14 @@ class GeneSample:
         Number of tokens.
     seed
         Seed of the solver and of the halves of cells.
+    batches
+        Batch of each cell of the sample, shape (n,), where the table is to hold what varies within batches.
     """
 
     tokens: Tokens
     vocab_size: int
     seed: int
+    batches: Integer[np.ndarray, "n"] | None = None
     _tables: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -48,6 +52,7 @@ class GeneSample:
         cells: Integer[np.ndarray, "n"],
         vocab_size: int,
         seed: int,
+        batches: Integer[np.ndarray, "n_obs"] | None = None,
     ) -> "GeneSample":
         """Read all training cells, or a fixed random subset where there are more than 20,000.
 
@@ -59,15 +64,19 @@ class GeneSample:
             Numbers of the training cells.
         vocab_size, seed
             As in :class:`GeneSample`; the seed also draws the subset.
+        batches
+            Batch of every cell, for a table of what varies within batches; ``None`` for one of all that varies.
         """
         if len(cells) > _CELLS:
             cells = np.sort(np.random.default_rng(seed).choice(cells, _CELLS, replace=False))
-        return cls(read(cells), vocab_size, seed)
+        return cls(read(cells), vocab_size, seed, None if batches is None else batches[cells])
 
     def spectral(self, n_columns: int) -> Float32[np.ndarray, "v d"]:
         """Factorise the sample, once for each width; see :func:`spectral_gene_table`."""
         if n_columns not in self._tables:
-            self._tables[n_columns] = spectral_gene_table(self.tokens, self.vocab_size, n_columns, seed=self.seed)
+            self._tables[n_columns] = spectral_gene_table(
+                self.tokens, self.vocab_size, n_columns, seed=self.seed, batches=self.batches
+            )
         return self._tables[n_columns]
 
     def leading(self, n_columns: int, width: int) -> Float32[np.ndarray, "v k"]:
@@ -98,7 +107,12 @@ class GeneSample:
 
 
 def spectral_gene_table(
-    tokens: Tokens, vocab_size: int, d_model: int, *, seed: int = 0
+    tokens: Tokens,
+    vocab_size: int,
+    d_model: int,
+    *,
+    seed: int = 0,
+    batches: Integer[np.ndarray, "n"] | None = None,
 ) -> Float32[np.ndarray, "vocab_size d_model"]:
     """Compute gene embeddings from a truncated SVD of a cells × genes matrix of token weights.
 
@@ -116,27 +130,37 @@ def spectral_gene_table(
         Number of columns of the table; components that the data cannot fill stay zero.
     seed
         Seed of the randomised solver.
+    batches
+        Batch of each cell, shape (n,): what varies within batches is then factorised, see
+        :func:`genemamba_sc.training._within_batches.within_batch_components`, and no component is dropped.
 
     Returns
     -------
     Table of shape (vocab_size, d_model), float32, with entries scaled to unit root mean square over the rows in use.
     """
     weights = _weight_matrix(tokens, vocab_size)
-    scale = _column_scale(weights)
-    n_components = min(d_model + 1, *weights.shape)
     table = np.zeros((vocab_size, d_model), dtype=np.float32)
-    if n_components < 2:
+    if min(weights.shape) < 2 or d_model < 1:
         return table
+    if batches is None:
+        kept = _components(weights, d_model, seed)
+    else:
+        kept = within_batch_components(weights, batches, d_model, seed)
+    n_used = np.count_nonzero(kept.any(axis=1))
+    spread = np.sqrt((kept**2).sum() / max(1, n_used * kept.shape[1]))
+    table[:, : kept.shape[1]] = kept / max(float(spread), 1e-12)
+    return table
+
+
+def _components(weights: sparse.csr_array, d_model: int, seed: int) -> np.ndarray:
+    """Compute how each gene weighs in each component but the first, scaled back by the weights."""
+    scale = _column_scale(weights)
     _, singular, components = randomized_svd(
-        weights @ sparse.diags_array(scale), n_components, n_iter=4, random_state=seed
+        weights @ sparse.diags_array(scale), min(d_model + 1, *weights.shape), n_iter=4, random_state=seed
     )
     # Beyond the rank of the data, the solver returns arbitrary directions.
     components[singular <= _EMPTY * singular[0]] = 0.0
-    # One row per gene: how the gene weighs in each component, scaled back by the weights.
-    kept = (components[1:] * scale).T
-    spread = np.sqrt((kept**2).sum() / max(1, np.count_nonzero(scale) * kept.shape[1]))
-    table[:, : kept.shape[1]] = kept / max(float(spread), 1e-12)
-    return table
+    return (components[1:] * scale).T
 
 
 def _weight_matrix(tokens: Tokens, vocab_size: int) -> sparse.csr_array:

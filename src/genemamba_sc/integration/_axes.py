@@ -1,0 +1,62 @@
+"""Find the axes along which cells of a batch differ and partners in other batches agree."""
+
+import numpy as np
+from jaxtyping import Float, Integer
+from scipy import sparse
+from scipy.linalg import eigh
+
+# Of the differences between partners, relative to their mean: directions without any would count without bound.
+_RIDGE = 1e-3
+
+
+def shared_axes(
+    cells: Float[np.ndarray, "n d"],
+    batches: Integer[np.ndarray, "n"],
+    links: sparse.csr_array,
+    n_axes: int,
+    sharpness: float,
+) -> Float[np.ndarray, "d k"]:
+    """Find linear axes that tell cells of a batch apart and not partners of different batches.
+
+    With S the covariance within batches, all batches weighted alike, and D half the mean square of the differences
+    between partners, the axes solve S v = λ D v for the largest λ. Along each of them partners differ by one unit; an
+    axis is then scaled by (1 - 1/λ)^sharpness, by which one that tells nothing beyond the noise vanishes.
+
+    Parameters
+    ----------
+    cells
+        Embedding, shape (n, d).
+    batches
+        Batch of each cell, shape (n,), codes from 0.
+    links
+        Partners, shape (n, n), symmetric, at least one pair.
+    n_axes
+        How many axes; at most d.
+    sharpness
+        0 keeps the scale at which the noise is alike along all axes.
+
+    Returns
+    -------
+    The axes as columns, shape (d, k): ``cells @ axes`` are the coordinates along them.
+    """
+    within = _within_batches(cells, batches)
+    pairs = links.tocoo()
+    difference = cells[pairs.coords[0]] - cells[pairs.coords[1]]
+    between = difference.T @ difference / (2 * len(difference))
+    between += _RIDGE * np.trace(between) / len(between) * np.eye(len(between)) + 1e-12 * np.eye(len(between))
+    ratios, axes = eigh(within, between)
+    order = np.argsort(-ratios, kind="stable")[:n_axes]
+    ratios, axes = np.maximum(ratios[order], 1e-12), axes[:, order]
+    # An eigenvector has two signs.
+    axes = axes * np.where(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0) < 0, -1.0, 1.0)
+    return axes * np.maximum(1 - 1 / ratios, 0.0) ** sharpness
+
+
+def _within_batches(cells: np.ndarray, batches: np.ndarray) -> np.ndarray:
+    present = np.unique(batches)
+    total = np.zeros((cells.shape[1], cells.shape[1]))
+    for batch in present:
+        part = cells[batches == batch]
+        part = part - part.mean(axis=0)
+        total += part.T @ part / (len(part) * len(present))
+    return total

@@ -1,0 +1,89 @@
+"""Fit an integration on the embedding of cells of several batches."""
+
+import numpy as np
+from jaxtyping import Float, Integer
+from scipy import sparse
+
+from genemamba_sc.integration._axes import shared_axes
+from genemamba_sc.integration._integration import Integration, IntegrationConfig
+from genemamba_sc.integration._mixing import mixed
+from genemamba_sc.integration._neighbours import mutual_neighbours, partner_means
+from genemamba_sc.integration._offsets import Offsets, cluster_targets, fit_offsets, fit_spreads
+from genemamba_sc.integration._reference import MOST_CELLS, Reference
+
+_REACH = 0.99
+
+
+def fit_integration(
+    embedding: Float[np.ndarray, "n d"],
+    batches: Integer[np.ndarray, "n"],
+    labels: Integer[np.ndarray, "n"] | None = None,
+    config: IntegrationConfig | None = None,
+) -> Integration:
+    """Fit an integration.
+
+    Cells of different batches that are each other's nearest neighbours are taken for cells of the same state. They
+    choose the axes, along which such partners agree and other cells differ; and the cells of every batch are moved
+    together, cluster by cluster, to where their partners are.
+
+    Parameters
+    ----------
+    embedding
+        Embedding of the encoder, shape (n, d_model).
+    batches
+        Codes from 0, shape (n,); at least two, each with a cell.
+    labels
+        Codes of the cell types, -1 where unknown; partners are then looked for within a type.
+    config
+        The choices; ``None`` takes the defaults.
+
+    Raises
+    ------
+    ValueError
+        If no cell has a partner in another batch.
+    """
+    config = config or IntegrationConfig()
+    start = embedding.astype(np.float64)
+    links = mutual_neighbours(mixed(start - start.mean(axis=0), batches), batches, config.n_neighbours, labels)
+    _require_links(links)
+    axes = _kept(shared_axes(start, batches, links, min(config.n_axes, start.shape[1]), config.sharpness))
+    cells = start @ axes
+    centre = _kept(cells.mean(axis=0))
+    cells = cells - centre
+    rounds: list[Offsets] = []
+    for _ in range(config.n_rounds):
+        rounds.append(_round(cells, batches, labels, config))
+        cells = rounds[-1](cells, batches)
+    spreads = fit_spreads(cells, batches, config.n_clusters // 3, config.width)
+    reference = _reference(spreads(cells, batches), batches, labels, config.n_neighbours)
+    found = Integration(axes, centre, tuple(rounds), spreads, reference, config)
+    # What is kept has single precision: a saved model answers as this one does.
+    return Integration.of_arrays(found.arrays(), config)
+
+
+def _round(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, config: IntegrationConfig) -> Offsets:
+    links = mutual_neighbours(cells, batches, config.n_neighbours, labels)
+    targets, has = partner_means(cells, batches, links)
+    centroids = cluster_targets(targets, config.n_clusters)
+    return fit_offsets(cells, batches, targets, has, centroids, config.width)
+
+
+def _reference(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, n_neighbours: int) -> Reference:
+    links = mutual_neighbours(cells, batches, n_neighbours, labels)
+    targets, has = partner_means(cells, batches, links)
+    # A target counts the cell itself: it lies half as far as the partners where there are two batches.
+    lengths = 2 * np.linalg.norm((targets - cells)[has], axis=1)
+    kept = np.linspace(0, len(cells) - 1, min(MOST_CELLS, len(cells))).round().astype(int)
+    return Reference(cells[kept], float(np.quantile(lengths, _REACH)) if has.any() else 0.0)
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _require_links(links: sparse.csr_array) -> None:
+    if not links.nnz:
+        raise ValueError(
+            "No cell has a partner in another batch, so nothing can be integrated. Check that the batches share cell "
+            "types and that batch_key names the right column."
+        )

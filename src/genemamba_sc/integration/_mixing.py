@@ -1,0 +1,73 @@
+"""Bring batches roughly together, so that cells of one type find each other."""
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from genemamba_sc.integration._clusters import find_centroids, memberships
+from genemamba_sc.integration._neighbours import unit_rows
+
+_ROUNDS = 5
+_INNER_ROUNDS = 10
+_BALANCING_ROUNDS = 3
+_MOST_CLUSTERS = 100
+_CELLS_PER_CLUSTER = 30
+_WIDTH = 0.1
+# Harmony's theta (how strongly clusters are asked to hold every batch) and its lambda as a share of the expected cells.
+_DIVERSITY = 1.0
+_SHRINKAGE = 0.2
+
+
+def mixed(cells: Float[np.ndarray, "n d"], batches: Integer[np.ndarray, "n"]) -> Float[np.ndarray, "n d"]:
+    """Subtract from each cell the offset of its batch within its clusters.
+
+    This is the algorithm of Harmony (Korsunsky et al. 2019, doi 10.1038/s41592-019-0619-0): soft clusters that are
+    asked to hold every batch in its overall share, and ridge regression on the batch within each cluster. All cells
+    are updated at once and nothing is drawn, so that the result does not depend on the order of the cells. It serves
+    to find partners only: with a mild demand on the clusters, types that few batches have stay apart.
+
+    Parameters
+    ----------
+    cells
+        Embedding, shape (n, d).
+    batches
+        Batch of each cell, shape (n,), codes from 0.
+    """
+    one_hot = np.eye(int(batches.max()) + 1)[batches]
+    centroids = unit_rows(find_centroids(cells, max(2, min(_MOST_CLUSTERS, len(cells) // _CELLS_PER_CLUSTER))))
+    result = cells
+    for _ in range(_ROUNDS):
+        directions = unit_rows(result)
+        for _ in range(_INNER_ROUNDS):
+            belongs = _balanced(memberships(result, centroids, _WIDTH), one_hot)
+            centroids = unit_rows(belongs.T @ directions)
+        result = _without_offsets(cells, belongs, one_hot)
+    return result
+
+
+def _balanced(belongs: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
+    """Weigh down clusters in which the batch of a cell is too frequent."""
+    share, found = one_hot.mean(axis=0), belongs.T @ one_hot
+    start = belongs
+    for _ in range(_BALANCING_ROUNDS):
+        expected = belongs.sum(axis=0)[:, None] * share
+        penalty = ((expected + 1) / (found + 1)) ** _DIVERSITY
+        belongs = start * (one_hot @ penalty.T) + 1e-300
+        belongs /= belongs.sum(axis=1, keepdims=True)
+        # Half a step: full ones would throw a batch from one cluster into the next and back.
+        found = 0.5 * (found + belongs.T @ one_hot)
+    return belongs
+
+
+def _without_offsets(cells: np.ndarray, belongs: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
+    """Subtract what the batch adds within each cluster, by ridge regression with a free intercept."""
+    result, share, n_batches = cells.copy(), one_hot.mean(axis=0), one_hot.shape[1]
+    for weight in belongs.T:
+        weighted = one_hot * weight[:, None]
+        counts, sums = weighted.sum(axis=0), weighted.T @ cells
+        normal = np.zeros((n_batches + 1, n_batches + 1))
+        normal[0, 0] = counts.sum()
+        normal[0, 1:] = normal[1:, 0] = counts
+        normal[1:, 1:] = np.diag(counts + _SHRINKAGE * counts.sum() * share + 1e-9)
+        offsets = np.linalg.solve(normal, np.vstack([sums.sum(axis=0), sums]))[1:]
+        result -= weight[:, None] * (one_hot @ offsets)
+    return result

@@ -1,0 +1,114 @@
+"""Find cells of different batches that are each other's nearest neighbours."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
+
+# A link is a pair of cells; this many per cell and other batch are looked at, at most, however many batches there are.
+_MOST_ENTRIES = 8_000_000
+_FEWEST = 5
+
+
+def mutual_neighbours(
+    cells: Float[np.ndarray, "n d"],
+    batches: Integer[np.ndarray, "n"],
+    n_neighbours: int,
+    labels: Integer[np.ndarray, "n"] | None = None,
+) -> sparse.csr_array:
+    """Link cells of different batches that are among each other's nearest neighbours.
+
+    Parameters
+    ----------
+    cells
+        Embedding, shape (n, d). Neighbours are those of the largest cosine.
+    batches
+        Batch of each cell, shape (n,), codes from 0.
+    n_neighbours
+        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 5.
+    labels
+        Codes of the cell types, shape (n,), -1 where unknown. A cell with a label then looks among the cells of its
+        label and among those without; no link joins two labels.
+
+    Returns
+    -------
+    Symmetric matrix of shape (n, n) with a 1 for each link.
+
+    Notes
+    -----
+    Mutual neighbours are matched as by Haghverdi et al. (2018), doi 10.1038/nbt.4091.
+    """
+    directions = unit_rows(cells)
+    n_batches = int(batches.max()) + 1
+    n_neighbours = max(_FEWEST, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
+    if labels is None or (labels < 0).all():
+        return _linked(directions, batches, n_neighbours)
+    links = _without_conflicts(_linked(directions, batches, n_neighbours), labels)
+    for label in np.unique(labels[labels >= 0]):
+        rows = np.flatnonzero(labels == label)
+        links = links + _placed(_linked(directions[rows], batches[rows], n_neighbours), rows, len(cells))
+    return links.astype(bool).astype(np.float64)
+
+
+def unit_rows(cells: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Scale each row to length 1; rows of zeros stay."""
+    return cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-12)
+
+
+def partner_means(
+    cells: Float[np.ndarray, "n d"], batches: Integer[np.ndarray, "n"], links: sparse.csr_array
+) -> tuple[Float[np.ndarray, "n d"], Bool[np.ndarray, "n"]]:
+    """Average each cell with the mean of its partners in every batch where it has any.
+
+    Parameters
+    ----------
+    cells, batches
+        As in :func:`mutual_neighbours`.
+    links
+        The links.
+
+    Returns
+    -------
+    The averages, shape (n, d), in which every batch weighs alike, and whether a cell has a partner, shape (n,).
+    """
+    total, n_terms = cells.copy(), np.ones(len(cells))
+    for batch in np.unique(batches):
+        members = np.flatnonzero(batches == batch)
+        to_batch = links[:, members]
+        n_partners = np.asarray(to_batch.sum(axis=1)).ravel()
+        has = n_partners > 0
+        total[has] += (to_batch @ cells[members])[has] / n_partners[has, None]
+        n_terms += has
+    return total / n_terms[:, None], n_terms > 1
+
+
+def _linked(directions: np.ndarray, batches: np.ndarray, n_neighbours: int) -> sparse.csr_array:
+    n = len(directions)
+    rows: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
+    columns: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
+    for batch in np.unique(batches):
+        members, others = np.flatnonzero(batches == batch), np.flatnonzero(batches != batch)
+        if not len(others):
+            continue
+        k = min(n_neighbours, len(members))
+        found = NearestNeighbors(n_neighbors=k).fit(directions[members])
+        nearest = found.kneighbors(directions[others], return_distance=False)
+        rows.append(np.repeat(others, k))
+        columns.append(members[nearest.ravel()])
+    entries = np.concatenate(rows), np.concatenate(columns)
+    one_way = sparse.csr_array((np.ones(len(entries[0])), entries), shape=(n, n))
+    return (one_way * one_way.T).tocsr()
+
+
+def _without_conflicts(links: sparse.csr_array, labels: np.ndarray) -> sparse.csr_array:
+    """Leave out the links between two labelled cells: those of one label are found among themselves."""
+    pairs = links.tocoo()
+    kept = (labels[pairs.coords[0]] < 0) | (labels[pairs.coords[1]] < 0)
+    entries = tuple(axis[kept] for axis in pairs.coords)
+    return sparse.csr_array((pairs.data[kept], entries), shape=links.shape)
+
+
+def _placed(links: sparse.csr_array, rows: np.ndarray, n: int) -> sparse.csr_array:
+    """Give links among some cells the numbers of these cells among all."""
+    pairs = links.tocoo()
+    return sparse.csr_array((pairs.data, (rows[pairs.coords[0]], rows[pairs.coords[1]])), shape=(n, n))

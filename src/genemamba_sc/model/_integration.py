@@ -1,0 +1,198 @@
+"""Fit an integration after training, and apply it to embeddings: batches by their names in ``obs``."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from jaxtyping import Float32, Integer
+from scvi import REGISTRY_KEYS
+
+from genemamba_sc._warn import warn
+from genemamba_sc.integration import FEWEST_CELLS, Integration, IntegrationConfig, fit_integration
+from genemamba_sc.model._inference import embed
+from genemamba_sc.model._setup import registered_codes
+
+# Cells that an integration is fitted on, and those that each batch has among them at least.
+_MOST_CELLS = 20_000
+_LEAST_OF_BATCH = 200
+
+
+def batch_names(registry: Mapping[str, Any]) -> list[str]:
+    """List the names of the registered batches, in the order of their codes; empty where none are registered."""
+    fields = registry["field_registries"]
+    if REGISTRY_KEYS.BATCH_KEY not in fields:
+        return []
+    mapping = fields[REGISTRY_KEYS.BATCH_KEY]["state_registry"]["categorical_mapping"]
+    return [str(name) for name in np.asarray(mapping).tolist()]
+
+
+def integration_config(
+    integrate: bool | None, integration_kwargs: Mapping[str, Any] | None, columns: Mapping[str, np.ndarray]
+) -> IntegrationConfig | None:
+    """Decide whether a training integrates, and how.
+
+    Parameters
+    ----------
+    integrate
+        What the user asked for; ``None`` integrates where at least two batches are registered.
+    integration_kwargs
+        Fields of :class:`IntegrationConfig`.
+    columns
+        Codes of the registered columns.
+
+    Returns
+    -------
+    The choices; ``None`` where nothing is integrated.
+
+    Raises
+    ------
+    TypeError
+        If a name is no field of the choices.
+    ValueError
+        If the user asked for it and there are no two batches, or gave choices for what is not done.
+    """
+    config = _config_of(integration_kwargs or {})
+    n_batches = len(np.unique(columns["batch"])) if "batch" in columns else 0
+    if integrate and n_batches < 2:
+        raise ValueError(
+            f"integrate=True needs at least two batches. The registered cells have {n_batches}. Pass batch_key= to "
+            "setup_anndata, with a column that has two values or more."
+        )
+    if n_batches < 2 if integrate is None else not integrate:
+        if integration_kwargs:
+            raise ValueError(
+                f"integration_kwargs are choices of an integration, which this training does not do (integrate="
+                f"{integrate}, {n_batches} batches). Leave them out, or register a batch_key with two batches."
+            )
+        return None
+    return config
+
+
+def _config_of(integration_kwargs: Mapping[str, Any]) -> IntegrationConfig:
+    known = [field.name for field in dataclasses.fields(IntegrationConfig)]
+    unknown = sorted(set(integration_kwargs) - set(known))
+    if unknown:
+        raise TypeError(f"integration_kwargs names choices of the integration. Got {unknown}. Choose among {known}.")
+    return IntegrationConfig(**integration_kwargs)
+
+
+def fit_model(model: Any, config: IntegrationConfig) -> Integration:
+    """Fit an integration on the embedding of the registered cells, or of 20,000 of them.
+
+    Parameters
+    ----------
+    model
+        Model that is trained, with its AnnData.
+    config
+        Choices of the integration.
+
+    Raises
+    ------
+    ValueError
+        If no cell has a partner in another batch.
+    """
+    codes = registered_codes(model.adata_manager)
+    rows = _sample(codes["batch"])
+    latent = embed(model.module, model._source(model.adata), rows)
+    labels = codes["labels"][rows] if "labels" in codes else None
+    if labels is not None:
+        labels = np.where(labels < len(model.cell_types), labels, -1)
+    present, batches = np.unique(codes["batch"][rows], return_inverse=True)
+    found = fit_integration(latent, batches, labels, config)
+    return found.with_batches(present, len(batch_names(model.registry_)))
+
+
+def integrate_cells(
+    model: Any,
+    adata: AnnData,
+    rows: Integer[np.ndarray, "n"],
+    latent: Float32[np.ndarray, "n d"],
+    batch_key: str | None,
+) -> Float32[np.ndarray, "n k"]:
+    """Integrate embeddings of cells of known and of new batches.
+
+    Parameters
+    ----------
+    model
+        Model with an integration.
+    adata, rows
+        Cells that were embedded.
+    latent
+        Their embedding.
+    batch_key
+        Column of ``obs`` with their batches; ``None`` takes the one that the model was set up with, if it is there.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
+    names = _names_of(model, adata, rows, batch_key)
+    known = {name: code for code, name in enumerate(batch_names(model.registry_))}
+    codes = np.array([-1 if name is None else known.get(name, -1) for name in names], dtype=np.int64)
+    result = model.integration_(latent, codes)
+    few = []
+    for name in sorted({name for name in names if name is not None and name not in known}):
+        members = np.array([other == name for other in names])
+        if members.sum() < FEWEST_CELLS:
+            few.append(name)
+            continue
+        moves = model.integration_.fit_batch(latent[members])
+        result[members] = model.integration_.map_batch(latent[members], moves)
+    if few:
+        warn(
+            f"New batches with fewer than {FEWEST_CELLS} cells do not tell what they have in common: "
+            f"{', '.join(few)[:200]}. "
+            "Their cells are mapped onto the shared axes, without a correction of the batch. Pass more cells at once."
+        )
+    return result
+
+
+def asks_integration(model: Any, batch_key: str | None, integrated: bool | None) -> bool:
+    """Tell whether an embedding is to be integrated; parameters as in ``get_latent_representation``.
+
+    Raises
+    ------
+    ValueError
+        If it is asked for, and the model was not trained to integrate.
+    """
+    if model.integration_ is None and (integrated or batch_key is not None):
+        raise ValueError(
+            "This model was not trained to integrate batches. Pass batch_key= to setup_anndata and train with "
+            "integrate=True, or leave out batch_key and integrated."
+        )
+    if integrated is False and batch_key is not None:
+        raise ValueError("batch_key has no effect with integrated=False. Leave out one of them.")
+    return model.integration_ is not None and integrated is not False
+
+
+def _names_of(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str | None) -> list[str | None]:
+    if batch_key is None:
+        batch_key = model.registry_["setup_args"].get("batch_key")
+        if batch_key not in adata.obs:
+            warn(
+                f"The cells have no column {batch_key!r} with their batches, so they are mapped onto the shared axes, "
+                "without a correction of batches. Name the column with batch_key=."
+            )
+            return [None] * len(rows)
+    elif batch_key not in adata.obs:
+        raise ValueError(
+            f"batch_key={batch_key!r} is not a column of adata.obs, which has {list(adata.obs.columns)}. Name one of "
+            "these, or leave it out."
+        )
+    column = adata.obs[batch_key].iloc[rows]
+    return [None if missing else str(name) for name, missing in zip(column, column.isna())]
+
+
+def _sample(batches: Integer[np.ndarray, "n"]) -> Integer[np.ndarray, "m"]:
+    """Take all cells, or about 20,000 with some of every batch."""
+    if len(batches) <= _MOST_CELLS:
+        return np.arange(len(batches))
+    rng, rows = np.random.default_rng(0), []
+    for batch in np.unique(batches):
+        members = np.flatnonzero(batches == batch)
+        wanted = max(_LEAST_OF_BATCH, round(_MOST_CELLS * len(members) / len(batches)))
+        rows.append(rng.choice(members, min(wanted, len(members)), replace=False))
+    return np.sort(np.concatenate(rows))

@@ -1,0 +1,60 @@
+"""Keep an integration beside the weights of a model, and bring it back."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genemamba_sc.integration import Integration, IntegrationConfig
+from genemamba_sc.weights._json import Fields
+
+_ENTRY = "integration"
+# Prefix of the arrays of an integration, which stand among the weights and under their checksum.
+_PREFIX = "integration."
+
+
+def kept(integration: Integration) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Give what is saved of an integration: the entry of the configuration, and the arrays by name."""
+    arrays = {_PREFIX + name: torch.from_numpy(values) for name, values in integration.arrays().items()}
+    return dataclasses.asdict(integration.config), arrays
+
+
+def without_integration(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the weights alone."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_PREFIX)}
+
+
+def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int) -> Integration | None:
+    """Make the integration of a saved model.
+
+    Parameters
+    ----------
+    meta
+        Configuration of the model.
+    tensors
+        Everything in the file of the weights.
+    n_batches
+        Number of batches in the registry.
+
+    Returns
+    -------
+    The integration; ``None`` where the model has none.
+
+    Raises
+    ------
+    ValueError
+        If choices, arrays and batches do not fit together. The message names the file.
+    """
+    if _ENTRY not in meta.values:
+        return None
+    arrays = {name.removeprefix(_PREFIX): t.numpy() for name, t in tensors.items() if name.startswith(_PREFIX)}
+
+    def made(choices: Any) -> Integration:
+        found = Integration.of_arrays(arrays, IntegrationConfig(**choices))
+        if found.n_batches != n_batches:
+            raise ValueError(f"the registry has {n_batches} batches and the integration {found.n_batches}")
+        return found
+
+    return meta.made(_ENTRY, made)
