@@ -74,8 +74,8 @@ class Integration:
         The choices.
     """
 
-    axes: Float32[np.ndarray, "d k"]
-    centre: Float32[np.ndarray, "k"]
+    axes: Float[np.ndarray, "d k"]
+    centre: Float[np.ndarray, "k"]
     rounds: tuple[Offsets, ...]
     spreads: Spreads
     reference: Reference
