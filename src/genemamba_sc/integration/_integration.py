@@ -1,5 +1,6 @@
 """Keep an integration as plain arrays, and apply it to cells of known, new and unknown batches."""
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -48,10 +49,14 @@ class IntegrationConfig:
     def __post_init__(self) -> None:
         for field in fields(self)[:4]:
             whole_number(field.name, getattr(self, field.name), 1)
-        if not self.width > 0:
-            raise ValueError(f"width must be positive. Got {self.width!r}. Its default is 0.1.")
-        if not self.sharpness >= 0:
-            raise ValueError(f"sharpness must not be negative. Got {self.sharpness!r}. Its default is 0.25.")
+        for name in ("width", "sharpness"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise TypeError(f"{name} must be a number. Got {value!r}. Leave it out for the default.")
+        if not 0 < self.width < np.inf:
+            raise ValueError(f"width must be positive and finite. Got {self.width!r}. Its default is 0.1.")
+        if not 0 <= self.sharpness < np.inf:
+            raise ValueError(f"sharpness must be 0 or more, and finite. Got {self.sharpness!r}. Its default is 0.25.")
 
 
 @dataclass(frozen=True, eq=False)
