@@ -152,8 +152,9 @@ class Integration:
         KeyError
             If one is missing.
         ValueError
-            If their shapes do not fit together.
+            If there are others, or their shapes do not fit together.
         """
+        _check_dimensions(arrays, config.n_rounds)
         rounds = tuple(
             Offsets(arrays[f"rounds.{n}.centroids"], arrays[f"rounds.{n}.offsets"], config.width)
             for n in range(config.n_rounds)
@@ -214,6 +215,20 @@ class Integration:
 
 
 _SPREADS = ("centroids", "means", "overall", "aim", "factors")
+_DIMENSIONS = {"axes": 2, "centre": 1, "reference": 2, "reach": 1}
+_DIMENSIONS |= dict(zip((f"spreads.{name}" for name in _SPREADS), (2, 2, 1, 1, 2)))
+
+
+def _check_dimensions(arrays: Mapping[str, np.ndarray], n_rounds: int) -> None:
+    wanted = dict(_DIMENSIONS)
+    for n in range(n_rounds):
+        wanted |= {f"rounds.{n}.centroids": 2, f"rounds.{n}.offsets": 3}
+    unknown = sorted(set(arrays) - set(wanted))
+    if unknown:
+        raise ValueError(f"An integration of {n_rounds} rounds has the arrays {sorted(wanted)}. Got also {unknown}.")
+    flat = [f"{name} {arrays[name].shape}" for name, ndim in wanted.items() if arrays[name].ndim != ndim]
+    if flat or arrays["reach"].shape != (1,):
+        raise ValueError(f"The arrays of an integration must fit together. Got {', '.join(flat) or 'no reach'}.")
 
 
 def moved(
