@@ -47,6 +47,7 @@ def fit_integration(
         If no cell has a partner in another batch, or partners differ as much as any cells of a batch do.
     """
     config = config or IntegrationConfig()
+    _require_batches(batches)
     start = embedding.astype(np.float64)
     links = mutual_neighbours(mixed(start - start.mean(axis=0), batches), batches, config.n_neighbours, labels)
     _require_links(links)
@@ -84,6 +85,15 @@ def _reference(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None
 
 def _kept(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32).astype(np.float64)
+
+
+def _require_batches(batches: np.ndarray) -> None:
+    n_batches = len(np.unique(batches))
+    if n_batches < 2:
+        raise CannotIntegrateError(
+            f"At least two batches must have cells that express known genes. Got {n_batches}. Check the cells of each "
+            "batch."
+        )
 
 
 def _require_links(links: sparse.csr_array) -> None:

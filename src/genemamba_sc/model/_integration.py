@@ -108,6 +108,8 @@ def fit_model(model: Any, config: IntegrationConfig, *, required: bool) -> Integ
     codes = registered_codes(model.adata_manager)
     rows = _sample(codes["batch"])
     latent = embed(model.module, model._source(model.adata), rows)
+    tells = latent.any(axis=1)
+    rows, latent = rows[tells], latent[tells]
     labels = codes["labels"][rows] if "labels" in codes else None
     if labels is not None:
         # Labels of test cells are not to be known to what is tested.
@@ -156,11 +158,11 @@ def integrate_cells(
     names = _names_of(model, adata, rows, batch_key)
     known = {name: code for code, name in enumerate(batch_names(model.registry_))}
     codes = np.array([-1 if name is None else known.get(name, -1) for name in names], dtype=np.int64)
-    result = model.integration_(latent, codes)
+    result, tells = model.integration_(latent, codes), latent.any(axis=1)
     few = []
     of_name: dict[str, list[int]] = {}
     for row, name in enumerate(names):
-        if name is not None and name not in known:
+        if name is not None and name not in known and tells[row]:
             of_name.setdefault(name, []).append(row)
     for name, found in sorted(of_name.items()):
         members = np.array(found)
@@ -169,6 +171,8 @@ def integrate_cells(
             continue
         moves = model.integration_.fit_batch(latent[members])
         result[members] = model.integration_.map_batch(latent[members], moves)
+    # A cell without a known gene stays at zero, where everyone can see that it tells nothing.
+    result[~tells] = 0.0
     if few:
         warn(
             f"New batches with fewer than {FEWEST_CELLS} cells do not tell what they have in common: "
