@@ -33,7 +33,7 @@ def load(arguments: argparse.Namespace) -> GeneMambaModel:
     return model
 
 
-def train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
+def train(arguments: argparse.Namespace, adata: AnnData, *, integrate: bool | None = None) -> GeneMambaModel:
     """Train a model on the cells, and save it if that is asked."""
     scvi.settings.seed = arguments.seed
     GeneMambaModel.setup_anndata(
@@ -53,7 +53,7 @@ def train(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
         )
         # The genes are those of the weights, so the reference may also have other names for them.
         _resolve_aliases(model, arguments)
-    model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator)
+    model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator, integrate=integrate)
     _resolve_aliases(model, arguments)
     if arguments.save_model is not None:
         model.save(arguments.save_model, overwrite=True)

@@ -104,6 +104,28 @@ def check_batches(adata: AnnData, key: str) -> None:
         warn(f"adata.obs[{key!r}] has one batch only ({column.iloc[0]!r}): there is nothing to integrate.")
 
 
+def warn_if_confounded(adata: AnnData, batch_key: str, labels_key: str, unlabeled: object) -> None:
+    """Warn where no type is in two batches: then nothing can tell batches and types apart.
+
+    Parameters
+    ----------
+    adata
+        AnnData with the cells.
+    batch_key, labels_key
+        Names of the columns.
+    unlabeled
+        The value that means «no label».
+    """
+    labels = adata.obs[labels_key].astype(object)
+    labelled = adata.obs[labels != unlabeled]
+    n_batches = labelled.groupby(labels[labels != unlabeled], observed=True)[batch_key].nunique()
+    if adata.obs[batch_key].nunique() > 1 and not (n_batches > 1).any():
+        warn(
+            f"No type of adata.obs[{labels_key!r}] is in two batches of adata.obs[{batch_key!r}], so nothing can tell "
+            "batches from types. Integrate batches that share types, or train with integrate=False."
+        )
+
+
 def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
     """Refuse labels that are no cell types.
 

@@ -9,7 +9,13 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField
 from scvi.model.base import BaseModelClass
 
-from genemamba_sc.model._obs_columns import check_batches, check_labels, check_obs_column, labels_field
+from genemamba_sc.model._obs_columns import (
+    check_batches,
+    check_labels,
+    check_obs_column,
+    labels_field,
+    warn_if_confounded,
+)
 from genemamba_sc.nn import EncoderConfig
 
 
@@ -42,6 +48,8 @@ def obs_fields(
         unlabeled = check_obs_column(adata, labels_key, "labels_key", unlabeled_category)
         if new:
             unlabeled = check_labels(adata, labels_key, unlabeled)
+            if batch_key is not None:
+                warn_if_confounded(adata, batch_key, labels_key, unlabeled)
         fields.append(labels_field(labels_key, unlabeled))
     elif unlabeled_category is not None:
         raise ValueError(

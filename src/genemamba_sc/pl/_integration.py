@@ -1,0 +1,82 @@
+"""Draw cells before and after integration, coloured by batch and by type."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+from matplotlib.figure import Figure
+
+
+def integration(
+    adata: AnnData,
+    batch_key: str,
+    labels_key: str | None = None,
+    *,
+    before: str = "X_pca",
+    after: str = "X_genemamba",
+    n_neighbors: int = 15,
+    seed: int = 0,
+) -> Figure:
+    """Draw UMAPs of two embeddings of the same cells: one row for each, the batches left, the types right.
+
+    Parameters
+    ----------
+    adata
+        Cells with both embeddings in ``obsm``; nothing is written to them.
+    batch_key
+        Column of ``obs`` with the batches.
+    labels_key
+        Column of ``obs`` with the types; ``None`` draws the batches only.
+    before, after
+        Keys in ``obsm``.
+    n_neighbors
+        Neighbours of a cell in the graph that a UMAP lays out, the same for both.
+    seed
+        Seed of the layouts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        All panels have the same size and the same colours for the same names. Within a row they share the
+        coordinates.
+
+    Raises
+    ------
+    ValueError
+        If a column or an embedding is missing.
+    """
+    keys = [batch_key] if labels_key is None else [batch_key, labels_key]
+    _require("adata.obs", list(adata.obs.columns), keys)
+    _require("adata.obsm", list(adata.obsm), [before, after])
+    cells = AnnData(obs=adata.obs[keys].copy(), obsm={name: np.asarray(adata.obsm[name]) for name in (before, after)})
+    # Cells of batches and types lie upon each other: a fixed random order shows all, not the last ones only.
+    cells = cells[np.random.default_rng(seed).permutation(cells.n_obs)].copy()
+    for key in keys:
+        cells.obs[key] = cells.obs[key].astype(str).astype("category")
+        _take_colours(cells, adata, key)
+    size = (5 * len(keys) + 2.5, 9)
+    figure, axes = plt.subplots(2, len(keys), figsize=size, layout="constrained", squeeze=False)
+    for name, row in zip((before, after), axes):
+        sc.pp.neighbors(cells, use_rep=name, n_neighbors=n_neighbors, random_state=seed)
+        sc.tl.umap(cells, random_state=seed)
+        for key, ax in zip(keys, row):
+            sc.pl.umap(cells, color=key, title=f"{key} · {name}", ax=ax, show=False)
+    return figure
+
+
+def _require(where: str, present: list[str], wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise ValueError(f"{where} must have {', '.join(map(repr, missing))}. Got {present}. Name what is there.")
+
+
+def _take_colours(cells: AnnData, adata: AnnData, key: str) -> None:
+    """Use the colours that the cells have already, where there is one for each name."""
+    stored = list(adata.uns.get(f"{key}_colors", []))
+    known = [str(name) for name in adata.obs[key].astype("category").cat.categories]
+    colours = dict(zip(known, stored))
+    wanted = list(cells.obs[key].cat.categories)
+    if set(wanted) <= colours.keys():
+        cells.uns[f"{key}_colors"] = [colours[name] for name in wanted]
