@@ -1,9 +1,7 @@
 """An integration as numbers: its choices, its arrays, its codes of batches."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -22,14 +20,6 @@ def cells() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def fitted(cells: tuple[np.ndarray, np.ndarray]) -> Integration:
     return fit_integration(*cells, config=SMALL)
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """No type checks: what a user meets, who runs none."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(
