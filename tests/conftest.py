@@ -93,6 +93,16 @@ def trained(make_cells: Callable[..., "AnnData"], fit: Callable[..., "GeneMambaM
 
 
 @pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No type checks: what a user meets, who runs none."""
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def read_only_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder nobody may write to; root, who may write everywhere, is an ordinary user meanwhile."""
     if not hasattr(os, "setresuid"):

@@ -152,11 +152,14 @@ def test_no_indices_give_no_rows(trained: GeneMambaModel, make_cells: Cells):
 
 
 def test_a_query_needs_no_labels_and_may_have_new_batches(
-    trained: GeneMambaModel, make_cells: Cells, expected: np.ndarray
+    trained: GeneMambaModel, make_cells: Cells
 ):
-    query = make_cells()
+    query, encoded = make_cells(), latent(trained, make_cells(), integrated=False)
     query.obs = pd.DataFrame({"batch": ["never seen"] * 60}, index=query.obs_names)
-    np.testing.assert_allclose(latent(trained, query), expected, atol=1e-5)
+    np.testing.assert_allclose(latent(trained, query, integrated=False), encoded, atol=1e-5)
+    assert np.isfinite(latent(trained, query)).all()
+    soft = trained.predict_celltype(query, soft=True)
+    np.testing.assert_allclose(soft, trained.predict_celltype(make_cells(), soft=True), atol=1e-6)
     assert set(query.obs.columns) == {"batch"} and not query.uns
 
 
@@ -173,6 +176,7 @@ def test_unknown_genes_without_counts_change_nothing(trained: GeneMambaModel, ma
     unknown = AnnData(sparse.csr_matrix((60, 7)), obs=query.obs, var=pd.DataFrame(index=[f"new{i}" for i in range(7)]))
     wider = anndata.concat([unknown, query], axis=1)
     assert wider.n_vars == 47
+    wider.obs = query.obs
     np.testing.assert_allclose(latent(trained, wider), expected, atol=1e-5)
 
 
@@ -188,6 +192,7 @@ def test_columns_of_one_gene_are_added(trained: GeneMambaModel, make_cells: Cell
     halves.X = sparse.csr_matrix(halves.X.toarray() / 2)
     twice = anndata.concat([halves, halves], axis=1)
     twice.X = sparse.csr_matrix(twice.X.toarray() * 2)
+    twice.obs = halves.obs
     np.testing.assert_allclose(latent(trained, twice), expected, atol=1e-5)
 
 
@@ -522,9 +527,11 @@ def test_labels_that_expression_does_not_tell_are_predicted_with_a_warning(make_
         assert set(model.predict_celltype()) <= {"heads", "tails"}
 
 
-def test_batches_without_labels_are_said_to_have_no_effect(make_cells: Cells):
-    with pytest.warns(UserWarning, match="batch_key='batch' has no effect on a training without labels") as caught:
-        GeneMambaModel.setup_anndata(make_cells(), batch_key="batch")
+def test_a_single_batch_is_said_to_have_nothing_to_integrate(make_cells: Cells):
+    cells = make_cells()
+    cells.obs["batch"] = "only"
+    with pytest.warns(UserWarning, match=r"obs\['batch'\] has one batch only \('only'\): there is nothing") as caught:
+        GeneMambaModel.setup_anndata(cells, batch_key="batch")
     assert caught[0].filename == __file__
 
 

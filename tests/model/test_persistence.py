@@ -177,7 +177,12 @@ def test_cells_without_the_columns_are_read(saved: Path, trained: GeneMambaModel
     told = [str(warning.message) for warning in warned]
     for column, argument in (("batch", "batch_key"), ("cell_type", "labels_key")):
         assert any(f"obs[{column!r}] is missing, so it is not registered as {argument}" in text for text in told)
-    assert np.array_equal(model.get_latent_representation(), latent(trained, make_cells()))
+    encoded = {"key_added": None, "integrated": False}
+    assert np.array_equal(
+        model.get_latent_representation(**encoded), trained.get_latent_representation(make_cells(), **encoded)
+    )
+    with pytest.warns(UserWarning, match="The cells have no column 'batch' with their batches, so they are mapped"):
+        assert np.array_equal(model.get_latent_representation(), latent(trained, cells))
 
 
 def test_every_kind_of_label_and_choice_comes_back(make_cells: Cells, fit: Fit, tmp_path: Path):
@@ -259,8 +264,8 @@ def no_tensors_with_their_checksum(folder: Path) -> None:
         (other_weights_with_their_checksum, ValueError, r"44 x 16 by config\.json\. Got 43 x 16 in .*Keep the"),
         (cut_config, ValueError, r"config\.json is not readable JSON .* truncated or damaged\. Copy it again"),
         (change_config(format="another"), ValueError, r"does not describe a genemamba_sc model\. Give the folder"),
-        (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 3\. Upgrade"),
-        (change_config(format_version="3"), ValueError, r"format version '3'; this package reads up to 3\. Upgrade"),
+        (change_config(format_version=99), ValueError, r"format version 99; this package reads up to 4\. Upgrade"),
+        (change_config(format_version="3"), ValueError, r"format version '3'; this package reads up to 4\. Upgrade"),
         (change_config(sha256=None), ValueError, r"lacks sha256: it was edited or damaged\. Copy"),
         (change_config(registry=None, init=None), ValueError, r"lacks init, registry: it was edited or damaged"),
         (change_config(**{"class": "Another"}), ValueError, r"holds a 'Another', not a GeneMambaModel\. Load it with"),

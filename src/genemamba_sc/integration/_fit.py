@@ -14,6 +14,10 @@ from genemamba_sc.integration._reference import MOST_CELLS, Reference
 _REACH = 0.99
 
 
+class CannotIntegrateError(ValueError):
+    """Tell that these cells give an integration nothing to go by."""
+
+
 def fit_integration(
     embedding: Float[np.ndarray, "n d"],
     batches: Integer[np.ndarray, "n"],
@@ -39,14 +43,16 @@ def fit_integration(
 
     Raises
     ------
-    ValueError
-        If no cell has a partner in another batch.
+    CannotIntegrateError
+        If no cell has a partner in another batch, or partners differ as much as any cells of a batch do.
     """
     config = config or IntegrationConfig()
+    _require_batches(batches)
     start = embedding.astype(np.float64)
     links = mutual_neighbours(mixed(start - start.mean(axis=0), batches), batches, config.n_neighbours, labels)
     _require_links(links)
     axes = _kept(shared_axes(start, batches, links, min(config.n_axes, start.shape[1]), config.sharpness))
+    _require_axes(axes)
     cells = start @ axes
     centre = _kept(cells.mean(axis=0))
     cells = cells - centre
@@ -81,9 +87,27 @@ def _kept(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32).astype(np.float64)
 
 
+def _require_batches(batches: np.ndarray) -> None:
+    n_batches = len(np.unique(batches))
+    if n_batches < 2:
+        raise CannotIntegrateError(
+            f"At least two batches must have cells that express known genes. Got {n_batches}. Check the cells of each "
+            "batch."
+        )
+
+
 def _require_links(links: sparse.csr_array) -> None:
     if not links.nnz:
-        raise ValueError(
+        raise CannotIntegrateError(
             "No cell has a partner in another batch, so nothing can be integrated. Check that the batches share cell "
             "types and that batch_key names the right column."
+        )
+
+
+def _require_axes(axes: np.ndarray) -> None:
+    if not axes.any():
+        raise CannotIntegrateError(
+            "Cells of one batch differ less than the nearest cells of two batches along every axis, so nothing can be "
+            "integrated. Check that batch_key names samples, donors or studies with many cells each, that the cells "
+            "differ, and that sharpness is not far above 1."
         )

@@ -1,5 +1,6 @@
 """Keep an integration as plain arrays, and apply it to cells of known, new and unknown batches."""
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -48,10 +49,14 @@ class IntegrationConfig:
     def __post_init__(self) -> None:
         for field in fields(self)[:4]:
             whole_number(field.name, getattr(self, field.name), 1)
-        if not self.width > 0:
-            raise ValueError(f"width must be positive. Got {self.width!r}. Its default is 0.1.")
-        if not self.sharpness >= 0:
-            raise ValueError(f"sharpness must not be negative. Got {self.sharpness!r}. Its default is 0.25.")
+        for name in ("width", "sharpness"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise TypeError(f"{name} must be a number. Got {value!r}. Leave it out for the default.")
+        if not 0 < self.width < np.inf:
+            raise ValueError(f"width must be positive and finite. Got {self.width!r}. Its default is 0.1.")
+        if not 0 <= self.sharpness < np.inf:
+            raise ValueError(f"sharpness must be 0 or more, and finite. Got {self.sharpness!r}. Its default is 0.25.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +79,8 @@ class Integration:
         The choices.
     """
 
-    axes: Float32[np.ndarray, "d k"]
-    centre: Float32[np.ndarray, "k"]
+    axes: Float[np.ndarray, "d k"]
+    centre: Float[np.ndarray, "k"]
     rounds: tuple[Offsets, ...]
     spreads: Spreads
     reference: Reference
@@ -147,8 +152,9 @@ class Integration:
         KeyError
             If one is missing.
         ValueError
-            If their shapes do not fit together.
+            If there are others, or their shapes do not fit together.
         """
+        _check_dimensions(arrays, config.n_rounds)
         rounds = tuple(
             Offsets(arrays[f"rounds.{n}.centroids"], arrays[f"rounds.{n}.offsets"], config.width)
             for n in range(config.n_rounds)
@@ -209,6 +215,20 @@ class Integration:
 
 
 _SPREADS = ("centroids", "means", "overall", "aim", "factors")
+_DIMENSIONS = {"axes": 2, "centre": 1, "reference": 2, "reach": 1}
+_DIMENSIONS |= dict(zip((f"spreads.{name}" for name in _SPREADS), (2, 2, 1, 1, 2)))
+
+
+def _check_dimensions(arrays: Mapping[str, np.ndarray], n_rounds: int) -> None:
+    wanted = dict(_DIMENSIONS)
+    for n in range(n_rounds):
+        wanted |= {f"rounds.{n}.centroids": 2, f"rounds.{n}.offsets": 3}
+    unknown = sorted(set(arrays) - set(wanted))
+    if unknown:
+        raise ValueError(f"An integration of {n_rounds} rounds has the arrays {sorted(wanted)}. Got also {unknown}.")
+    flat = [f"{name} {arrays[name].shape}" for name, ndim in wanted.items() if arrays[name].ndim != ndim]
+    if flat or arrays["reach"].shape != (1,):
+        raise ValueError(f"The arrays of an integration must fit together. Got {', '.join(flat) or 'no reach'}.")
 
 
 def moved(

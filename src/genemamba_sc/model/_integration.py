@@ -10,7 +10,13 @@ from jaxtyping import Float32, Integer
 from scvi import REGISTRY_KEYS
 
 from genemamba_sc._warn import warn
-from genemamba_sc.integration import FEWEST_CELLS, Integration, IntegrationConfig, fit_integration
+from genemamba_sc.integration import (
+    FEWEST_CELLS,
+    CannotIntegrateError,
+    Integration,
+    IntegrationConfig,
+    fit_integration,
+)
 from genemamba_sc.model._inference import embed
 from genemamba_sc.model._setup import registered_codes
 
@@ -25,7 +31,7 @@ def batch_names(registry: Mapping[str, Any]) -> list[str]:
     if REGISTRY_KEYS.BATCH_KEY not in fields:
         return []
     mapping = fields[REGISTRY_KEYS.BATCH_KEY]["state_registry"]["categorical_mapping"]
-    return [str(name) for name in np.asarray(mapping).tolist()]
+    return [_text(name) for name in np.asarray(mapping).tolist()]
 
 
 def integration_config(
@@ -78,7 +84,7 @@ def _config_of(integration_kwargs: Mapping[str, Any]) -> IntegrationConfig:
     return IntegrationConfig(**integration_kwargs)
 
 
-def fit_model(model: Any, config: IntegrationConfig) -> Integration:
+def fit_model(model: Any, config: IntegrationConfig, *, required: bool) -> Integration | None:
     """Fit an integration on the embedding of the registered cells, or of 20,000 of them.
 
     Parameters
@@ -87,21 +93,41 @@ def fit_model(model: Any, config: IntegrationConfig) -> Integration:
         Model that is trained, with its AnnData.
     config
         Choices of the integration.
+    required
+        Whether the user asked for it.
+
+    Returns
+    -------
+    The integration; ``None``, with a warning, where these cells cannot be integrated and nobody asked for it.
 
     Raises
     ------
     ValueError
-        If no cell has a partner in another batch.
+        If they cannot be integrated and the user asked for it.
     """
     codes = registered_codes(model.adata_manager)
     rows = _sample(codes["batch"])
     latent = embed(model.module, model._source(model.adata), rows)
+    tells = latent.any(axis=1)
+    rows, latent = rows[tells], latent[tells]
     labels = codes["labels"][rows] if "labels" in codes else None
     if labels is not None:
-        labels = np.where(labels < len(model.cell_types), labels, -1)
+        # Labels of test cells are not to be known to what is tested.
+        is_hidden = (labels >= len(model.cell_types)) | np.isin(rows, _test_cells(model))
+        labels = np.where(is_hidden, -1, labels)
     present, batches = np.unique(codes["batch"][rows], return_inverse=True)
-    found = fit_integration(latent, batches, labels, config)
+    try:
+        found = fit_integration(latent, batches, labels, config)
+    except CannotIntegrateError as error:
+        if required:
+            raise
+        warn(f"The embedding is not integrated over batches. {error} Pass integrate=False to train without this.")
+        return None
     return found.with_batches(present, len(batch_names(model.registry_)))
+
+
+def _test_cells(model: Any) -> np.ndarray:
+    return np.empty(0, dtype=np.int64) if model.test_indices is None else np.asarray(model.test_indices)
 
 
 def integrate_cells(
@@ -132,15 +158,21 @@ def integrate_cells(
     names = _names_of(model, adata, rows, batch_key)
     known = {name: code for code, name in enumerate(batch_names(model.registry_))}
     codes = np.array([-1 if name is None else known.get(name, -1) for name in names], dtype=np.int64)
-    result = model.integration_(latent, codes)
+    result, tells = model.integration_(latent, codes), latent.any(axis=1)
     few = []
-    for name in sorted({name for name in names if name is not None and name not in known}):
-        members = np.array([other == name for other in names])
-        if members.sum() < FEWEST_CELLS:
+    of_name: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if name is not None and name not in known and tells[row]:
+            of_name.setdefault(name, []).append(row)
+    for name, found in sorted(of_name.items()):
+        members = np.array(found)
+        if len(members) < FEWEST_CELLS:
             few.append(name)
             continue
         moves = model.integration_.fit_batch(latent[members])
         result[members] = model.integration_.map_batch(latent[members], moves)
+    # A cell without a known gene stays at zero, where everyone can see that it tells nothing.
+    result[~tells] = 0.0
     if few:
         warn(
             f"New batches with fewer than {FEWEST_CELLS} cells do not tell what they have in common: "
@@ -183,7 +215,18 @@ def _names_of(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str | Non
             "these, or leave it out."
         )
     column = adata.obs[batch_key].iloc[rows]
-    return [None if missing else str(name) for name, missing in zip(column, column.isna())]
+    missing = column.isna()
+    if missing.any():
+        warn(
+            f"{missing.sum()} cells have no batch: adata.obs[{batch_key!r}] is NaN. They are mapped onto the shared "
+            "axes, without a correction of batches. Give them the batch that they are from."
+        )
+    return [None if is_missing else _text(name) for name, is_missing in zip(column.astype(object), missing)]
+
+
+def _text(name: object) -> str:
+    """Write a batch as text; pandas makes 1.0 of 1 where other cells of a column have no batch."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
 def _sample(batches: Integer[np.ndarray, "n"]) -> Integer[np.ndarray, "m"]:

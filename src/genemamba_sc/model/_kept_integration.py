@@ -26,7 +26,7 @@ def without_integration(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(_PREFIX)}
 
 
-def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int) -> Integration | None:
+def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int, d_model: int) -> Integration | None:
     """Make the integration of a saved model.
 
     Parameters
@@ -37,6 +37,8 @@ def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int) ->
         Everything in the file of the weights.
     n_batches
         Number of batches in the registry.
+    d_model
+        Width of the embedding.
 
     Returns
     -------
@@ -47,14 +49,17 @@ def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int) ->
     ValueError
         If choices, arrays and batches do not fit together. The message names the file.
     """
-    if _ENTRY not in meta.values:
-        return None
     arrays = {name.removeprefix(_PREFIX): t.numpy() for name, t in tensors.items() if name.startswith(_PREFIX)}
+    if not arrays and _ENTRY not in meta.values:
+        return None
+    meta.require(_ENTRY)
 
     def made(choices: Any) -> Integration:
         found = Integration.of_arrays(arrays, IntegrationConfig(**choices))
         if found.n_batches != n_batches:
             raise ValueError(f"the registry has {n_batches} batches and the integration {found.n_batches}")
+        if len(found.axes) != d_model:
+            raise ValueError(f"the embedding has {d_model} dimensions and the integration reads {len(found.axes)}")
         return found
 
     return meta.made(_ENTRY, made)

@@ -266,4 +266,4 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
                 # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)
             if integration is not None and self.is_trained_:
-                self.integration_ = fit_model(self, integration)
+                self.integration_ = fit_model(self, integration, required=bool(integrate))

@@ -147,7 +147,7 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     model = cls(registry=registry, **init)
     model.module.load_state_dict(_tensors(saved))
     model._origin = _origin(meta, model, attributes)
-    model.integration_ = brought_back(meta, saved.tensors, len(batch_names(registry)))
+    model.integration_ = brought_back(meta, saved.tensors, len(batch_names(registry)), init["encoder_config"].d_model)
     for name, value in attributes.items():
         setattr(model, name, value)
     model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases

@@ -7,6 +7,8 @@ from scipy.sparse.linalg import LinearOperator, svds
 
 # Variances below this share of the mean square are rounding errors, as in _gene_table.
 _CONSTANT = 1e-6
+# So are singular values below this share of the first one: the solver returns arbitrary directions for them.
+_EMPTY = 1e-5
 
 
 def within_batch_components(
@@ -32,7 +34,7 @@ def within_batch_components(
     Returns
     -------
     How each token weighs in each component, on the scale of the weights; the largest component first. Rows of tokens
-    that do not vary within batches are zero.
+    that do not vary within batches are zero, and so are components beyond the rank of what varies.
     """
     codes = np.unique(batches, return_inverse=True)[1]
     one_hot = sparse.csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)))
@@ -42,8 +44,11 @@ def within_batch_components(
     scale = _scale_of_columns(matrix, means, one_hot, counts)
     centred = _centred(matrix @ sparse.diags_array(scale), means * scale, one_hot, counts)
     n_found = min(n_components, min(matrix.shape) - 1)
+    if not scale.any():
+        return np.zeros((matrix.shape[1], n_found))
     start = np.random.default_rng(seed).normal(size=min(matrix.shape))
     _, sizes, components = svds(centred, k=n_found, v0=start, solver="arpack")
+    components[sizes <= _EMPTY * sizes.max()] = 0.0
     return (components[np.argsort(-sizes)] * scale).T
 
 
@@ -62,7 +67,7 @@ def _centred(
     matrix: sparse.csr_array, means: np.ndarray, one_hot: sparse.csr_array, counts: np.ndarray
 ) -> LinearOperator:
     """Give the matrix less the means of its batches, with rows that make every batch weigh alike."""
-    weight = one_hot @ np.sqrt(len(one_hot.indptr) / (len(counts) * counts))
+    weight = one_hot @ np.sqrt(matrix.shape[0] / (len(counts) * counts))
 
     def forward(vector: np.ndarray) -> np.ndarray:
         vector = vector.ravel()

@@ -1,0 +1,118 @@
+"""Mutual neighbours: which cells of different batches are linked, and where a cell's partners say it should be."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from genemamba_sc.integration._neighbours import mutual_neighbours, partner_means, unit_rows
+
+
+@pytest.fixture
+def crowded() -> tuple[np.ndarray, np.ndarray]:
+    """60 cells in three batches, in no order."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
+
+
+def degrees(*angles: float) -> np.ndarray:
+    """Points on the unit circle: neighbours go by the cosine."""
+    return np.stack([np.cos(np.radians(angles)), np.sin(np.radians(angles))], axis=1)
+
+
+def links_of(cells: np.ndarray, batches: list[int], k: int, labels: list[int] | None = None) -> set[tuple[int, int]]:
+    found = mutual_neighbours(cells, np.array(batches), k, None if labels is None else np.array(labels))
+    assert set(found.data.tolist()) <= {1.0}
+    pairs = found.tocoo()
+    return set(zip(pairs.coords[0].tolist(), pairs.coords[1].tolist()))
+
+
+def both_ways(*pairs: tuple[int, int]) -> set[tuple[int, int]]:
+    return {*pairs, *((j, i) for i, j in pairs)}
+
+
+def test_only_neighbours_of_each_other_are_linked():
+    # Six cells of each batch crowd at 0 degrees; one of batch 0 lies far off, finds five others, and none finds it.
+    cells = degrees(0, 1, 2, 3, 4, 5, 90, 0.4, 1.4, 2.4, 3.4, 4.4, 5.4)
+    # Of six, a cell finds all but the farthest.
+    missed = {*((5, j) for j in (0, 1, 2)), *((0, j) for j in (3, 4, 5))}
+    missed |= {*((i, 5) for i in (0, 1, 2)), *((i, 0) for i in (3, 4, 5))}
+    expected = both_ways(*((i, 7 + j) for i in range(6) for j in range(6) if (i, j) not in missed))
+    assert links_of(cells, [0] * 7 + [1] * 6, 5) == expected
+
+
+def test_the_length_of_a_cell_does_not_count():
+    cells = degrees(*range(0, 90, 10), *range(5, 95, 10))
+    batches = [0] * 9 + [1] * 9
+    scale = np.random.default_rng(0).uniform(0.1, 50, (18, 1))
+    assert links_of(cells * scale, batches, 5) == links_of(cells, batches, 5) != set()
+
+
+def test_links_are_symmetric_and_join_different_batches_only(crowded: tuple[np.ndarray, np.ndarray]):
+    cells, batches = crowded
+    found = mutual_neighbours(cells, batches, 5)
+    assert found.nnz and (found != found.T).nnz == 0
+    rows, columns = found.tocoo().coords
+    assert not (batches[rows] == batches[columns]).any()
+
+
+def test_links_are_those_of_a_search_by_hand(crowded: tuple[np.ndarray, np.ndarray]):
+    cells, batches = crowded
+    unit = cells / np.linalg.norm(cells, axis=1, keepdims=True)
+    finds = np.zeros((60, 60), dtype=bool)
+    for i in range(60):
+        for batch in {0, 1, 2} - {int(batches[i])}:
+            members = np.flatnonzero(batches == batch)
+            finds[i, members[np.argsort(-(unit[members] @ unit[i]))[:6]]] = True
+    assert np.array_equal(mutual_neighbours(cells, batches, 6).toarray(), (finds & finds.T).astype(float))
+
+
+def test_a_batch_of_one_cell_is_linked_to_those_that_it_finds():
+    cells = degrees(0, 10, 20, 30, 40, 50, 60, 0)
+    # Everyone finds the only cell of batch 1; it finds five.
+    assert links_of(cells, [0] * 7 + [1], 5) == both_ways(*((i, 7) for i in range(5)))
+
+
+def test_more_neighbours_than_a_batch_has_are_all_of_it():
+    cells = degrees(0, 40, 80, 10, 50)
+    assert links_of(cells, [0, 0, 0, 1, 1], 20) == both_ways(*((i, j) for i in range(3) for j in (3, 4)))
+
+
+def test_one_batch_has_no_links():
+    assert links_of(degrees(0, 10, 20), [0, 0, 0], 5) == set()
+
+
+def test_no_link_joins_two_labels_and_a_cell_without_one_may_link_to_any():
+    cells = degrees(0, 10, 20, 5, 15, 25)
+    batches, labels = [0, 0, 0, 1, 1, 1], [0, 1, -1, 0, 1, -1]
+    expected = both_ways((0, 3), (1, 4), (2, 3), (2, 4), (2, 5), (0, 5), (1, 5))
+    assert links_of(cells, batches, 5, labels) == expected
+
+
+def test_labels_that_no_cell_has_are_as_none_given(crowded: tuple[np.ndarray, np.ndarray]):
+    cells, batches = crowded
+    unlabelled = mutual_neighbours(cells, batches, 5, np.full(60, -1))
+    assert np.array_equal(unlabelled.toarray(), mutual_neighbours(cells, batches, 5).toarray())
+
+
+def test_a_label_looks_among_its_own_however_far_they_are():
+    # Type 1 of batch 1 lies among type 0 of batch 0: by position alone its own type is never found.
+    cells = degrees(*range(8), 80, *range(8), 4.5)
+    batches, labels = [0] * 9 + [1] * 9, [0] * 8 + [1] + [0] * 8 + [1]
+    assert (8, 17) not in links_of(cells, batches, 5)
+    assert (8, 17) in links_of(cells, batches, 5, labels)
+
+
+def test_an_average_counts_every_batch_with_a_partner_once():
+    cells = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0], [0.0, 9.0], [7.0, 7.0]])
+    batches = np.array([0, 1, 1, 2, 0])
+    links = np.zeros((5, 5))
+    links[0, [1, 2, 3]] = 1
+    means, has = partner_means(cells, batches, sparse.csr_array(np.maximum(links, links.T)))
+    # Cell 0: itself, (3, 0) of batch 1 and (0, 9) of batch 2. Cell 4 has no partner and stays.
+    np.testing.assert_allclose(means, [[1, 3], [1, 0], [2, 0], [0, 4.5], [7, 7]])
+    assert has.tolist() == [True, True, True, True, False]
+    assert cells.tolist() == [[0, 0], [2, 0], [4, 0], [0, 9], [7, 7]]
+
+
+def test_rows_get_length_one_and_zeros_stay():
+    assert unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist() == [[0.6, 0.8], [0.0, 0.0]]
