@@ -49,7 +49,7 @@ def kind_of(path: Path) -> str:
         return _kind_of_hdf5(path)
     call = _CALLS.get(path.suffix.lower())
     way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
-    raise ValueError(f"{path} cannot be read as h5ad: it is no HDF5 file. {way_out}.")
+    raise ValueError(f"{path} cannot be read as h5ad: it is not an HDF5 file. {way_out}.")
 
 
 def _kind_of_hdf5(path: Path) -> str:

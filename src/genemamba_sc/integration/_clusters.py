@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from genemamba_sc.integration._neighbours import unit_rows
 
-_LLOYD_ROUNDS = 10
+_LLOYD_ROUNDS = 5
 
 
 def find_centroids(cells: Float[np.ndarray, "n d"], n_clusters: int) -> Float[np.ndarray, "k d"]:

@@ -42,7 +42,7 @@ class IntegrationConfig:
     n_axes: int = 30
     n_neighbours: int = 20
     n_clusters: int = 100
-    n_rounds: int = 5
+    n_rounds: int = 3
     width: float = 0.1
     sharpness: float = 0.25
 

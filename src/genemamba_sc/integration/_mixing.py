@@ -9,7 +9,7 @@ from genemamba_sc.integration._neighbours import unit_rows
 _ROUNDS = 5
 _INNER_ROUNDS = 10
 _BALANCING_ROUNDS = 3
-_MOST_CLUSTERS = 100
+_MOST_CLUSTERS = 30
 _CELLS_PER_CLUSTER = 30
 _WIDTH = 0.1
 # Harmony's theta (how strongly clusters are asked to hold every batch) and its lambda as a share of the expected cells.

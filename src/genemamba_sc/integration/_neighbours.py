@@ -38,7 +38,8 @@ def mutual_neighbours(
     -----
     Mutual neighbours are matched as by Haghverdi et al. (2018), doi 10.1038/nbt.4091.
     """
-    directions = unit_rows(cells)
+    # Single precision takes half the time; a link that hangs on the eighth digit says nothing.
+    directions = unit_rows(cells).astype(np.float32)
     n_batches = int(batches.max()) + 1
     n_neighbours = max(_FEWEST, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
     if labels is None or (labels < 0).all():
