@@ -82,9 +82,7 @@ def test_labels_are_heard(known: tuple[np.ndarray, np.ndarray, np.ndarray]):
     assert share_of_own_type(fit_integration(cells, batches, few)(cells, batches), types, batches) >= 0.99
 
 
-def test_the_order_of_the_cells_does_not_matter(
-    fitted: Integration, known: tuple[np.ndarray, np.ndarray, np.ndarray]
-):
+def test_the_order_of_the_cells_does_not_matter(fitted: Integration, known: tuple[np.ndarray, np.ndarray, np.ndarray]):
     cells, _, batches = known
     order = np.random.default_rng(1).permutation(len(cells))
     shuffled = fit_integration(cells[order], batches[order])(cells[order], batches[order])
