@@ -53,12 +53,25 @@ def relative_error(value, truth):
     return float((value.double() - truth).norm() / truth.norm().clamp(min=1e-30))
 
 
+def rounded(leaves, seed):
+    """The inputs, moved as far as single precision moves them, in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    return [leaf * (1 + 2**-24 * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype)) for leaf in leaves]
+
+
 def assert_equals_reference(inputs, backend, directions, dtype=torch.float32):
     truth = read_with_gradients(*inputs, torch.float64, directions=directions, backend="reference")
     values = read_with_gradients(*inputs, dtype, directions=directions, backend=backend)
     errors = {name: relative_error(values[name], truth[name]) for name in truth if truth[name].any()}
-    wrong = {name: error for name, error in errors.items() if not error < TOLERANCE.get(name, 5e-5)}
-    assert not wrong, errors
+    allowed = {name: TOLERANCE.get(name, 5e-5) for name in errors}
+    # With one head the gradient of dt_bias is one number, a sum in which nearly all cancels: to round the inputs alone
+    # moves it by 2e-4. No backend in single precision can be asked for more than the inputs hold.
+    further = {"directions": directions, "backend": "reference"}
+    moved = read_with_gradients(rounded(inputs[0], seed=0), *inputs[1:], torch.float64, **further)
+    allowed = {name: max(allowed[name], 3 * relative_error(moved[name], truth[name])) for name in errors}
+    assert max(allowed.values()) < 2e-3, allowed
+    wrong = {name: error for name, error in errors.items() if not error < allowed[name]}
+    assert not wrong, (errors, allowed)
     assert all(not values[name].any() for name in truth if not truth[name].any())
 
 
