@@ -31,8 +31,9 @@ def reference(studies: Path, tmp_path: Path) -> Path:
 
 
 def test_the_integrated_embedding_is_written_and_the_model_kept(
-    studies: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str], studies: Path, reference: Path, tmp_path: Path
 ):
+    # The fixture that comes first catches what the others print.
     assert "obsm['X_genemamba'] of 240 cells × 30 dimensions, integrated" in capsys.readouterr().out
     written = anndata.read_h5ad(tmp_path / "integrated.h5ad").obsm["X_genemamba"]
     model = GeneMambaModel.load(reference, adata=False, accelerator="cpu")
@@ -83,9 +84,13 @@ def test_one_batch_is_refused_and_nothing_written(
 
 
 def test_a_model_without_integration_cannot_be_mapped_to(
-    trained: GeneMambaModel, studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_cells: Callable[..., AnnData],
+    fit: Callable[..., GeneMambaModel],
+    studies: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
-    trained.save(tmp_path / "plain")
+    fit(make_cells(), setup={}, max_epochs=0).save(tmp_path / "plain")
     files = [str(studies), str(tmp_path / "out.h5ad")]
     assert main(["integrate", *files, "--map-to", str(tmp_path / "plain"), "--accelerator", "cpu"]) == 1
     assert "was not trained to integrate" in capsys.readouterr().err

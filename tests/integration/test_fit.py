@@ -82,9 +82,17 @@ def test_labels_are_heard(known: tuple[np.ndarray, np.ndarray, np.ndarray]):
     assert share_of_own_type(fit_integration(cells, batches, few)(cells, batches), types, batches) >= 0.99
 
 
-def test_the_order_of_the_cells_does_not_matter(
-    fitted: Integration, known: tuple[np.ndarray, np.ndarray, np.ndarray]
-):
+@pytest.mark.parametrize(("n", "n_batches"), [(60, 2), (200, 20)], ids=["two small ones", "twenty of ten cells"])
+def test_types_of_small_batches_are_not_thrown_together(n: int, n_batches: int):
+    rng = np.random.default_rng(0)
+    types, batches = rng.integers(0, 3, n), np.arange(n) % n_batches
+    shifts = 0.8 * rng.normal(size=(n_batches, D))
+    cells = (4 * np.eye(D)[types] + shifts[batches] + 0.7 * rng.normal(size=(n, D))).astype(np.float32)
+    values = fit_integration(cells, batches)(cells, batches)
+    assert share_of_own_type(values, types, batches) > 0.9
+
+
+def test_the_order_of_the_cells_does_not_matter(fitted: Integration, known: tuple[np.ndarray, np.ndarray, np.ndarray]):
     cells, _, batches = known
     order = np.random.default_rng(1).permutation(len(cells))
     shuffled = fit_integration(cells[order], batches[order])(cells[order], batches[order])

@@ -20,7 +20,8 @@ def degrees(*angles: float) -> np.ndarray:
 
 
 def links_of(cells: np.ndarray, batches: list[int], k: int, labels: list[int] | None = None) -> set[tuple[int, int]]:
-    found = mutual_neighbours(cells, np.array(batches), k, None if labels is None else np.array(labels))
+    """Links of cells of one type, where batches may be small, or of those of ``labels``."""
+    found = mutual_neighbours(cells, np.array(batches), k, np.array(labels or [0] * len(cells)))
     assert set(found.data.tolist()) <= {1.0}
     pairs = found.tocoo()
     return set(zip(pairs.coords[0].tolist(), pairs.coords[1].tolist()))
@@ -63,7 +64,17 @@ def test_links_are_those_of_a_search_by_hand(crowded: tuple[np.ndarray, np.ndarr
         for batch in {0, 1, 2} - {int(batches[i])}:
             members = np.flatnonzero(batches == batch)
             finds[i, members[np.argsort(-(unit[members] @ unit[i]))[:6]]] = True
-    assert np.array_equal(mutual_neighbours(cells, batches, 6).toarray(), (finds & finds.T).astype(float))
+    found = mutual_neighbours(cells, batches, 6, np.zeros(60, dtype=int))
+    assert np.array_equal(found.toarray(), (finds & finds.T).astype(float))
+
+
+@pytest.mark.parametrize(("n", "k"), [(10, 1), (11, 2), (100, 10), (101, 11), (300, 12)])
+def test_neighbours_are_a_tenth_of_a_batch_at_most(n: int, k: int):
+    # The only cell of the first batch is found by all of the second, and finds as many of them as it may.
+    rng = np.random.default_rng(0)
+    cells = np.vstack([[1.0, 0.0], rng.normal(size=(n, 2))])
+    found = mutual_neighbours(cells, np.array([0] + [1] * n), 12)
+    assert found[[0]].sum() == k
 
 
 def test_a_batch_of_one_cell_is_linked_to_those_that_it_finds():
@@ -81,11 +92,15 @@ def test_one_batch_has_no_links():
     assert links_of(degrees(0, 10, 20), [0, 0, 0], 5) == set()
 
 
-def test_no_link_joins_two_labels_and_a_cell_without_one_may_link_to_any():
-    cells = degrees(0, 10, 20, 5, 15, 25)
-    batches, labels = [0, 0, 0, 1, 1, 1], [0, 1, -1, 0, 1, -1]
-    expected = both_ways((0, 3), (1, 4), (2, 3), (2, 4), (2, 5), (0, 5), (1, 5))
-    assert links_of(cells, batches, 5, labels) == expected
+def test_no_link_joins_two_labels_and_a_cell_without_one_may_link_to_any(crowded: tuple[np.ndarray, np.ndarray]):
+    cells, batches = crowded
+    labels = np.arange(60) % 3 - 1
+    found, free = mutual_neighbours(cells, batches, 20, labels).toarray(), mutual_neighbours(cells, batches, 20)
+    rows, columns = np.nonzero(found)
+    pairs = set(zip(labels[rows].tolist(), labels[columns].tolist()))
+    assert pairs == {(-1, -1), (-1, 0), (-1, 1), (0, -1), (1, -1), (0, 0), (1, 1)}
+    unknown = (labels[:, None] < 0) | (labels[None] < 0)
+    assert np.array_equal(found[unknown], free.toarray()[unknown])
 
 
 def test_labels_that_no_cell_has_are_as_none_given(crowded: tuple[np.ndarray, np.ndarray]):

@@ -151,9 +151,7 @@ def test_no_indices_give_no_rows(trained: GeneMambaModel, make_cells: Cells):
 # ---------------------------------------------------------------------- queries
 
 
-def test_a_query_needs_no_labels_and_may_have_new_batches(
-    trained: GeneMambaModel, make_cells: Cells
-):
+def test_a_query_needs_no_labels_and_may_have_new_batches(trained: GeneMambaModel, make_cells: Cells):
     query, encoded = make_cells(), latent(trained, make_cells(), integrated=False)
     query.obs = pd.DataFrame({"batch": ["never seen"] * 60}, index=query.obs_names)
     np.testing.assert_allclose(latent(trained, query, integrated=False), encoded, atol=1e-5)

@@ -23,7 +23,8 @@ class IntegrationConfig:
     n_axes
         Dimensions of the integrated embedding, at most those of the embedding itself.
     n_neighbours
-        Neighbours that a cell has in each other batch; partners are those where this is mutual.
+        Neighbours that a cell has in each other batch, at most a tenth of its cells; partners are those where this is
+        mutual.
     n_clusters
         Clusters, each of which has an offset for each batch; fewer where cells are few.
     n_rounds

@@ -1,5 +1,7 @@
 """Find cells of different batches that are each other's nearest neighbours."""
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy import sparse
@@ -8,6 +10,8 @@ from sklearn.neighbors import NearestNeighbors
 # A link is a pair of cells; this many per cell and other batch are looked at, at most, however many batches there are.
 _MOST_ENTRIES = 8_000_000
 _FEWEST = 5
+# Neighbours are at most this share of a batch: beyond, cells of a small batch would be partners of every type.
+_MOST_OF_BATCH = 0.1
 
 
 def mutual_neighbours(
@@ -25,7 +29,8 @@ def mutual_neighbours(
     batches
         Batch of each cell, shape (n,), codes from 0.
     n_neighbours
-        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 5.
+        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 5; and of a
+        batch a tenth of its cells at most, at least one, but for cells that are known to be of one type.
     labels
         Codes of the cell types, shape (n,), -1 where unknown. A cell with a label then looks among the cells of its
         label and among those without; no link joins two labels.
@@ -42,12 +47,13 @@ def mutual_neighbours(
     directions = unit_rows(cells).astype(np.float32)
     n_batches = int(batches.max()) + 1
     n_neighbours = max(_FEWEST, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
+    links = _linked(directions, batches, n_neighbours, _MOST_OF_BATCH)
     if labels is None or (labels < 0).all():
-        return _linked(directions, batches, n_neighbours)
-    links = _without_conflicts(_linked(directions, batches, n_neighbours), labels)
+        return links
+    links = _without_conflicts(links, labels)
     for label in np.unique(labels[labels >= 0]):
         rows = np.flatnonzero(labels == label)
-        links = links + _placed(_linked(directions[rows], batches[rows], n_neighbours), rows, len(cells))
+        links = links + _placed(_linked(directions[rows], batches[rows], n_neighbours, 1.0), rows, len(cells))
     return links.astype(bool).astype(np.float64)
 
 
@@ -83,7 +89,7 @@ def partner_means(
     return total / n_terms[:, None], n_terms > 1
 
 
-def _linked(directions: np.ndarray, batches: np.ndarray, n_neighbours: int) -> sparse.csr_array:
+def _linked(directions: np.ndarray, batches: np.ndarray, n_neighbours: int, most: float) -> sparse.csr_array:
     n = len(directions)
     rows: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
     columns: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
@@ -91,7 +97,7 @@ def _linked(directions: np.ndarray, batches: np.ndarray, n_neighbours: int) -> s
         members, others = np.flatnonzero(batches == batch), np.flatnonzero(batches != batch)
         if not len(others):
             continue
-        k = min(n_neighbours, len(members))
+        k = min(n_neighbours, math.ceil(most * len(members)))
         found = NearestNeighbors(n_neighbors=k).fit(directions[members])
         nearest = found.kneighbors(directions[others], return_distance=False)
         rows.append(np.repeat(others, k))

@@ -158,7 +158,7 @@ def integrate_cells(
     names = _names_of(model, adata, rows, batch_key)
     known = {name: code for code, name in enumerate(batch_names(model.registry_))}
     codes = np.array([-1 if name is None else known.get(name, -1) for name in names], dtype=np.int64)
-    result, tells = model.integration_(latent, codes), latent.any(axis=1)
+    result, tells = model.integration_(latent, codes), np.asarray(latent.any(axis=1))
     few = []
     of_name: dict[str, list[int]] = {}
     for row, name in enumerate(names):
