@@ -132,6 +132,14 @@ def test_what_is_no_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: li
         TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
 
 
+@pytest.mark.parametrize("content", ["[", "null", "{}", '{"_data_files": [1]}', '{"_data_files": [{"filename": 2}]}'])
+def test_a_damaged_state_of_a_dataset_is_named(content: str, vocabulary: GeneVocabulary, tmp_path: Path):
+    write_dataset(tmp_path / "genecorpus", CELLS)
+    (tmp_path / "genecorpus" / "state.json").write_text(content)
+    with pytest.raises(ValueError, match=r"state\.json (is no readable|must h|lacks).* Copy it again"):
+        TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
+
+
 def test_a_damaged_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: list[Path], tmp_path: Path):
     build_corpus(cell_files, tmp_path / "corpus")
     with pytest.raises(ValueError, match="is another vocabulary than the one passed. Leave out the vocabulary"):
@@ -146,6 +154,10 @@ def test_a_damaged_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: lis
         ("{", "is no readable JSON"),
         ('{"format": "other"}', "does not describe a corpus of tokens"),
         (text.replace('"format_version": 1', '"format_version": 2'), "has format version 2; this package reads 1"),
+        (text.replace('"n_cells": 100', '"n_cells": "many"', 1), r"manifest\.json must have a whole .* as n_cells"),
+        (text.replace('"max_len"', '"most"'), r"manifest\.json lacks filters\.max_len"),
+        (text.replace('"shards": [', '"shards": [7, '), r"manifest\.json must hold a JSON object in shards\[0\]"),
+        (text.replace('"sources"', '"of"'), r"manifest\.json lacks sources"),
     ):
         manifest.write_text(content)
         with pytest.raises(ValueError, match=told):

@@ -176,6 +176,9 @@ def test_other_settings_do_not_go_on(run: Run, tmp_path: Path):
         run(tmp_path / "out", seed=7, token_budget=300)
     with pytest.raises(FileNotFoundError, match="none.ckpt is no file. Give the state.ckpt"):
         run(tmp_path / "out", resume=str(tmp_path / "none.ckpt"))
+    (tmp_path / "out.run" / "settings.json").write_text('{"encoder": 1}')
+    with pytest.raises(ValueError, match=r"settings\.json must hold a JSON object in encoder\. .* to start anew"):
+        run(tmp_path / "out")
 
 
 def test_what_is_logged(run: Run, tmp_path: Path):

@@ -12,6 +12,7 @@ from jaxtyping import Int32, Integer, UInt64
 
 from genemamba_sc._bins import NO_VALUE, from_bins
 from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID
+from genemamba_sc._json import read_object
 from genemamba_sc.corpus._build import WORK_FOLDER
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest, require_regular
 from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block
@@ -130,13 +131,13 @@ class TokenCorpus:
 
     @classmethod
     def _open_dataset(cls, path: Path, vocabulary: GeneVocabulary) -> "TokenCorpus":
-        state = json.loads((path / _STATE_FILE).read_text(encoding="utf-8"))
-        shards = [path / entry["filename"] for entry in state["_data_files"]]
+        state = read_object(path / _STATE_FILE)
+        shards = [path / entry.text("filename") for entry in state.objects("_data_files")]
         for file in shards:
             require_regular(file, path, _STATE_FILE)
         manifest = {
             "format": "datasets",
-            "fingerprint": state.get("_fingerprint"),
+            "fingerprint": state.optional_text("_fingerprint"),
             "vocabulary_fingerprint": vocabulary.fingerprint,
             "vocab_size": vocabulary.size,
             "shards": [{"file": file.name, "size": file.stat().st_size} for file in shards],

@@ -18,6 +18,7 @@ from scvi.model.base import BaseModelClass
 
 from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc._json import Fields, quoted
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
 from genemamba_sc.model._module import GeneMambaModule
@@ -25,7 +26,6 @@ from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights._folder import ADATA_FILE, CONFIG_FILE
-from genemamba_sc.weights._json import Fields, quoted
 from genemamba_sc.weights._saved_model import SavedModel, read_model, write_model
 from genemamba_sc.weights._tensors import check_shapes
 

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from genemamba_sc._files import only_writer, replacing_file
+from genemamba_sc._json import read_object
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._version import __version__
 from genemamba_sc.corpus import CorpusDataModule, TokenCorpus
@@ -155,10 +156,10 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         with replacing_file(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_object(path, "Remove the folder to start anew.")
     # Runs begun before this field was: of a corpus an encoder reads the middles of half-octaves, which have no edges.
-    before.get("encoder", {}).setdefault("exact_edges", settings["encoder"]["exact_edges"])
-    changed = [key for key in settings if before.get(key) != json.loads(json.dumps(settings[key]))]
+    before.object("encoder").values.setdefault("exact_edges", settings["encoder"]["exact_edges"])
+    changed = [key for key in settings if before.values.get(key) != json.loads(json.dumps(settings[key]))]
     if changed:
         raise FileExistsError(
             f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to go on, "

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from genemamba_sc._files import replacing_folder
+from genemamba_sc._json import quoted, read_json, read_object
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
@@ -27,7 +28,6 @@ from genemamba_sc.weights._folder import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from genemamba_sc.weights._json import quoted, read_json, read_object
 from genemamba_sc.weights._tensors import (
     check_encoder,
     check_shapes,

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genemamba_sc._json import quoted, read_object
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
-from genemamba_sc.weights._json import quoted, read_object
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
