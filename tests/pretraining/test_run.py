@@ -462,3 +462,24 @@ def test_two_runs_into_one_folder_are_refused(run: Run, tmp_path: Path):
         with pytest.raises(FileExistsError, match=r"The run .* must have one writer at a time"):
             run(tmp_path / "w", steps=2)
     assert run(tmp_path / "w", steps=2).finished
+
+
+@pytest.mark.parametrize("change", ["cut", "renamed", "not a number"])
+def test_a_start_without_digest_is_read_by_its_content(corpus: TokenCorpus, change: str, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    arguments = (corpus, np.arange(corpus.n_cells), 16, 30, 0, tmp_path)
+    before = start_from(*arguments)
+    kept = tmp_path / "start.safetensors"
+    (tmp_path / "start.safetensors.sha256").unlink()
+    assert torch.equal(start_from(*arguments).table, before.table)
+    tensors = load_file(kept)
+    if change == "renamed":
+        tensors["rank"] = tensors.pop("rank_genes")
+    else:
+        tensors["table"][0, 0] = torch.nan
+    save_file(tensors, kept)
+    if change == "cut":
+        kept.write_bytes(kept.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"start\.safetensors (is not a readable|must hold finite).* computes it anew"):
+        start_from(*arguments)

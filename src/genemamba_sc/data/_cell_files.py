@@ -14,6 +14,7 @@ from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 
+from genemamba_sc._json import quoted
 from genemamba_sc.data._cells import CellReader
 from genemamba_sc.data._matrix import reader_of
 
@@ -30,6 +31,10 @@ _CALLS = {
     ".zip": "unzip",
     ".tar": "tar -xf",
 }
+
+
+# What h5py, zarr and anndata raise where a part of a matrix is damaged or missing.
+_DAMAGED = (OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +83,8 @@ def open_cells(path: str | Path, layer: str | None = None) -> Iterator[CellFile]
             reader = reader_of(adata, layer)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        except _DAMAGED as error:
+            raise _unreadable(path, "cells", error) from error
         matrix = adata.X if layer is None else adata.layers[layer]
         yield CellFile(reader, adata.var, adata.uns, isinstance(matrix, CSCDataset))
     finally:
@@ -132,9 +139,7 @@ def read_cells(path: str | Path, *, use_raw: bool = False) -> AnnData:
     try:
         adata = readers[kind]() if kind in readers else _read_10x(path, kind)
     except Exception as error:  # h5py, zarr and anndata raise many kinds for what is not theirs
-        raise ValueError(
-            f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
-        ) from error
+        raise _unreadable(path, kind, error) from error
     if not use_raw:
         return adata
     if adata.raw is None:
@@ -173,7 +178,7 @@ def kind_of(path: Path) -> str:
 
 
 def _kind_of_hdf5(path: Path) -> str:
-    with h5py.File(path, "r") as file:
+    with _hdf5(path) as file:
         if "mod" in file and "X" not in file:
             names = ", ".join(file["mod"])
             raise ValueError(
@@ -192,6 +197,21 @@ def _kind_of_hdf5(path: Path) -> str:
     raise ValueError(f"{path} is an HDF5 file of another kind; it holds {found}. Write it with adata.write_h5ad.")
 
 
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for a look at its structure; what h5py says of a damaged one is said with its name."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:  # all of h5py: what the block raises are ValueErrors
+        raise _unreadable(path, "HDF5", error) from error
+
+
+def _unreadable(path: str | Path, kind: str, error: Exception) -> ValueError:
+    way_out = "Write it with adata.write_h5ad or adata.write_zarr."
+    return ValueError(f"{path} cannot be read as {kind} ({quoted(error)}). {way_out}")
+
+
 def _open(path: Path) -> tuple[AnnData, Any]:
     kind = kind_of(path)
     if kind.startswith("10x"):
@@ -205,9 +225,7 @@ def _open(path: Path) -> tuple[AnnData, Any]:
     except Exception as error:  # as in read_cells
         if isinstance(store, h5py.File):
             store.close()
-        raise ValueError(
-            f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
-        ) from error
+        raise _unreadable(path, kind, error) from error
 
 
 def _structure(store: Any) -> AnnData:

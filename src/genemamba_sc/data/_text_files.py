@@ -45,7 +45,7 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put the name of a file before a complaint on what it holds.
+    """Put the name of a file before a complaint on what it holds, where it is not in it.
 
     Parameters
     ----------
@@ -60,4 +60,6 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        if os.fspath(path) in str(error):
+            raise
         raise ValueError(f"{os.fspath(path)}: {error}") from error

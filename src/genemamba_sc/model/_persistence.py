@@ -21,6 +21,7 @@ from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._json import Fields, quoted
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
+from genemamba_sc.data._text_files import naming
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
@@ -134,10 +135,9 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     meta.object("versions")
     init, attributes = _init(meta), _attributes(meta.object("attributes"))
     registry = _registry(cls, meta.object("registry"), saved)
-    check_shapes(
-        {name: tuple(tensor.shape) for name, tensor in _tensors(saved).items()},
-        _shapes(init["encoder_config"], registry),
-    )
+    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(saved).items()}
+    with naming(path.parent):
+        check_shapes(shapes, _shapes(init["encoder_config"], registry))
     model = cls(registry=registry, **init)
     model.module.load_state_dict(_tensors(saved))
     model._origin = _origin(meta, model, attributes)
