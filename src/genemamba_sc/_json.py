@@ -156,7 +156,7 @@ class Fields:
         self.require(name)
         try:
             return make(self.values[name])
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"{self._path} has no usable {self._place}{name}: {quoted(error)}. {self._way_out}"
             ) from error

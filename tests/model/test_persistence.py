@@ -390,6 +390,19 @@ def with_init(**entries: Any) -> Fault:
     return fault
 
 
+def with_registry(change: Callable[[dict[str, Any]], object]) -> Fault:
+    def fault(folder: Path) -> None:
+        registry = json.loads((folder / "config.json").read_text())["registry"]
+        change(registry)
+        change_config(registry=registry)(folder)
+
+    return fault
+
+
+def half_a_field(registry: dict[str, Any]) -> None:
+    del registry["field_registries"]["labels"]["summary_stats"]
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -405,9 +418,11 @@ def with_init(**entries: Any) -> Fault:
         (change_config(versions=3), r"must hold a JSON object in versions\. Got 3"),
         (change_config(registry=[]), r"must hold a JSON object in registry\. Got \[\]"),
         (change_config(registry={"setup_args": {}}), r"lacks registry\.field_registries"),
+        (with_registry(half_a_field), r"config\.json has no usable registry: .*summary_stats"),
     ],
     ids=["not finite", "doubles", "a billion layers", "a method overwritten", "an attribute of another kind",
-         "no history", "no indices", "init", "an argument of nobody", "versions", "registry", "half a registry"],
+         "no history", "no indices", "init", "an argument of nobody", "versions", "registry", "half a registry",
+         "half a field"],
 )  # fmt: skip
 def test_what_does_not_belong_is_named_with_file_and_field(copied: Path, fault: Fault, message: str):
     fault(copied)

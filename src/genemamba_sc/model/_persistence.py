@@ -138,7 +138,7 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(saved).items()}
     with naming(path.parent):
         check_shapes(shapes, _shapes(init["encoder_config"], registry))
-    model = cls(registry=registry, **init)
+    model = meta.made("registry", lambda _: cls(registry=registry, **init))  # scvi-tools reads further parts of it
     model.module.load_state_dict(_tensors(saved))
     model._origin = _origin(meta, model, attributes)
     for name, value in attributes.items():
