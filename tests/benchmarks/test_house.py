@@ -53,6 +53,7 @@ def test_every_script_and_table_has_a_room():
         "speed/encoder.py",
         "speed/stores.py",
         "robustness/fuzz.py",
+        "robustness/soak.py",
     ],
 )
 def test_a_script_finds_its_neighbours_when_it_is_run_by_its_path(script: str):

@@ -141,6 +141,14 @@ def test_a_damaged_state_of_a_dataset_is_named(content: str, vocabulary: GeneVoc
         TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"], ids=["too long", "a letter that no name has"])
+def test_a_file_that_cannot_be_named_so_is_refused(name: str, vocabulary: GeneVocabulary, tmp_path: Path):
+    write_dataset(tmp_path / "genecorpus", CELLS)
+    (tmp_path / "genecorpus" / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    with pytest.raises(ValueError, match=r"state\.json of .* must name files\. Got 'a"):
+        TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
+
+
 def test_columns_that_are_something_else_are_named(vocabulary: GeneVocabulary, cell_files: list[Path], tmp_path: Path):
     build_corpus(cell_files, tmp_path / "corpus")
     path = min((tmp_path / "corpus").glob("*.arrow"))

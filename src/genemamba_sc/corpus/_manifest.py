@@ -74,6 +74,10 @@ def require_regular(file: Path, folder: Path, named_by: str) -> None:
         mode = file.lstat().st_mode
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} is missing, which {named_by} names. Copy the corpus again.") from None
+    except (OSError, ValueError) as error:  # too long, or with a letter that no name has
+        raise ValueError(
+            f"{named_by} of {folder} must name files. Got {quoted(file.name)} ({quoted(error)}). Copy it again."
+        ) from error
     if not stat.S_ISREG(mode):
         raise ValueError(
             f"{file} must be a regular file. It is {stat.filemode(mode)}, such as a link, a pipe or a folder. "
