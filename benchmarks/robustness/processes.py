@@ -76,7 +76,7 @@ def _be(work: Callable[[], object], log: Path, most_bytes: int | None, as_nobody
     except (ValueError, OSError) as error:  # what the package promises of functions; commands say it themselves
         print(f"refused: {error}", file=sys.stderr)
         code = 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, the parent reads it
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):

@@ -164,7 +164,7 @@ class Soak:
             found = action.outputs[name](self.disk.out / name)
         except FileNotFoundError:
             return "absent"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the output is not whole
             return f"unreadable ({type(error).__name__}: {str(error)[:300]})"
         return self.known(action, name).get(found, "of other content")
 
