@@ -23,20 +23,20 @@ _LINES = ("field", "field", "field", "drop", "repeat", "swap", "cut", "longer", 
 
 
 @st.composite
-def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
+def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytearray:
     """Flip bits, cut, remove, repeat, overwrite or insert."""
     kind = draw(st.sampled_from(("flip", "flip", "flip", "cut", "remove", "repeat", "overwrite", "insert", "empty")))
     size = len(content)
     if kind == "empty" or not size:
-        return b""
+        return bytearray()
     if kind == "flip":
         changed = bytearray(content)
         for _ in range(draw(st.integers(1, 4))):
             changed[draw(st.integers(0, size - 1))] ^= 1 << draw(st.integers(0, 7))
-        return bytes(changed)
+        return changed
     first = draw(st.integers(0, size - 1))
     if kind == "cut":
-        return content[:first]
+        return bytearray(content[:first])
     last = min(size, first + draw(st.integers(1, 64)))
     part = content[first:last]
     new = {
@@ -45,7 +45,7 @@ def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
         "overwrite": draw(st.sampled_from((b"\x00", b"\xff", b"\x80", b" "))) * len(part),
         "insert": draw(st.binary(min_size=1, max_size=16)) + part,
     }[kind]
-    return content[:first] + new + content[last:]
+    return bytearray(content[:first]) + new + content[last:]
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -414,6 +414,8 @@ def half_a_field(registry: dict[str, Any]) -> None:
         (with_attribute(history_=[1]), r"has no usable attributes\.history_: "),
         (with_attribute(train_indices_={"a": 1}), r"has no usable attributes\.train_indices_: "),
         (with_init(max_len="many"), r"must have a whole number of at least 1 as init\.max_len\. Got 'many'"),
+        (with_init(gene_init="some"), r"config\.json has no usable init\.gene_init: it is one of .* not 'some'"),
+        (with_init(gene_init=[1]), r"config\.json has no usable init\.gene_init: "),
         (with_init(device="cuda"), r"may have .*max_len.* in init\. Got \['device'\]"),
         (change_config(versions=3), r"must hold a JSON object in versions\. Got 3"),
         (change_config(registry=[]), r"must hold a JSON object in registry\. Got \[\]"),
@@ -421,8 +423,8 @@ def half_a_field(registry: dict[str, Any]) -> None:
         (with_registry(half_a_field), r"config\.json has no usable registry: .*summary_stats"),
     ],
     ids=["not finite", "doubles", "a billion layers", "a method overwritten", "an attribute of another kind",
-         "no history", "no indices", "init", "an argument of nobody", "versions", "registry", "half a registry",
-         "half a field"],
+         "no history", "no indices", "init", "no start", "starts", "an argument of nobody", "versions", "registry",
+         "half a registry", "half a field"],
 )  # fmt: skip
 def test_what_does_not_belong_is_named_with_file_and_field(copied: Path, fault: Fault, message: str):
     fault(copied)

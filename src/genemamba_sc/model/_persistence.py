@@ -151,14 +151,17 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
 def _init(meta: Fields) -> dict[str, Any]:
     init = meta.object("init")
     init.only(set(_INIT))
-    gene_init = init.text("gene_init")
-    if gene_init not in get_args(GeneInit):
-        raise ValueError(f"gene_init must be one of {get_args(GeneInit)}. Got {quoted(gene_init)}. Copy it again.")
     return {
         "encoder_config": init.made("encoder_config", EncoderConfig.from_dict),
         "max_len": init.whole("max_len", 1),
-        "gene_init": gene_init,
+        "gene_init": init.made("gene_init", _as_gene_init),
     }
+
+
+def _as_gene_init(value: Any) -> Any:
+    if value not in get_args(GeneInit):
+        raise ValueError(f"it is one of {get_args(GeneInit)}, not {quoted(value)}")
+    return value
 
 
 def _attributes(fields: Fields) -> Attributes:
