@@ -37,9 +37,7 @@ def run(arguments: argparse.Namespace, work: Path) -> None:
         "GENEMAMBA_FUZZ_SEED": str(arguments.seed),
         "GENEMAMBA_FUZZ_LOG": str(log),
     }
-    shared = Path("/dev/shm")  # files in memory: the disk is not what is tested
-    place = ["--basetemp", str(shared / f"fuzz-{os.getpid()}")] if shared.is_dir() else []
-    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", *place]
+    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     chosen = ["-k", arguments.readers] if arguments.readers else []
     command = [sys.executable, "-m", "pytest", "tests/fuzz", *options, *chosen]
     while subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode < 0:
