@@ -20,10 +20,9 @@ class Disk:
     def __init__(self, place: Path) -> None:
         self.place, self.most_bytes, self.as_nobody = place, None, False
         place.mkdir(parents=True)
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(place)], capture_output=True, check=False
-        )
-        self.is_mounted = mounted.returncode == 0
+        command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(place)]
+        has_mount = shutil.which("mount") is not None
+        self.is_mounted = has_mount and subprocess.run(command, capture_output=True, check=False).returncode == 0
         self.out = place / "out"
         self.out.mkdir()
 

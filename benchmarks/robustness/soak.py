@@ -25,7 +25,8 @@ from actions import ACTIONS, NEW, OLD, Action, make_inputs
 from disk import Disk
 from processes import Child
 
-DISTURBANCES = ("none", "kill", "full disk", "read-only", "two writers", "load meanwhile")
+# How often each is drawn: most kills come too late or too early to fall into a write.
+WEIGHTS = {"none": 1, "kill": 4, "full disk": 3, "read-only": 1, "two writers": 2, "load meanwhile": 2}
 COLUMNS = ("tries", "killed", "refused by name", "absent", "whole old", "whole new", "wrong")
 
 
@@ -82,8 +83,9 @@ class Soak:
         """Draw an action and a disturbance, do it, judge, heal, judge again."""
         action = ACTIONS[self.rng.integers(len(ACTIONS))]
         loads = "model" in action.outputs
-        kinds = [kind for kind in DISTURBANCES if kind != "load meanwhile" or loads]
-        kind = kinds[self.rng.integers(len(kinds))]
+        kinds = [kind for kind in WEIGHTS if kind != "load meanwhile" or loads]
+        weights = np.array([WEIGHTS[kind] for kind in kinds], float)
+        kind = str(self.rng.choice(kinds, p=weights / weights.sum()))
         before = bool(action.replaces and self.rng.random() < 0.7)
         if before:
             shutil.copytree(self.kept / f"{action.name} {OLD}", self.disk.out, dirs_exist_ok=True)
@@ -201,7 +203,7 @@ class Soak:
             f"|---|---|{'---|' * len(COLUMNS)}",
         ]
         total: Counter[str] = Counter()
-        order = [(action.name, kind) for action in ACTIONS for kind in DISTURBANCES]
+        order = [(action.name, kind) for action in ACTIONS for kind in WEIGHTS]
         for name, kind in [key for key in order if key in self.rows]:
             row = self.rows[name, kind]
             total.update(row)
@@ -221,6 +223,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     work = Path(tempfile.mkdtemp(prefix="soak-"))
+    work.chmod(0o755)
     soak = Soak(work, arguments.seed)
     try:
         soak.prepare()

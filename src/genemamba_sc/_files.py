@@ -36,7 +36,7 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
         If the folder does not exist, cannot be written to, or the disk is full; whatever stood at ``path`` stays.
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
-    with _working(target) as work, _naming(target):
+    with _working(target) as work, naming_full_disk(target):
         work.new.touch()
         with _heeding(target):
             yield work.new
@@ -60,7 +60,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _working(target) as work, _naming(target):
+    with _working(target) as work, naming_full_disk(target):
         work.new.mkdir()
         with _heeding(target):
             yield work.new
@@ -227,8 +227,19 @@ def _settle(work: _Work) -> None:
 
 
 @contextmanager
-def _naming(target: Path) -> Iterator[None]:
-    """Name the file, and the way out, where a disk is full, whichever library noticed it."""
+def naming_full_disk(target: Path) -> Iterator[None]:
+    """Name the file, and the way out, where a disk is full, whichever library noticed it.
+
+    Parameters
+    ----------
+    target
+        The file or folder that is written in the block.
+
+    Raises
+    ------
+    OSError
+        If a disk is full.
+    """
     try:
         yield
     except Exception as error:

@@ -1,5 +1,6 @@
 """Pretraining: what is saved is all there is, and several processes learn what one learns."""
 
+import errno
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from genemamba_sc.pretraining._config import RunConfig, RunReport, encoder_of_si
 from genemamba_sc.pretraining._plan import PretrainingConfig, PretrainingPlan, recompute_activations
 from genemamba_sc.pretraining._run import pretrain
 from genemamba_sc.pretraining._start import start_from
-from genemamba_sc.pretraining._state import STATE_FILE, read_state
+from genemamba_sc.pretraining._state import STATE_FILE, RunState, read_state
 
 N_STEPS = 8
 Run = Callable[..., RunReport]
@@ -483,3 +484,16 @@ def test_a_start_without_digest_is_read_by_its_content(corpus: TokenCorpus, chan
         kept.write_bytes(kept.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"start\.safetensors (is not a readable|must hold finite).* computes it anew"):
         start_from(*arguments)
+
+
+def test_a_disk_that_fills_under_a_run_is_told_with_its_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(self: RunState, trainer: pl.Trainer) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "save", refuse)
+        with pytest.raises(OSError, match=r"No space left on device: .*w\.run could not be written; .*Free some space"):
+            run(tmp_path / "w", steps=2)
+    assert run(tmp_path / "w", steps=2).finished

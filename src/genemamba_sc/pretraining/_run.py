@@ -13,7 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
-from genemamba_sc._files import only_writer, replacing_file
+from genemamba_sc._files import naming_full_disk, only_writer, replacing_file
 from genemamba_sc._json import read_object
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._version import __version__
@@ -113,7 +113,8 @@ def _train(
             recompute_activations(module.encoder)
         trainer = _trainer(folder, optimisation, run, keeper)
         plan = PretrainingPlan(module, optimisation)
-        trainer.fit(plan, datamodule=data, ckpt_path=state, weights_only=True)
+        with naming_full_disk(folder):  # the saved state and the logs
+            trainer.fit(plan, datamodule=data, ckpt_path=state, weights_only=True)
         done = trainer.global_step
     is_main = getattr(rank_zero_only, "rank", 0) == 0  # also without a trainer, by the launcher's environment
     if is_main and not keeper.interrupted:
