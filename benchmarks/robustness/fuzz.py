@@ -22,29 +22,46 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 TEST = "tests/fuzz/test_readers.py::test_a_damaged_file_is_read_rightly_or_refused_by_name"
 HEAD = (
-    "| reader | cases | returned | refused | foreign | crashes | longest, s | memory grown, MB |",
+    "| reader | cases | returned | refused | foreign | process ended | longest, s | memory grown, MB |",
     "|---|---|---|---|---|---|---|---|",
 )
 
 
 def run(arguments: argparse.Namespace, work: Path) -> None:
-    """Run the tests once for all readers; where the process dies, the one it died in is noted and left out."""
+    """Run the tests; where the process dies, the reader that it died in goes on with another seed, at most thrice."""
     log = work / f"log-{int(time.time())}"
     log.mkdir(parents=True)
-    environment = {
-        **os.environ,
-        "GENEMAMBA_FUZZ_CASES": str(arguments.cases),
-        "GENEMAMBA_FUZZ_SEED": str(arguments.seed),
-        "GENEMAMBA_FUZZ_LOG": str(log),
-    }
     options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     chosen = ["-k", arguments.readers] if arguments.readers else []
     command = [sys.executable, "-m", "pytest", "tests/fuzz", *options, *chosen]
-    while subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode < 0:
-        begun = sorted(log.glob("*.json"), key=lambda path: path.stat().st_mtime)
-        counts = json.loads(begun[-1].read_text()) | {"crashes": 1}
-        begun[-1].write_text(json.dumps(counts))
-        command += [f"--deselect={TEST}[{json.loads(path.read_text())['name']}]" for path in begun]
+    for seed in range(arguments.seed, arguments.seed + 100):
+        environment = {
+            **os.environ,
+            "GENEMAMBA_FUZZ_CASES": str(arguments.cases),
+            "GENEMAMBA_FUZZ_SEED": str(seed),
+            "GENEMAMBA_FUZZ_LOG": str(log),
+        }
+        subprocess.run([*command, *left_out(log)], cwd=ROOT, env=environment, check=False)
+        if not note_death(log):
+            return
+
+
+def left_out(log: Path) -> list[str]:
+    """Options for the readers that are done, or that the process died in three times."""
+    ends = defaultdict(list)
+    for counts in (json.loads(path.read_text()) for path in log.glob("*.json")):
+        ends[counts["name"]].append(counts["finished"])
+    return [f"--deselect={TEST}[{name}]" for name, found in ends.items() if any(found) or len(found) >= 3]
+
+
+def note_death(log: Path) -> bool:
+    """Note where a process ended before its reader did."""
+    last = max(log.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
+    counts = {"finished": True} if last is None else json.loads(last.read_text())
+    if last is None or counts["finished"]:
+        return False
+    last.write_text(json.dumps(counts | {"crashes": 1}))
+    return True
 
 
 def summed(work: Path) -> list[dict[str, Any]]:
@@ -67,7 +84,8 @@ def table(rows: list[dict[str, Any]], command: str) -> str:
     lines = [
         f"Damaged files by `{command}`, `tests/fuzz` says which. «Returned»: read, and right where the file cannot say",
         "something else; «refused»: an error of the package that names the file; «foreign»: any other error, or more",
-        "than 10 s or 1 GiB. Memory: by how much the largest size of the process grew over all cases of the reader.",
+        "than 10 s or 1 GiB; «process ended»: a library crashed, or did not come back in 30 s. Memory: by how much the",
+        "largest size of the process grew over all cases of the reader, with what the tests keep of them.",
         "",
         *HEAD,
     ]

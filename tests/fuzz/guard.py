@@ -1,10 +1,12 @@
 """What a reader may do with a damaged file: return, or refuse it in words of ours, in bounded time and memory."""
 
+import faulthandler
 import json
 import os
 import re
 import resource
 import signal
+import sys
 import time
 import traceback
 import warnings
@@ -36,15 +38,20 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def limits():
-    """Give what runs inside 10 seconds, and 1 GiB of address space beyond what the process has."""
+    """Give what runs inside 10 seconds, and 1 GiB of address space beyond what the process has.
+
+    A library that does not come back to Python cannot be interrupted: after 30 seconds the process ends.
+    """
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     handler = signal.signal(signal.SIGALRM, _stop)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, before[1]))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    faulthandler.dump_traceback_later(3 * SECONDS, exit=True, file=sys.__stderr__)
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, before)
         signal.signal(signal.SIGALRM, handler)
@@ -71,6 +78,7 @@ class Tally:
     def __init__(self, name: str) -> None:
         self.name, self.cases, self.returned, self.refused, self.longest = name, 0, 0, 0, 0.0
         self.foreign: Counter[str] = Counter()
+        self.finished = False
         self.examples: dict[str, str] = {}
         self._memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         # A long run notes faults and goes on; the suite stops at the first.
@@ -94,7 +102,7 @@ class Tally:
             else:
                 self._note(error)
         self.longest = max(self.longest, time.perf_counter() - start)
-        if self.cases % 500 == 0:
+        if self.cases % 100 == 0:
             self.write()
 
     def _note(self, error: BaseException) -> None:

@@ -80,9 +80,9 @@ def changed_table(draw: st.DrawFn, table: pa.Table) -> pa.Table:
 
 @st.composite
 def damaged_hdf5(draw: st.DrawFn, content: bytes, folder: Path) -> bytes:
-    """Change attributes, datasets and groups; a third of the time bytes."""
-    if draw(st.integers(0, 2)) == 0:
-        return draw(damaged_bytes(content))
+    """Change attributes, datasets and groups, or cut the file."""
+    if draw(st.integers(0, 9)) == 0:
+        return content[: draw(st.integers(0, len(content)))]
     path = folder / "scratch.h5"
     path.write_bytes(content)
     with h5py.File(path, "r+") as file:
