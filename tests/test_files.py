@@ -223,6 +223,9 @@ class Unheard:
         raise self.error
 
 
+Unheard.__del__.__qualname__ = "h5py._objects.ObjectID.__dealloc__"
+
+
 @both
 def test_what_fails_where_nothing_can_be_raised_is_raised(
     tmp_path: Path, replacing: Replacing, capfd: pytest.CaptureFixture[str]
@@ -243,6 +246,19 @@ def test_what_fails_where_nothing_can_be_raised_is_raised(
         with replacing(target):
             Unheard(OSError("lost"))
     assert capfd.readouterr() == ("", "")
+
+
+class Careless:
+    def __del__(self) -> None:
+        raise RuntimeError("of somebody else")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_others_drop_does_not_stop_a_write(tmp_path: Path):
+    with replacing_file(tmp_path / "result") as temporary:
+        write(temporary, "text")
+        Careless()
+    assert read(tmp_path / "result") == "text"
 
 
 # ---------------------------------------------------------------- writers that die

@@ -265,7 +265,7 @@ def _heeding(target: Path) -> Iterator[None]:
     before, unheard = (sys.excepthook, sys.unraisablehook), list[BaseException]()
 
     def keep(unraisable: "sys.UnraisableHookArgs") -> None:
-        if isinstance(unraisable.exc_value, OSError | RuntimeError):
+        if unraisable.exc_value is not None and "h5py" in repr(unraisable.object):
             unheard.append(unraisable.exc_value)
         else:
             before[1](unraisable)

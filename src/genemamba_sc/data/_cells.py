@@ -202,9 +202,8 @@ def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset
     if isinstance(matrix, CSCDataset):
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
-        check_compressed(
-            matrix, columns=getattr(matrix, "format", None) == "csc"
-        )  # those of CSR are checked as they are read
+        # Columns of CSR are checked as they are read.
+        check_compressed(matrix, columns=getattr(matrix, "format", None) == "csc")
         return _as_csr(_usual(matrix).tocsr())
     if isinstance(matrix, np.matrix):  # its rows would stay two-dimensional
         return np.asarray(matrix)
