@@ -213,6 +213,54 @@ def test_a_full_disk_is_named_with_the_file_and_the_way_out(tmp_path: Path, repl
     assert caught.value.errno == errno.ENOSPC and caught.value.__cause__ is error
 
 
+class Unheard:
+    """As h5py's objects: writes when it is dropped, where nothing can be raised."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __del__(self) -> None:
+        raise self.error
+
+
+Unheard.__del__.__qualname__ = "h5py._objects.ObjectID.__dealloc__"
+
+
+@both
+def test_what_fails_where_nothing_can_be_raised_is_raised(
+    tmp_path: Path, replacing: Replacing, capfd: pytest.CaptureFixture[str]
+):
+    target = tmp_path / "result"
+    with replacing(target) as temporary:
+        write(temporary, "first")
+    before = (sys.excepthook, sys.unraisablehook)
+    with pytest.raises(
+        OSError, match=r"No space left on device: .*result could not be written; what stood there stays"
+    ):
+        with replacing(target) as temporary:
+            write(temporary, "second, with a part that is lost")
+            Unheard(RuntimeError("Can't close dataset (file write failed: errno = 28, error message = ...)"))
+    assert read(target) == "first" and os.listdir(tmp_path) == ["result"]
+    assert (sys.excepthook, sys.unraisablehook) == before
+    with pytest.raises(OSError, match=r"result could not be written \(lost\); what stood there stays\. Free some"):
+        with replacing(target):
+            Unheard(OSError("lost"))
+    assert capfd.readouterr() == ("", "")
+
+
+class Careless:
+    def __del__(self) -> None:
+        raise RuntimeError("of somebody else")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_others_drop_does_not_stop_a_write(tmp_path: Path):
+    with replacing_file(tmp_path / "result") as temporary:
+        write(temporary, "text")
+        Careless()
+    assert read(tmp_path / "result") == "text"
+
+
 # ---------------------------------------------------------------- writers that die
 
 _DIE = """

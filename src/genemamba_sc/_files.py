@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +36,10 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
         If the folder does not exist, cannot be written to, or the disk is full; whatever stood at ``path`` stays.
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
-    with _working(target) as work, _naming(target):
+    with _working(target) as work, naming_full_disk(target):
         work.new.touch()
-        yield work.new
+        with _heeding(target):
+            yield work.new
         os.chmod(work.new, 0o666 & ~_umask())
         os.replace(work.new, target)
 
@@ -58,9 +60,10 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points to is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _working(target) as work, _naming(target):
+    with _working(target) as work, naming_full_disk(target):
         work.new.mkdir()
-        yield work.new
+        with _heeding(target):
+            yield work.new
         # Writers that use temporary files of their own leave them to their owner alone.
         for part in (work.new, *work.new.rglob("*")):
             os.chmod(part, (0o777 if part.is_dir() else 0o666) & ~_umask())
@@ -224,8 +227,19 @@ def _settle(work: _Work) -> None:
 
 
 @contextmanager
-def _naming(target: Path) -> Iterator[None]:
-    """Name the file and the way out where a disk is full, whichever library noticed it."""
+def naming_full_disk(target: Path) -> Iterator[None]:
+    """Name the file, and the way out, where a disk is full, whichever library noticed it.
+
+    Parameters
+    ----------
+    target
+        The file or folder that is written in the block.
+
+    Raises
+    ------
+    OSError
+        If a disk is full.
+    """
     try:
         yield
     except Exception as error:
@@ -239,6 +253,34 @@ def _naming(target: Path) -> Iterator[None]:
             f"{os.strerror(number)}: {target} could not be written; what stood there stays. "
             "Free some space, or choose another place",
         ) from error
+
+
+@contextmanager
+def _heeding(target: Path) -> Iterator[None]:
+    """Raise what a library could only print.
+
+    HDF5 writes parts of a file when its objects are dropped, where Python can raise nothing: h5py prints a traceback,
+    and a disk that was full only for that moment would leave a file without these parts.
+    """
+    before, unheard = (sys.excepthook, sys.unraisablehook), list[BaseException]()
+
+    def keep(unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_value is not None and "h5py" in repr(unraisable.object):
+            unheard.append(unraisable.exc_value)
+        else:
+            before[1](unraisable)
+
+    # Cython calls both, the first for a traceback of its own.
+    sys.excepthook, sys.unraisablehook = lambda *_: None, keep
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = before
+    if unheard:
+        raise OSError(
+            f"{target} could not be written ({unheard[0]}); what stood there stays. Free some space, or choose another "
+            "place"
+        )
 
 
 def _check_folder(folder: Path) -> None:

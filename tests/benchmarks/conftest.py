@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path[:0] = [str(BENCHMARKS / room) for room in ("annotation", "integration", "pretraining", "speed")]
+sys.path[:0] = [str(BENCHMARKS / room) for room in ("annotation", "integration", "pretraining", "robustness", "speed")]

@@ -39,14 +39,22 @@ def test_no_benchmark_imports_a_private_module(script: Path):
 def test_every_script_and_table_has_a_room():
     files = [path.relative_to(BENCHMARKS) for path in BENCHMARKS.rglob("*") if path.is_file()]
     kept = [path for path in files if "__pycache__" not in path.parts and path.name != "README.md"]
-    assert {path.parts[0] for path in kept} == {"annotation", "integration", "pretraining", "speed"}
+    assert {path.parts[0] for path in kept} == {"annotation", "integration", "pretraining", "robustness", "speed"}
     tables = {path for path in kept if path.suffix in (".md", ".jsonl")}
     assert {path.parts[1] for path in tables} == {"results"}
 
 
 @pytest.mark.parametrize(
     "script",
-    ["annotation/run.py", "pretraining/plan.py", "pretraining/scaling.py", "speed/encoder.py", "speed/stores.py"],
+    [
+        "annotation/run.py",
+        "pretraining/plan.py",
+        "pretraining/scaling.py",
+        "speed/encoder.py",
+        "speed/stores.py",
+        "robustness/fuzz.py",
+        "robustness/soak.py",
+    ],
 )
 def test_a_script_finds_its_neighbours_when_it_is_run_by_its_path(script: str):
     command = [sys.executable, str(BENCHMARKS / script), "--help"]

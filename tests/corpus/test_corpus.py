@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from genemamba_sc import GeneVocabulary
+from genemamba_sc._digests import sha256_of
 from genemamba_sc.corpus import TokenCorpus, build_corpus
 from genemamba_sc.corpus._shards import read_batches
 from genemamba_sc.data._cell_hashes import token_hashes
@@ -132,6 +133,48 @@ def test_what_is_no_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: li
         TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
 
 
+@pytest.mark.parametrize("content", ["[", "null", "{}", '{"_data_files": [1]}', '{"_data_files": [{"filename": 2}]}'])
+def test_a_damaged_state_of_a_dataset_is_named(content: str, vocabulary: GeneVocabulary, tmp_path: Path):
+    write_dataset(tmp_path / "genecorpus", CELLS)
+    (tmp_path / "genecorpus" / "state.json").write_text(content)
+    with pytest.raises(ValueError, match=r"state\.json (is no readable|must h|lacks).* Copy it again"):
+        TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"], ids=["too long", "a letter that no name has"])
+def test_a_file_that_cannot_be_named_so_is_refused(name: str, vocabulary: GeneVocabulary, tmp_path: Path):
+    write_dataset(tmp_path / "genecorpus", CELLS)
+    (tmp_path / "genecorpus" / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    with pytest.raises(ValueError, match=r"state\.json of .* must name files\. Got 'a"):
+        TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
+
+
+def test_columns_that_are_something_else_are_named(vocabulary: GeneVocabulary, cell_files: list[Path], tmp_path: Path):
+    build_corpus(cell_files, tmp_path / "corpus")
+    path = min((tmp_path / "corpus").glob("*.arrow"))
+    table = pa.ipc.open_stream(path.read_bytes()).read_all()
+    manifest = json.loads((tmp_path / "corpus" / "manifest.json").read_text())
+    for column, values, told in (
+        ("value_bins", table["row"], "'value_bins' with a list of bins, of one byte each"),
+        ("value_bins", table["input_ids"], "'value_bins' with a list of bins, of one byte each"),
+        ("input_ids", pa.array([[2, None]] * len(table)), "'input_ids' with a list of token ids for each cell"),
+        ("source", pa.array(["a"] * len(table)), "one whole number for each cell in the column 'source'. Got 'string'"),
+        ("token_hash", pa.array([None] * len(table), pa.uint64()), "in the column 'token_hash'. Got 'uint64'"),
+        (
+            "source",
+            pa.array([7] * len(table), pa.int32()),
+            "corpus: Every cell is from one of the 2 sources",
+        ),
+    ):
+        changed = table.set_column(table.schema.names.index(column), column, values)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, changed.schema) as writer:
+            writer.write_table(changed)
+        manifest["shards"][0] |= {"size": path.stat().st_size, "sha256": sha256_of(path)}
+        (tmp_path / "corpus" / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(ValueError, match=told):
+            TokenCorpus.open(tmp_path / "corpus").cell_hashes(np.arange(100))
+
+
 def test_a_damaged_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: list[Path], tmp_path: Path):
     build_corpus(cell_files, tmp_path / "corpus")
     with pytest.raises(ValueError, match="differs from the one passed. Leave out the vocabulary"):
@@ -146,6 +189,10 @@ def test_a_damaged_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: lis
         ("{", "is not readable JSON"),
         ('{"format": "other"}', "does not describe a corpus of tokens"),
         (text.replace('"format_version": 1', '"format_version": 2'), "has format version 2; this package reads 1"),
+        (text.replace('"n_cells": 100', '"n_cells": "many"', 1), r"manifest\.json must have a whole .* as n_cells"),
+        (text.replace('"max_len"', '"most"'), r"manifest\.json lacks filters\.max_len"),
+        (text.replace('"shards": [', '"shards": [7, '), r"manifest\.json must hold a JSON object in shards\[0\]"),
+        (text.replace('"sources"', '"of"'), r"manifest\.json lacks sources"),
     ):
         manifest.write_text(content)
         with pytest.raises(ValueError, match=told):
@@ -240,7 +287,7 @@ def test_lists_outside_the_values_are_refused(offsets: list[int], vocabulary: Ge
     assert shard.read_bytes().count(right) == 1
     shard.write_bytes(shard.read_bytes().replace(right, wrong))
 
-    with pytest.raises(ValueError, match="must follow each other within its .* values"):
+    with pytest.raises(ValueError, match="must follow each other within its .* values|larger than values array"):
         TokenCorpus.open(folder, vocabulary=vocabulary)
 
 

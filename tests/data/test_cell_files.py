@@ -265,3 +265,44 @@ def test_other_folders_and_hdf5_files_say_what_they_hold(tmp_path: Path):
         read_cells(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         read_cells(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("X/indptr", [0, 9, 3, 4, 6], r"cells\.h5ad: The 4 rows .* must follow each other within its 6 entries"),
+        ("X/indptr", [0, 2, 3, 4, 99], r"cells\.h5ad: The 4 rows .* must follow each other within its 6 entries"),
+        ("X/indptr", [0, 2, 3], r"cells\.h5ad"),
+        ("X/indices", None, r"cells\.h5ad cannot be read as cells \("),
+        ("X/indices", [0, 1, 0, 2, 0, 7], r"The entries of a sparse matrix must lie in its 3 columns"),
+        ("X/indices", [0, -1, 0, 2, 0, 1], r"The entries of a sparse matrix must lie in its 3 columns"),
+    ],
+)
+def test_a_matrix_that_points_outside_of_itself_is_refused(tmp_path, name, values, told):
+    path = tmp_path / "cells.h5ad"
+    AnnData(sparse.csr_matrix(COUNTS)).write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if values is not None:
+            file[name] = np.array(values)
+    with pytest.raises(ValueError, match=told), open_cells(path) as cells:
+        cells.reader.read(np.arange(4))
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix])
+def test_a_damaged_matrix_in_memory_is_refused(kind):
+    matrix = kind(COUNTS)
+    matrix.indices[0] = 99
+    with pytest.raises(ValueError, match="must lie in its"):
+        CellReader(matrix).read(np.arange(4))
+    matrix = kind(COUNTS)
+    matrix.indptr[1] = 99
+    with pytest.raises(ValueError, match="must follow each other within its 6 entries"):
+        CellReader(matrix)
+
+
+def test_a_truncated_file_is_named(path):
+    path.write_bytes(path.read_bytes()[:3000])
+    for read in (read_cells, open_backed):
+        with pytest.raises(ValueError, match=f"{re.escape(str(path))} cannot be read as HDF5"):
+            read(path)

@@ -85,3 +85,17 @@ def test_arrays_that_do_not_belong_together_are_refused():
         CellHashes(three, two, 5, np.zeros(3, np.uint8))
     with pytest.raises(ValueError, match=r"one of the 1 sources\. Got number 1\. Count them from 0, and name them all"):
         CellHashes(three, three, 5, np.array([0, 1, 0], np.uint8), ("one",))
+
+
+def test_a_cell_of_no_source_and_a_length_that_is_none_are_named(tmp_path: Path):
+    path = tmp_path / "cells.safetensors"
+    arrays = {name: np.zeros(2, np.uint64) for name in ("exact", "near")} | {"source": np.array([0, 9], np.uint8)}
+    for facts in (
+        '{"max_len": 5, "sources": ["a"]}',
+        '{"max_len": Infinity, "sources": []}',
+        "[" * 5000,
+        '{"max_len": "x"}',
+    ):
+        save_file(arrays, path, metadata={"cells": facts})
+        with pytest.raises(ValueError, match=r"cells\.safetensors holds no hashes of cells \(.*Copy it again"):
+            read_cell_hashes(path)

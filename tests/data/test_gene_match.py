@@ -166,6 +166,13 @@ class TestAliases:
         with pytest.raises(ValueError, match=r"lacks \['ensembl_gene_id'\], it has .*Name its columns"):
             GeneAliases.from_tsv(path)
 
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"symbol\tid\nA\tB\nA\tB\tC\n"])
+    def test_a_damaged_table_is_named(self, tmp_path, content):
+        path = tmp_path / "mouse.tsv"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"mouse\.tsv' is no table of aliases that can be read"):
+            GeneAliases.from_tsv(path)
+
     @pytest.mark.parametrize(
         ("names", "tokens", "kind"),
         [

@@ -55,6 +55,14 @@ def test_what_is_no_set_is_refused_by_line(text, message, tmp_path):
         read_gmt(file)
 
 
+@pytest.mark.parametrize("content", [b"A\tx\t\xff\n", gzip.compress(b"A\tx\tMYC\n")[:-9], b"\x1f\x8b\x00"])
+def test_a_damaged_file_is_named(content, tmp_path):
+    file = tmp_path / "sets.gmt"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"sets\.gmt' is no text file that can be read .*Copy it again"):
+        read_gmt(file)
+
+
 def test_pairs_from_a_table_with_tabs_and_without_header(tmp_path):
     file = tmp_path / "trrust.tsv"
     file.write_text(

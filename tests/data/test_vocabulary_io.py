@@ -84,14 +84,27 @@ class TestTables:
             ("\tsymbol\t", "\tname\t", r"needs the columns .* lacks \['symbol'\]"),
             ("4\tENSG", "5\tENSG", "2, 3, ... without gap or repeat; .* has 5 in place of 4"),
             ("\t2.0", "\t2.5", "those of the stored fingerprint; .*genes.tsv says"),
+            ("\t2.0", "\ttwo", r"genes\.tsv' is no table of genes .*'two'.*Copy it again, or correct it"),
+            ("\t2.0", "\t2.0\tfurther", r"genes\.tsv' is no table of genes that can be read"),
+            ("\n3\t", "\nthree\t", r"genes\.tsv' is no table of genes that can be read \("),
+            ("\t2.0", "\t-2.0", r"genes\.tsv: A non-zero median is a positive number"),
+            (IDS[1], IDS[0], r"genes\.tsv: Gene ids are unique"),
         ],
-        ids=["column", "gap", "changed"],
+        ids=["column", "gap", "changed", "no number", "a field more", "no token", "negative", "repeated"],
     )
     def test_refused(self, tmp_path, old, new, message):
         path = tmp_path / "genes.tsv"
         vocabulary().to_tsv(path)
         path.write_text(path.read_text().replace(old, new))
         with pytest.raises(ValueError, match=message):
+            GeneVocabulary.from_tsv(path)
+
+    @pytest.mark.parametrize("name", ["genes.tsv", "genes.tsv.gz"])
+    @pytest.mark.parametrize("content", [b"\xff\xfe", gzip.compress(b"token_id\n" * 99)[:-9], b""])
+    def test_what_is_no_text_is_refused_by_name(self, tmp_path, name, content):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"genes\.tsv.* (is no table of genes|lacks)"):
             GeneVocabulary.from_tsv(path)
 
 
@@ -146,12 +159,25 @@ class TestTokenizerJson:
             ({"[UNK]": 0, "[PAD]": 1, "A": 2, "B": 2}, "'B' has 2 in place of 3"),
             ({"[UNK]": 0, "[PAD]": 1, "[CLS]": 2, "A": 3}, r"come after all genes.*\[2\] of 4"),
             (["A"], "no such map"),
+            ({"[UNK]": 0, "[PAD]": 1, "A": "2"}, r"t\.json must have a whole number .* as model\.vocab\.A\. Got '2'"),
+            ({"[UNK]": 0, "[PAD]": 1, "": 2}, r"t\.json: A gene id is a name"),
         ],
-        ids=["swapped", "no pad", "gap", "repeat", "cls before genes", "no vocabulary"],
+        ids=["swapped", "no pad", "gap", "repeat", "cls before genes", "no vocabulary", "text", "no name"],
     )
     def test_refused(self, tmp_path, vocab, message):
         with pytest.raises(ValueError, match=message):
             GeneVocabulary.from_tokenizer_json(tokenizer_file(tmp_path / "t.json", vocab))
+
+    @pytest.mark.parametrize("added", [5, [5], [{"content": "[CLS]", "id": "4"}], [{"id": 4}]])
+    def test_wrong_further_tokens_are_refused_by_field(self, tmp_path, added):
+        path = tokenizer_file(tmp_path / "t.json", self.GOOD, added_tokens=added)
+        with pytest.raises(ValueError, match=r"t\.json (must h|lacks).*added_tokens"):
+            GeneVocabulary.from_tokenizer_json(path)
+
+    def test_a_tokenizer_that_is_no_json_is_named(self, tmp_path):
+        (tmp_path / "t.json").write_text("{")
+        with pytest.raises(ValueError, match=r"t\.json is no readable JSON .*Copy it again"):
+            GeneVocabulary.from_tokenizer_json(tmp_path / "t.json")
 
     def test_a_gene_without_median_is_refused(self, tmp_path):
         table = tmp_path / "medians.tsv"

@@ -395,6 +395,19 @@ def with_init(**entries: Any) -> Fault:
     return fault
 
 
+def with_registry(change: Callable[[dict[str, Any]], object]) -> Fault:
+    def fault(folder: Path) -> None:
+        registry = json.loads((folder / "config.json").read_text())["registry"]
+        change(registry)
+        change_config(registry=registry)(folder)
+
+    return fault
+
+
+def half_a_field(registry: dict[str, Any]) -> None:
+    del registry["field_registries"]["labels"]["summary_stats"]
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -406,13 +419,17 @@ def with_init(**entries: Any) -> Fault:
         (with_attribute(history_=[1]), r"has no usable attributes\.history_: "),
         (with_attribute(train_indices_={"a": 1}), r"has no usable attributes\.train_indices_: "),
         (with_init(max_len="many"), r"must have a whole number of at least 1 as init\.max_len\. Got 'many'"),
+        (with_init(gene_init="some"), r"config\.json has no usable init\.gene_init: it is one of .* not 'some'"),
+        (with_init(gene_init=[1]), r"config\.json has no usable init\.gene_init: "),
         (with_init(device="cuda"), r"may have .*max_len.* in init\. Got \['device'\]"),
         (change_config(versions=3), r"must hold a JSON object in versions\. Got 3"),
         (change_config(registry=[]), r"must hold a JSON object in registry\. Got \[\]"),
         (change_config(registry={"setup_args": {}}), r"lacks registry\.field_registries"),
+        (with_registry(half_a_field), r"config\.json has no usable registry: .*summary_stats"),
     ],
     ids=["not finite", "doubles", "a billion layers", "a method overwritten", "an attribute of another kind",
-         "no history", "no indices", "init", "an argument of nobody", "versions", "registry", "half a registry"],
+         "no history", "no indices", "init", "no start", "starts", "an argument of nobody", "versions", "registry",
+         "half a registry", "half a field"],
 )  # fmt: skip
 def test_what_does_not_belong_is_named_with_file_and_field(copied: Path, fault: Fault, message: str):
     fault(copied)

@@ -1,5 +1,6 @@
 """Pretraining: what is saved is all there is, and several processes learn what one learns."""
 
+import errno
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from genemamba_sc.pretraining._config import RunConfig, RunReport, encoder_of_si
 from genemamba_sc.pretraining._plan import PretrainingConfig, PretrainingPlan, recompute_activations
 from genemamba_sc.pretraining._run import pretrain
 from genemamba_sc.pretraining._start import start_from
-from genemamba_sc.pretraining._state import STATE_FILE, read_state
+from genemamba_sc.pretraining._state import STATE_FILE, RunState, read_state
 
 N_STEPS = 8
 Run = Callable[..., RunReport]
@@ -176,6 +177,9 @@ def test_other_settings_do_not_go_on(run: Run, tmp_path: Path):
         run(tmp_path / "out", seed=7, token_budget=300)
     with pytest.raises(FileNotFoundError, match="none.ckpt is not a file. Give the state.ckpt"):
         run(tmp_path / "out", resume=str(tmp_path / "none.ckpt"))
+    (tmp_path / "out.run" / "settings.json").write_text('{"encoder": 1}')
+    with pytest.raises(ValueError, match=r"settings\.json must hold a JSON object in encoder\. .* to start anew"):
+        run(tmp_path / "out")
 
 
 def test_what_is_logged(run: Run, tmp_path: Path):
@@ -457,5 +461,39 @@ def test_two_runs_into_one_folder_are_refused(run: Run, tmp_path: Path):
     (tmp_path / "w.run").mkdir()
     with FileLock(tmp_path / "w.run" / ".lock"):
         with pytest.raises(FileExistsError, match=r"The run .* must have one writer at a time"):
+            run(tmp_path / "w", steps=2)
+    assert run(tmp_path / "w", steps=2).finished
+
+
+@pytest.mark.parametrize("change", ["cut", "renamed", "not a number"])
+def test_a_start_without_digest_is_read_by_its_content(corpus: TokenCorpus, change: str, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    arguments = (corpus, np.arange(corpus.n_cells), 16, 30, 0, tmp_path)
+    before = start_from(*arguments)
+    kept = tmp_path / "start.safetensors"
+    (tmp_path / "start.safetensors.sha256").unlink()
+    assert torch.equal(start_from(*arguments).table, before.table)
+    tensors = load_file(kept)
+    if change == "renamed":
+        tensors["rank"] = tensors.pop("rank_genes")
+    else:
+        tensors["table"][0, 0] = torch.nan
+    save_file(tensors, kept)
+    if change == "cut":
+        kept.write_bytes(kept.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"start\.safetensors (is not a readable|must hold finite).* computes it anew"):
+        start_from(*arguments)
+
+
+def test_a_disk_that_fills_under_a_run_is_told_with_its_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(self: RunState, trainer: pl.Trainer) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "save", refuse)
+        with pytest.raises(OSError, match=r"No space left on device: .*w\.run could not be written; .*Free some space"):
             run(tmp_path / "w", steps=2)
     assert run(tmp_path / "w", steps=2).finished

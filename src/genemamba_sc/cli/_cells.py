@@ -100,6 +100,7 @@ def write_cells(adata: AnnData, path: str) -> None:
             with replacing_file(path) as temporary:
                 adata.write_h5ad(temporary)
     except OSError as error:
-        if error.filename is not None and ".writing-" not in str(error.filename):
+        is_told = "could not be written" in str(error)
+        if is_told or (error.filename is not None and ".writing-" not in str(error.filename)):
             raise
         raise OSError(f"{path} could not be written ({error}). Free some space, or choose another place.") from error

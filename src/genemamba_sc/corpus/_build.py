@@ -11,6 +11,7 @@ from typing import Any
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc._files import only_writer, replacing_file
+from genemamba_sc._json import read_object
 from genemamba_sc.corpus._assembly import assemble
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece
@@ -188,7 +189,7 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
     if not stored.exists():
         with replacing_file(stored) as temporary:
             temporary.write_text(json.dumps(settings), encoding="utf-8")
-    before = json.loads(stored.read_text(encoding="utf-8"))
+    before = read_object(stored, "Remove the folder to start anew.").values
     changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
     if changed:
         raise FileExistsError(

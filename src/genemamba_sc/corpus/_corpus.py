@@ -12,12 +12,14 @@ from jaxtyping import Int32, Integer, UInt64
 
 from genemamba_sc._bins import NO_VALUE, from_bins
 from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID
+from genemamba_sc._json import read_object
 from genemamba_sc.corpus._build import WORK_FOLDER
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest, require_regular
-from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block
+from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block, view_numbers
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, token_hashes
 from genemamba_sc.data._file_hash import size_and_sha256
+from genemamba_sc.data._text_files import naming
 
 _STATE_FILE = "state.json"
 _BLOCK_CELLS = 4096
@@ -132,13 +134,13 @@ class TokenCorpus:
 
     @classmethod
     def _open_dataset(cls, path: Path, vocabulary: GeneVocabulary) -> "TokenCorpus":
-        state = json.loads((path / _STATE_FILE).read_text(encoding="utf-8"))
-        shards = [path / entry["filename"] for entry in state["_data_files"]]
+        state = read_object(path / _STATE_FILE)
+        shards = [path / entry.text("filename") for entry in state.objects("_data_files")]
         for file in shards:
             require_regular(file, path, _STATE_FILE)
         manifest = {
             "format": "datasets",
-            "fingerprint": state.get("_fingerprint"),
+            "fingerprint": state.optional_text("_fingerprint"),
             "vocabulary_fingerprint": vocabulary.fingerprint,
             "vocab_size": vocabulary.size,
             "shards": [{"file": file.name, "size": file.stat().st_size} for file in shards],
@@ -230,7 +232,7 @@ class TokenCorpus:
 
     def _stored(self, name: str) -> np.ndarray:
         self._check_shards(range(len(self._shards)))
-        parts = [batch.column(name).to_numpy() for path in self._shards for batch in read_batches(path)]
+        parts = [view_numbers(batch, name, path) for path in self._shards for batch in read_batches(path)]
         return np.concatenate(parts)
 
     def _check_shards(self, numbers: Iterable[int]) -> None:
@@ -265,7 +267,8 @@ class TokenCorpus:
         names = tuple(source["name"] for source in self.manifest["sources"])
         of_cell = self._stored(SOURCE)[cells]
         max_len = self.manifest["filters"]["max_len"]
-        return CellHashes.of(self.token_hashes[cells], self.near_hashes[cells], max_len, of_cell, names)
+        with naming(self.folder):
+            return CellHashes.of(self.token_hashes[cells], self.near_hashes[cells], max_len, of_cell, names)
 
     def identity(self) -> str:
         """Return one string for cells and vocabulary, by which a training run recognises its corpus."""

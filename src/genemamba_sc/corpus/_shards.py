@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int8, Int32, Int64, UInt64
 
 from genemamba_sc._bins import to_bins
+from genemamba_sc._json import quoted
 from genemamba_sc.data import Tokens
 from genemamba_sc.data._cell_hashes import near_hashes, token_hashes
 
@@ -121,12 +122,16 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
         try:
             if memory.read_at(6, 0) == b"ARROW1":
                 stream = pa.ipc.open_file(memory)
-                yield from (stream.get_batch(i) for i in range(stream.num_record_batches))
+                batches = (stream.get_batch(i) for i in range(stream.num_record_batches))
             else:
-                yield from pa.ipc.open_stream(memory)
-        except (pa.ArrowInvalid, OSError) as error:
+                batches = iter(pa.ipc.open_stream(memory))
+            for batch in batches:
+                batch.validate()  # lengths that exceed the buffers would be read beyond the file
+                _ = batch.schema.names  # raises where they are no text
+                yield batch
+        except (pa.ArrowException, ValueError, OSError) as error:  # ValueError: names of columns that are no text
             raise ValueError(
-                f"{path} is not a complete Arrow file ({error}). Copy the corpus again, or tokenize again."
+                f"{path} is not a complete Arrow file ({quoted(error)}). Copy the corpus again, or tokenize again."
             ) from error
 
 
@@ -167,21 +172,54 @@ def view_block(batch: pa.RecordBatch, path: Path) -> CellBlock:
     ValueError
         If ``input_ids`` does not hold lists of whole numbers, or some are missing.
     """
-    kind = batch.schema.field(IDS).type if IDS in batch.schema.names else pa.null()
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not is_list or not pa.types.is_integer(kind.value_type) or batch.column(IDS).null_count:
-        raise ValueError(
-            f"A token corpus has a column {IDS!r} with a list of token ids for each cell; {path} has "
-            f"{', '.join(f'{field.name}: {field.type}' for field in batch.schema)}. Rename or convert the column."
-        )
-    column = batch.column(IDS)
+    column = _whole_numbers(batch, IDS, path, "a list of token ids for each cell")
     offsets = _checked_offsets(column, path)
     if BINS not in batch.schema.names:
         return CellBlock(offsets, column.values.to_numpy(), None)
-    bins = batch.column(BINS)
+    bins = _whole_numbers(batch, BINS, path, "a list of bins, of one byte each, for each cell, or has none")
     if not np.array_equal(_checked_offsets(bins, path), offsets):
         raise ValueError(f"{IDS!r} and {BINS!r} of {path} do not belong together. Tokenize again.")
     return CellBlock(offsets, column.values.to_numpy(), bins.values.to_numpy())
+
+
+def _whole_numbers(batch: pa.RecordBatch, name: str, path: Path, what: str) -> pa.Array:
+    """Give a column of lists of whole numbers; refused where it is none, or some are missing."""
+    kind = batch.schema.field(name).type if batch.schema.names.count(name) == 1 else pa.null()
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    is_whole = is_list and (kind.value_type == pa.int8() if name == BINS else pa.types.is_integer(kind.value_type))
+    if not is_whole or batch.column(name).null_count or batch.column(name).values.null_count:
+        raise ValueError(
+            f"A token corpus has a column {name!r} with {what}; {path} has "
+            f"{quoted(', '.join(f'{field.name}: {field.type}' for field in batch.schema))}. Rename or convert the "
+            "column."
+        )
+    return batch.column(name)
+
+
+def view_numbers(batch: pa.RecordBatch, name: str, path: Path) -> np.ndarray:
+    """See a column of whole numbers, one for each cell.
+
+    Parameters
+    ----------
+    batch
+        Of a shard.
+    name
+        Of the column.
+    path
+        Of the file, for messages.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or it has something else.
+    """
+    kind = batch.schema.field(name).type if batch.schema.names.count(name) == 1 else pa.null()
+    if not pa.types.is_integer(kind) or batch.column(name).null_count:
+        raise ValueError(
+            f"{path} must have one whole number for each cell in the column {name!r}. Got "
+            f"{quoted(str(kind))}: it is damaged. Copy the corpus again, or tokenize anew."
+        )
+    return batch.column(name).to_numpy()
 
 
 def _checked_offsets(column: pa.Array, path: Path) -> np.ndarray:

@@ -15,8 +15,11 @@ from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 
 from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._file_kinds import group_of_cells, kind_of
+from genemamba_sc.data._file_kinds import group_of_cells, kind_of, unreadable
 from genemamba_sc.data._matrix import reader_of
+
+# What h5py, zarr and anndata raise where a part of a matrix is damaged or missing.
+_DAMAGED = (OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,8 @@ def open_cells(path: str | Path, layer: str | Place | None = None) -> Iterator[C
             reader = reader_of(adata, place.layer)
         except ValueError as error:
             raise ValueError(f"{path}: {error}{_raw_hint(adata, store, place)}") from error
+        except _DAMAGED as error:
+            raise unreadable(path, "cells", error) from error
         matrix = adata.X if place.layer is None else adata.layers[place.layer]
         yield CellFile(reader, adata.var, adata.uns, isinstance(matrix, CSCDataset))
     finally:
@@ -193,15 +198,9 @@ def _named(path: Path, kind: str) -> Iterator[None]:
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
-        raise _unreadable(path, kind, error) from error
+        raise unreadable(path, kind, error) from error
     except Exception as error:
-        raise _unreadable(path, kind, error) from error
-
-
-def _unreadable(path: Path, kind: str, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} cannot be read as {kind} ({str(error)[:200]}). Write it with adata.write_h5ad or adata.write_zarr."
-    )
+        raise unreadable(path, kind, error) from error
 
 
 def _opened(path: Path, kind: str) -> h5py.File | zarr.Group:

@@ -10,6 +10,7 @@ from jaxtyping import UInt, UInt64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from genemamba_sc._json import quoted
 from genemamba_sc.data._tokenizer import Tokens
 
 CELLS_FILE = "cells.safetensors"
@@ -136,10 +137,10 @@ def read_cell_hashes(path: Path) -> CellHashes:
             facts = json.loads((stream.metadata() or {})[_FACTS])
             arrays = {name: stream.get_tensor(name) for name in ("exact", "near", "source")}
         return CellHashes(**arrays, max_len=int(facts["max_len"]), sources=tuple(facts["sources"]))
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
-            f"{path} holds no hashes of cells ({type(error).__name__}: {error}): it is damaged or of another kind. "
-            "Copy it again."
+            f"{path} holds no hashes of cells ({type(error).__name__}: {quoted(error)}): it is damaged or of another "
+            "kind. Copy it again."
         ) from error
 
 

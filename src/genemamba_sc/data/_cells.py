@@ -10,6 +10,9 @@ import zarr
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
+from genemamba_sc._json import quoted
+from genemamba_sc.data._compressed import check_compressed, check_entries, check_starts
+
 # Number of rows of a dense source that are in memory at once while they are turned into CSR.
 _DENSE_ROWS = 256
 
@@ -91,6 +94,8 @@ class CellReader:
             If the row numbers are not integers.
         IndexError
             If a row number is outside ``[0, n_obs)``.
+        ValueError
+            If the matrix, or the file that holds it, is damaged.
         """
         rows = self._checked(indices)
         if rows.size == 0:
@@ -99,7 +104,14 @@ class CellReader:
         if isinstance(self._source, sparse.csr_matrix):
             return self._kept(finish(self._source[rows]))
         unique, inverse = np.unique(rows, return_inverse=True)
-        block = self._kept(finish(self._ascending(unique)))
+        try:
+            found = self._ascending(unique)
+        except (OSError, RuntimeError, KeyError) as error:  # what h5py and zarr say of a damaged part
+            raise ValueError(
+                f"Cells {unique[0]} to {unique[-1]} cannot be read ({quoted(error)}): the file is damaged. Copy it "
+                "again."
+            ) from error
+        block = self._kept(finish(found))
         return block if np.array_equal(unique, rows) else block[inverse]
 
     def _kept(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -203,9 +215,14 @@ def _row_source(matrix: object) -> sparse.csr_matrix | np.ndarray | h5py.Dataset
     """Return what rows are taken from: sparse matrices in memory become CSR, without a copy if they are CSR."""
     if isinstance(matrix, CSCDataset | CSRDataset) and not _is_usual(matrix.dtype):
         matrix = _read_unusual(matrix)
+    if isinstance(matrix, CSRDataset):
+        group = matrix.group
+        check_starts(group["indptr"][...], matrix.shape[0], min(group["indices"].shape[0], group["data"].shape[0]))
     if isinstance(matrix, CSCDataset):
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
+        # Columns of CSR are checked as they are read.
+        check_compressed(matrix, columns=getattr(matrix, "format", None) == "csc")
         return _as_csr(_usual(matrix).tocsr())
     if isinstance(matrix, np.matrix):  # its rows would stay two-dimensional
         return np.asarray(matrix)
@@ -250,12 +267,14 @@ def _selection(rows: np.ndarray) -> slice | np.ndarray:
 
 
 def _as_float32(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    check_entries(block.indices, block.shape[1])
     data = block.data.astype(np.float32, copy=False)
     return sparse.csr_matrix((data, block.indices, block.indptr), shape=block.shape, copy=False)
 
 
 def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     """Make a float32 copy with sorted columns, repeated entries added and zeros removed."""
+    check_entries(block.indices, block.shape[1])
     # Whole numbers are added as float64: those of one byte would start again from 0 at 256.
     data = block.data.astype(np.float64 if block.dtype.kind in "biu" else block.dtype)
     # This is always a copy: rows of a matrix in memory may share the user's arrays, and the next steps work in place.

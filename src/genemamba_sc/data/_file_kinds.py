@@ -1,9 +1,13 @@
 """What a file or folder of cells is, before anything of it is read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import zarr
+
+from genemamba_sc._json import quoted
 
 # What others read in one call: the call is named, for it may need choices that are the user's.
 _CALLS = {
@@ -53,7 +57,7 @@ def kind_of(path: Path) -> str:
 
 
 def _kind_of_hdf5(path: Path) -> str:
-    with h5py.File(path, "r") as file:
+    with _hdf5(path) as file:
         if "var" in file or "X" in file or "mod" in file:
             return "h5ad"
         if "matrix" in file or any("barcodes" in group for group in file.values() if isinstance(group, h5py.Group)):
@@ -64,6 +68,32 @@ def _kind_of_hdf5(path: Path) -> str:
             )
         found = sorted(file)[:10]
     raise ValueError(f"{path} is an HDF5 file of another kind; it holds {found}. Write it with adata.write_h5ad.")
+
+
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for a look at its structure; repeat with its name what h5py says of a damaged one."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:  # all of h5py: the block itself raises ValueErrors
+        raise unreadable(path, "HDF5", error) from error
+
+
+def unreadable(path: str | Path, kind: str, error: Exception) -> ValueError:
+    """Make the error for a file that a library could not read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it was read as.
+    error
+        What the library raised.
+    """
+    way_out = "Write it with adata.write_h5ad or adata.write_zarr."
+    return ValueError(f"{path} cannot be read as {kind} ({quoted(error)}). {way_out}")
 
 
 def group_of_cells(store: h5py.File | zarr.Group, path: Path, modality: str | None) -> h5py.Group | zarr.Group:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from genemamba_sc.data._gene_names import strip_version
+from genemamba_sc.data._text_files import reading
 
 NameKind = Literal["approved", "previous", "alias"]
 
@@ -71,9 +72,10 @@ class GeneAliases:
         Raises
         ------
         ValueError
-            If a column is missing.
+            If it is damaged, or a column is missing.
         """
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        with reading(path, "table of aliases"):
+            table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
         missing = [column for column in (symbol, ensembl_id, alias, previous) if column not in table.columns]
         if missing:
             raise ValueError(

@@ -14,6 +14,7 @@ from jaxtyping import Int32
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc.data._gene_aliases import GeneAliases
 from genemamba_sc.data._gene_match import match_genes
+from genemamba_sc.data._text_files import reading
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 _GZIP = b"\x1f\x8b"
@@ -35,7 +36,7 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     Raises
     ------
     ValueError
-        If a line has no tab, a set has no name, or the file has no line.
+        If it is damaged, a line has no tab, a set has no name, or the file has no line.
     """
     sets: dict[str, dict[str, None]] = {}
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
@@ -78,7 +79,7 @@ def read_regulon_pairs(
     Raises
     ------
     ValueError
-        If a row has fewer than two columns, or no pair is left.
+        If it is damaged, a row has fewer than two columns, or no pair is left.
     """
     rows = list(_read_pairs(path))
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -112,7 +113,9 @@ def find_tokens(names: list[str], vocabulary: GeneVocabulary, aliases: GeneAlias
 def _read_pairs(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     text = _read_text(path)
     separator = "\t" if "\t" in text.partition("\n")[0] else ","
-    for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator), start=1):
+    with reading(path, "table of pairs"):
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    for number, row in enumerate(rows, start=1):
         if not row:
             continue
         if len(row) < 2:
@@ -126,4 +129,5 @@ def _read_pairs(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
 def _read_text(path: str | os.PathLike[str]) -> str:
     """Read a text file, gzipped or not, whatever its name says; drop a byte order mark."""
     content = Path(path).read_bytes()
-    return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")
+    with reading(path, "text file"):
+        return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")

@@ -17,14 +17,15 @@ from genemamba_sc.data._expression import Scale
 from genemamba_sc.data._gene_names import check_gene_ids, guess_species, strip_version
 from genemamba_sc.data._matrix import open_matrix
 from genemamba_sc.data._medians import measure_genes
+from genemamba_sc.data._text_files import naming
 
 
 @dataclass(frozen=True, eq=False)
 class GeneVocabulary:
     """Hold the genes that have tokens; gene ``i`` is token ``i + 2``.
 
-    ``[UNK]`` is 0, ``[PAD]`` 1, the genes are 2, 3, ..., then come ``[CLS]`` and ``[MASK]``: these are the published
-    token ids. Two vocabularies are equal if genes, order and medians are equal, that is, if they give the same tokens.
+    As published, ``[UNK]`` is 0, ``[PAD]`` 1, the genes are 2, 3, ..., then come ``[CLS]`` and ``[MASK]``.
+    Two vocabularies are equal if genes, order and medians are equal, that is, if they give the same tokens.
 
     Parameters
     ----------
@@ -231,7 +232,8 @@ class GeneVocabulary:
             symbols, values = [""] * len(gene_ids), np.ones(len(gene_ids))
         else:
             symbols, values = io.read_medians(medians, gene_ids)
-        return cls(tuple(gene_ids), tuple(symbols), values, guess_species(gene_ids))
+        with naming(path if medians is None else f"{path} with {medians}"):
+            return cls(tuple(gene_ids), tuple(symbols), values, guess_species(gene_ids))
 
     @classmethod
     def from_tsv(cls, path: str | os.PathLike[str]) -> "GeneVocabulary":
@@ -246,13 +248,13 @@ class GeneVocabulary:
         Raises
         ------
         ValueError
-            If a column is missing, the token ids are not 2, 3, 4, ..., or the genes are not those whose
-            fingerprint the first line names.
+            If it is damaged, or the genes are not those whose fingerprint the first line names.
         """
         header, table = io.read_table(path)
-        gene_ids = tuple(table["ensembl_id"])
-        species = header.get("species") or guess_species(gene_ids)
-        vocabulary = cls(gene_ids, tuple(table["symbol"]), table["nonzero_median"].to_numpy(np.float64), species)
+        gene_ids, medians = tuple(table["ensembl_id"]), table["nonzero_median"].to_numpy(np.float64)
+        with naming(path):
+            species = header.get("species") or guess_species(gene_ids)
+            vocabulary = cls(gene_ids, tuple(table["symbol"]), medians, species)
         io.check_fingerprint(header.get("fingerprint"), vocabulary.fingerprint, os.fspath(path))
         return vocabulary
 

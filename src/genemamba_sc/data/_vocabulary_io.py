@@ -1,7 +1,6 @@
 """Read and write vocabularies as tab-separated tables and tokenizer JSON, never as pickle."""
 
 import gzip
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from jaxtyping import Float64
 
 from genemamba_sc._constants import CLS_TOKEN, FIRST_GENE_ID, MASK_TOKEN, PAD_ID, PAD_TOKEN, UNK_ID, UNK_TOKEN
 from genemamba_sc._files import replacing_file
+from genemamba_sc._json import quoted, read_object
+from genemamba_sc.data._text_files import reading
 
 COLUMNS = ("token_id", "ensembl_id", "symbol", "nonzero_median")
 
@@ -27,19 +28,20 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> list[str]:
     Raises
     ------
     ValueError
-        If there is no vocabulary, ``[UNK]`` and ``[PAD]`` are not 0 and 1, or the ids have gaps.
+        If it is damaged, there is no vocabulary, ``[UNK]`` and ``[PAD]`` are not 0 and 1, or the ids have gaps.
     """
-    name = os.fspath(path)
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    model = content.get("model") if isinstance(content, dict) else None
+    name, content = os.fspath(path), read_object(Path(path))
+    model = content.values.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocab, dict):
         raise ValueError(
             f"A tokenizer file maps words to ids under model.vocab; {name!r} has no such map. "
             "Pass a gene_tokenizer.json."
         )
-    added = {str(token["content"]): int(token["id"]) for token in content.get("added_tokens") or []}
-    vocab = {**vocab, **added}
+    words = content.object("model").object("vocab")
+    vocab = {word: words.whole(word, 0) for word in vocab}
+    further = content.objects("added_tokens") if content.values.get("added_tokens") else []
+    vocab |= {token.text("content"): token.whole("id", 0) for token in further}
     for token, token_id in ((UNK_TOKEN, UNK_ID), (PAD_TOKEN, PAD_ID)):
         if vocab.get(token) != token_id:
             raise ValueError(
@@ -122,25 +124,27 @@ def _read(path: str | os.PathLike[str], required: Sequence[str]) -> tuple[dict[s
     """Read a table whose first line may be a comment of ``key=value`` entries."""
     opener = gzip.open if os.fspath(path).endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8") as lines:
-        first = lines.readline()
-        comment = first.startswith("#")
-        if not comment:
-            lines.seek(0)
-        columns = (lines.readline() if comment else first).rstrip("\r\n").split("\t")
+        with reading(path, "table of genes"):
+            first = lines.readline()
+            comment = first.startswith("#")
+            if not comment:
+                lines.seek(0)
+            columns = (lines.readline() if comment else first).rstrip("\r\n").split("\t")
         missing = [column for column in required if column not in columns]
         if missing:
             raise ValueError(
-                f"The table needs the columns {list(required)}; {os.fspath(path)!r} lacks {missing}, it has {columns}. "
-                "Rename its columns, tab-separated."
+                f"The table needs the columns {list(required)}; {os.fspath(path)!r} lacks {missing}, it has "
+                f"{quoted(columns)}. Rename its columns, tab-separated."
             )
         if not comment:
             lines.readline()
-        # quoting=3: a quote is a letter like any other; "NA" and "nan" are names like any other.
-        table = pd.read_csv(
-            lines, sep="\t", names=columns, quoting=3, keep_default_na=False,
-            dtype={"ensembl_id": str, "symbol": str, "token_id": np.int64},
-            converters={"nonzero_median": float},  # exact, where pandas' own parser errs in the last digits
-        )  # fmt: skip
+        with reading(path, "table of genes"):
+            # quoting=3: a quote is a letter like any other; "NA" and "nan" are names like any other.
+            table = pd.read_csv(
+                lines, sep="\t", names=columns, quoting=3, keep_default_na=False,
+                dtype={"ensembl_id": str, "symbol": str, "token_id": np.int64},
+                converters={"nonzero_median": float},  # exact, where pandas' own parser errs in the last digits
+            )  # fmt: skip
     entries = (entry.partition("=") for entry in first[1:].split()) if comment else ()
     return {key: value.replace("_", " ") for key, _, value in entries}, table
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genemamba_sc._json import Fields
 from genemamba_sc.integration import Integration, IntegrationConfig
-from genemamba_sc.weights._json import Fields
 
 _ENTRY = "integration"
 # Prefix of the arrays of an integration, which stand among the weights and under their checksum.

@@ -18,8 +18,10 @@ from scvi.model.base import BaseModelClass
 
 from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc._json import Fields, quoted
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
+from genemamba_sc.data._text_files import naming
 from genemamba_sc.model._integration import batch_names
 from genemamba_sc.model._kept_integration import brought_back, kept, without_integration
 from genemamba_sc.model._module import GeneMambaModule
@@ -27,7 +29,6 @@ from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights._folder import ADATA_FILE, CONFIG_FILE
-from genemamba_sc.weights._json import Fields, quoted
 from genemamba_sc.weights._saved_model import SavedModel, read_model, write_model
 from genemamba_sc.weights._tensors import check_shapes
 
@@ -140,11 +141,10 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     meta.object("versions")
     init, attributes = _init(meta), _attributes(meta.object("attributes"))
     registry = _registry(cls, meta.object("registry"), saved)
-    check_shapes(
-        {name: tuple(tensor.shape) for name, tensor in _tensors(saved).items()},
-        _shapes(init["encoder_config"], registry),
-    )
-    model = cls(registry=registry, **init)
+    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(saved).items()}
+    with naming(path.parent):
+        check_shapes(shapes, _shapes(init["encoder_config"], registry))
+    model = meta.made("registry", lambda _: cls(registry=registry, **init))  # scvi-tools reads further parts of it
     model.module.load_state_dict(_tensors(saved))
     model._origin = _origin(meta, model, attributes)
     model.integration_ = brought_back(meta, saved.tensors, len(batch_names(registry)), init["encoder_config"].d_model)
@@ -158,14 +158,17 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
 def _init(meta: Fields) -> dict[str, Any]:
     init = meta.object("init")
     init.only(set(_INIT))
-    gene_init = init.text("gene_init")
-    if gene_init not in get_args(GeneInit):
-        raise ValueError(f"gene_init must be one of {get_args(GeneInit)}. Got {quoted(gene_init)}. Copy it again.")
     return {
         "encoder_config": init.made("encoder_config", EncoderConfig.from_dict),
         "max_len": init.whole("max_len", 1),
-        "gene_init": gene_init,
+        "gene_init": init.made("gene_init", _as_gene_init),
     }
+
+
+def _as_gene_init(value: Any) -> Any:
+    if value not in get_args(GeneInit):
+        raise ValueError(f"it is one of {get_args(GeneInit)}, not {quoted(value)}")
+    return value
 
 
 def _attributes(fields: Fields) -> Attributes:

@@ -13,7 +13,8 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
-from genemamba_sc._files import only_writer, replacing_file
+from genemamba_sc._files import naming_full_disk, only_writer, replacing_file
+from genemamba_sc._json import read_object
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc._version import __version__
 from genemamba_sc.corpus import CorpusDataModule, TokenCorpus
@@ -136,7 +137,8 @@ def _train(target: Path, folder: Path, job: _Job, settings: dict[str, Any], resu
             recompute_activations(module.encoder)
         trainer = _trainer(folder, optimisation, run, keeper)
         plan = PretrainingPlan(module, optimisation)
-        trainer.fit(plan, datamodule=data, ckpt_path=state, weights_only=True)
+        with naming_full_disk(folder):  # the saved state and the logs
+            trainer.fit(plan, datamodule=data, ckpt_path=state, weights_only=True)
         done = trainer.global_step
     is_main = getattr(rank_zero_only, "rank", 0) == 0  # also without a trainer, by the launcher's environment
     if is_main and not keeper.interrupted:
@@ -151,11 +153,11 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         with replacing_file(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_object(path, "Remove the folder to start anew.")
     # Runs that began before this field existed lack it. It does not matter to them: from a corpus an encoder reads
     # the middles of half-octaves, which lie on no edge.
-    before.get("encoder", {}).setdefault("exact_edges", settings["encoder"]["exact_edges"])
-    changed = [key for key in settings if before.get(key) != json.loads(json.dumps(settings[key]))]
+    before.object("encoder").values.setdefault("exact_edges", settings["encoder"]["exact_edges"])
+    changed = [key for key in settings if before.values.get(key) != json.loads(json.dumps(settings[key]))]
     if changed:
         raise FileExistsError(
             f"{folder} holds a run with other settings ({', '.join(changed)} changed). Give the same ones to continue, "

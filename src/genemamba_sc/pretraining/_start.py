@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Integer
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genemamba_sc._digests import announce_digest, check_digest
 from genemamba_sc._files import replacing_file
+from genemamba_sc._json import quoted
 from genemamba_sc.corpus import TokenCorpus
 from genemamba_sc.nn import gene_log_frequency
 from genemamba_sc.training._gene_table import GeneSample, common_rank_tokens
@@ -93,5 +95,32 @@ def start_from(
             announce_digest(kept, temporary)
         unknown = int((tensors["table"].abs().sum(dim=1) == 0).sum())
         logger.info("Spectral start: %d of %d tokens keep a random row (never seen, or special).", unknown, size)
-    check_digest(kept, "Remove it: the same call computes it again.")
-    return Start(**load_file(kept))
+    return _read(kept, (corpus.vocabulary.size, d_model))
+
+
+def _read(path: Path, shape: tuple[int, int]) -> Start:
+    """Read what is kept of a start.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or of a table of another shape.
+    """
+    way_out = "Remove it: the same call computes it anew."
+    check_digest(path, way_out)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file ({quoted(error)}). {way_out}") from error
+    found = {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items()}
+    ranks = tensors.get("rank_genes", torch.empty(0))
+    of = {"table": shape, "denoised": shape, "log_frequency": shape[:1]}
+    expected = {name: (sizes, "torch.float32") for name, sizes in of.items()}
+    expected["rank_genes"] = ((ranks.numel(),), "torch.int64")
+    are_numbers = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    if found != expected or not are_numbers or bool(((ranks < 0) | (ranks >= shape[0])).any()):
+        raise ValueError(
+            f"{path} must hold finite numbers of the shapes and kinds {expected}, and tokens. Got {quoted(found)}, "
+            f"or others. {way_out}"
+        )
+    return Start(**tensors)

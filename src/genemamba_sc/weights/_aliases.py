@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+from genemamba_sc._json import Fields, quoted, read_object
 from genemamba_sc.data import GeneAliases
 from genemamba_sc.data._gene_aliases import GeneRecord, NameKind
-from genemamba_sc.weights._json import Fields, quoted, read_object
 
 
 def write_aliases(path: Path, aliases: GeneAliases) -> None:

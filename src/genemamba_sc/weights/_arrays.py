@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genemamba_sc.weights._json import quoted
+from genemamba_sc._json import quoted
 
 
 def encode(value: Any) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from genemamba_sc._digests import sha256_of
+from genemamba_sc._json import Fields, quoted, read_json
 from genemamba_sc._warn import warn
 from genemamba_sc.data import GeneVocabulary
-from genemamba_sc.weights._json import Fields, quoted, read_json
 from genemamba_sc.weights._tensors import WEIGHTS_FILE
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "check_target", "sha256_of", "read_json"]

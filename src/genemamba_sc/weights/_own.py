@@ -12,9 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from genemamba_sc._files import replacing_folder
+from genemamba_sc._json import quoted, read_json, read_object
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
+from genemamba_sc.data._text_files import naming
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights import _folder
 from genemamba_sc.weights._card import model_card
@@ -27,7 +29,6 @@ from genemamba_sc.weights._folder import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from genemamba_sc.weights._json import quoted, read_json, read_object
 from genemamba_sc.weights._tensors import (
     check_encoder,
     check_shapes,
@@ -207,17 +208,18 @@ def read_own(folder: Path, origin: str) -> Pretrained:
     check_encoder(header, encoder_config, _ENCODER, weights)
     tensors = {name: tensor.float() for name, tensor in read_safetensors(weights).items()}
     parts = {p: {n.removeprefix(p): t for n, t in tensors.items() if n.startswith(p)} for p in (_ENCODER, _HEAD)}
-    found = Pretrained(
-        encoder_config=encoder_config,
-        encoder=parts[_ENCODER],
-        gene_head=parts[_HEAD],
-        vocabulary=_folder.read_vocabulary(folder / VOCABULARY_FILE, encoder_config.vocab_size),
-        max_len=config.whole("max_len", 1),
-        manifest=read_object(folder / MANIFEST_FILE).values,
-        evaluation=_rows(folder / EVALUATION_FILE),
-        origin=origin,
-        cells=read_cell_hashes(folder / CELLS_FILE) if (folder / CELLS_FILE).is_file() else None,
-    )
+    with naming(folder):
+        found = Pretrained(
+            encoder_config=encoder_config,
+            encoder=parts[_ENCODER],
+            gene_head=parts[_HEAD],
+            vocabulary=_folder.read_vocabulary(folder / VOCABULARY_FILE, encoder_config.vocab_size),
+            max_len=config.whole("max_len", 1),
+            manifest=read_object(folder / MANIFEST_FILE).values,
+            evaluation=_rows(folder / EVALUATION_FILE),
+            origin=origin,
+            cells=read_cell_hashes(folder / CELLS_FILE) if (folder / CELLS_FILE).is_file() else None,
+        )
     if version == 1:
         _tell_unsealed(folder)
     return found

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from genemamba_sc._json import quoted, read_object
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE
-from genemamba_sc.weights._json import quoted, read_object
 from genemamba_sc.weights._own import Pretrained
 from genemamba_sc.weights._published_names import Layout, layout_of, original_name, rename
 from genemamba_sc.weights._tensors import check_depth, check_shapes, encoder_shapes, read_tensors

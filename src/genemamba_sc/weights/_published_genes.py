@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from genemamba_sc._json import quoted
 from genemamba_sc._warn import warn
 from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.weights._folder import check_table_size, read_vocabulary
-from genemamba_sc.weights._json import quoted
 
 _TABLES = ("vocabulary.tsv.gz", "vocabulary.tsv")
 _TOKENIZERS = ("tokenizer.json", "gene_tokenizer.json")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from genemamba_sc.data._text_files import naming
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, read_json
 from genemamba_sc.weights._locate import Place, locate, shipped_checkpoint
@@ -99,11 +100,12 @@ def _read_own(place: Place, choices: Choices) -> Pretrained:
 
 def _read_published(place: Place, choices: Choices) -> Pretrained:
     """Read what the authors published, in the original layout or that of their release; the tensor names tell which."""
-    weights = read_published_weights(place.folder)
-    weights.with_combine(choices.combine)  # refused before anything is warned about
-    folders = [place.folder, place.root]
-    vocabulary = read_published_genes(folders, choices.medians, n_genes=weights.config.vocab_size)
-    return as_pretrained(weights, vocabulary, choices.combine, place.origin)
+    with naming(place.folder):
+        weights = read_published_weights(place.folder)
+        weights.with_combine(choices.combine)  # refused before anything is warned about
+        folders = [place.folder, place.root]
+        vocabulary = read_published_genes(folders, choices.medians, n_genes=weights.config.vocab_size)
+        return as_pretrained(weights, vocabulary, choices.combine, place.origin)
 
 
 # Each layout has a test of its config.json and a reader; the first that fits is used. A new layout is one line here.

@@ -20,6 +20,7 @@ from anndata.io import write_h5ad
 from torch import Tensor
 
 from genemamba_sc._files import recover, replacing_file, replacing_folder
+from genemamba_sc._json import Fields, quoted, read_object
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
@@ -27,7 +28,6 @@ from genemamba_sc.weights import _folder
 from genemamba_sc.weights._aliases import read_aliases, write_aliases
 from genemamba_sc.weights._arrays import decode, encode
 from genemamba_sc.weights._folder import ADATA_FILE, ALIASES_FILE, CONFIG_FILE, GENES_FILE, WEIGHTS_FILE
-from genemamba_sc.weights._json import Fields, quoted, read_object
 from genemamba_sc.weights._tensors import check_encoder, read_header, read_safetensors, write_safetensors
 
 FORMAT = "genemamba_sc"

@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genemamba_sc._json import quoted, read_object
+from genemamba_sc.data._text_files import naming
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
-from genemamba_sc.weights._json import quoted, read_object
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -185,7 +186,8 @@ def check_encoder(header: Mapping[str, Stored], config: EncoderConfig, prefix: s
             f"Got {'none' if table is None else ' x '.join(map(str, table))} in {path}. "
             "Keep the files of a model folder together."
         )
-    check_shapes(found, encoder_shapes(config))
+    with naming(path):
+        check_shapes(found, encoder_shapes(config))
 
 
 def check_depth(names: Iterable[str], n_layer: int, path: Path) -> None:

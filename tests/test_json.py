@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from genemamba_sc.weights._json import Fields, quoted, read_json, read_object
+from genemamba_sc._json import Fields, quoted, read_json, read_object
 
 PATH = Path("config.json")
 
@@ -64,3 +64,15 @@ def test_an_object_is_needed(tmp_path: Path):
 def test_quotes_are_short():
     assert quoted("abc") == "'abc'"
     assert len(quoted("a" * 1000)) == len(quoted(ValueError("a" * 1000))) == 200
+
+
+def test_a_list_of_objects_is_read_one_by_one(tmp_path: Path):
+    (tmp_path / "a.json").write_text('{"files": [{"name": "x"}, {"name": 1}], "other": [2], "none": {}}')
+    fields = read_object(tmp_path / "a.json", "Remove it.")
+    assert fields.objects("files")[0].text("name") == "x"
+    with pytest.raises(ValueError, match=r"must have text as files\[1\]\.name\. Got 1\. Remove it\."):
+        fields.objects("files")[1].text("name")
+    with pytest.raises(ValueError, match=r"must hold a JSON object in other\[0\]\. Got 2\. Remove it\."):
+        fields.objects("other")
+    with pytest.raises(ValueError, match=r"must have a list as none\. Got \{\}\. Remove it\."):
+        fields.objects("none")

@@ -1,0 +1,269 @@
+"""The readers of files: what each reads, how the file is damaged, and what must hold of whatever it returns."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mutations import damaged_bytes, damaged_json, damaged_lines, damaged_safetensors
+from samples import (
+    OLD,
+    aliases_table,
+    copied,
+    corpus,
+    count,
+    dataset,
+    gene_sets,
+    pretrained,
+    published,
+    regulons,
+    saved_model,
+    tiny_cells,
+    tokenizer,
+)
+from stores import damaged_arrow, damaged_hdf5
+
+from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet, read_pretrained, read_regulon_pairs
+from genemamba_sc._digests import sha256_of
+from genemamba_sc.corpus import TokenCorpus
+from genemamba_sc.corpus._build import _begin
+from genemamba_sc.corpus._sources import examine
+from genemamba_sc.data import RankTokenizer, read_cells, to_linear
+from genemamba_sc.data._cell_files import open_cells
+from genemamba_sc.data._cell_hashes import read_cell_hashes
+from genemamba_sc.pretraining._run import _check_settings
+from genemamba_sc.pretraining._start import start_from
+from genemamba_sc.pretraining._state import read_state
+from genemamba_sc.weights._folder import sealed
+
+Damage = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader, the file that is damaged, and the strategy that damages it.
+
+    Parameters
+    ----------
+    name
+        Of the row of the table.
+    file
+        The damaged file, inside the folder.
+    read
+        Reads the folder, as far as users of the file do.
+    damage
+        Makes other content of the content.
+    make
+        Fills the folder.
+    repair
+        Makes checksums right again, so that what lies behind them is reached.
+    same
+        What of the result must be as in the undamaged folder; None where the file may say something else.
+    """
+
+    name: str
+    file: str
+    read: Callable[[Path], Any]
+    damage: Damage
+    make: Callable[[Path], object]
+    repair: Callable[[Path], None] = field(default=lambda folder: None)
+    same: Callable[[Any], Any] | None = None
+
+
+def run(folder: Path) -> None:
+    copied("weights.run", folder)
+
+
+def tokenizer_and_medians(folder: Path) -> None:
+    folder.mkdir()
+    tokenizer(folder / "tokenizer.json")
+    shutil.copy(GENES, folder / "medians.tsv")
+
+
+def unfinished(folder: Path) -> None:
+    (folder / ".unfinished").mkdir(parents=True)
+    (folder / ".unfinished" / "settings.json").write_text(json.dumps(SETTINGS))
+
+
+def one_file(name: str, write: Callable[[Path], object]) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        write(folder / name)
+
+    return make
+
+
+# --------------------------------------------------------------- checksums made right
+
+
+def resealed(name: str) -> Callable[[Path], None]:
+    """Repair the checksum of a file in config.json, and that of config.json itself."""
+
+    def repair(folder: Path) -> None:
+        path = folder / "config.json"
+        try:
+            config = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            return
+        if isinstance(config, dict):
+            if isinstance(config.get("sha256"), dict) and name != "config.json":
+                config["sha256"][name] = sha256_of(folder / name)
+            config.pop("config_sha256", None)
+            path.write_text(json.dumps(sealed(config)))
+
+    return repair
+
+
+def noted(name: str) -> Callable[[Path], None]:
+    """Repair the digest beside a file of a run."""
+    return lambda folder: (folder / f"{name}.sha256").write_text(sha256_of(folder / name)) and None
+
+
+# ------------------------------------------------------------------------- what is read
+
+
+def load(folder: Path) -> GeneMambaModel:
+    return GeneMambaModel.load(folder, adata=False, accelerator="cpu")
+
+
+def state_of(model: GeneMambaModel) -> Any:
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in model.module.state_dict().items()}
+    genes = (model.vocabulary.fingerprint, model.vocabulary.symbols, model.max_len_)
+    names = model.gene_aliases and sorted(model.gene_aliases.records.items())
+    return tensors, genes, names, str(model.module.encoder_config)
+
+
+def weights_of(pretrained: Any) -> Any:
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in pretrained.encoder.items()}
+    return tensors, pretrained.vocabulary.fingerprint, pretrained.vocabulary.symbols, pretrained.max_len
+
+
+def corpus_of(folder: Path, vocabulary: GeneVocabulary | None = None) -> tuple[TokenCorpus, Any, Any]:
+    corpus = TokenCorpus.open(folder, vocabulary=vocabulary)
+    every = np.arange(corpus.n_cells)
+    corpus.identity()
+    return corpus, corpus.tokens(every), corpus.cell_hashes(every) if len(every) else None
+
+
+def dataset_of(folder: Path) -> Any:
+    genes = GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv")
+    return corpus_of(folder, genes)
+
+
+def tokens_of(found: Any) -> Any:
+    return found[1].ids.tolist(), found[1].values.tolist(), found[2].exact.tolist(), found[2].near.tolist()
+
+
+def cells_of(folder: Path) -> Any:
+    """Read a file as the corpus does, from its structure to its tokens."""
+    genes, path = GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv"), folder / "cells.h5ad"
+    source = examine(path, genes, None, None)
+    with open_cells(path) as cells:
+        try:
+            block = to_linear(cells.reader.read(np.arange(cells.reader.n_obs)), source.expression)
+            tokens = RankTokenizer(genes, 64)(block, source.columns)
+        except (ValueError, OSError) as error:  # as corpus._pieces names the file
+            raise ValueError(f"{path}: {error}") from error
+    known = tokens.ids[tokens.ids != 1]
+    assert not known.size or 2 <= known.min() <= known.max() < genes.cls_id
+    return tokens
+
+
+def settings_of(folder: Path) -> None:
+    settings = json.loads((OLD / "weights.run" / "settings.json").read_bytes())
+    settings["encoder"]["exact_edges"] = False
+    _check_settings(folder, settings)
+
+
+def start_of(folder: Path) -> Any:
+    corpus = TokenCorpus.open(OLD / "corpus")
+    start = start_from(corpus, np.arange(corpus.n_cells), 64, 30, 0, folder)
+    start.set_table(torch.zeros(corpus.vocabulary.size, 64))
+    return start
+
+
+def pathways_of(folder: Path) -> Any:
+    genes = GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv")
+    return PathwaySet.from_gmt(folder / "sets.gmt", genes, min_genes=2).index()
+
+
+def regulons_of(folder: Path) -> Any:
+    return read_regulon_pairs(folder / "pairs.tsv", GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv"))
+
+
+def gunzipped(content: bytes) -> Any:
+    """Damage what is in a gzip file, or the file."""
+    inner = damaged_lines(gzip.decompress(content)).map(lambda text: gzip.compress(text, 1))
+    return damaged_bytes(content) | inner
+
+
+def json_of(name: str) -> Reader:
+    return Reader(f"pretrained {name}", name, read_pretrained, damaged_json, pretrained, resealed(name))
+
+
+GENES = OLD / "corpus" / "genes.tsv"
+SETTINGS = {"files": [["a.h5ad", 1, 2]], "vocabulary": None, "filters": {"max_len": 9, "min_genes": 1}, "layer": None}
+
+READERS = (
+    Reader("model, any change", "config.json", load, damaged_json, saved_model, same=state_of),
+    Reader("model, weights changed", "model.safetensors", load, damaged_bytes, saved_model, same=state_of),
+    Reader("model config.json", "config.json", load, damaged_json, saved_model, resealed("config.json")),
+    Reader("model genes.tsv", "genes.tsv", load, damaged_lines, saved_model, resealed("genes.tsv")),
+    Reader("model weights", "model.safetensors", load, damaged_safetensors, saved_model, resealed("model.safetensors")),
+    Reader("model aliases", "gene_aliases.json", load, damaged_json, saved_model, resealed("gene_aliases.json")),
+    Reader("pretrained, any change", "config.json", read_pretrained, damaged_json, pretrained, same=weights_of),
+    json_of("config.json"),
+    json_of("manifest.json"),
+    json_of("evaluation.json"),
+    Reader("pretrained vocabulary", "vocabulary.tsv.gz", read_pretrained, gunzipped, pretrained,
+           resealed("vocabulary.tsv.gz")),
+    Reader("pretrained weights", "model.safetensors", read_pretrained, damaged_safetensors, pretrained,
+           resealed("model.safetensors")),
+    Reader("pretrained cells", "cells.safetensors", read_pretrained, damaged_safetensors, pretrained,
+           resealed("cells.safetensors")),
+    Reader("cell hashes", "cells.safetensors", lambda folder: read_cell_hashes(folder / "cells.safetensors"),
+           damaged_safetensors, pretrained),
+    Reader("published config.json", "config.json", read_pretrained, damaged_json, published),
+    Reader("published tokenizer", "tokenizer.json", read_pretrained, damaged_json, published),
+    Reader("published weights", "model.safetensors", read_pretrained, damaged_safetensors, published),
+    Reader("corpus manifest", "manifest.json", corpus_of, damaged_json, corpus),
+    Reader("corpus genes.tsv", "genes.tsv", corpus_of, damaged_lines, corpus),
+    Reader("corpus shard, any change", "data-00000-of-00001.arrow", corpus_of, damaged_arrow, corpus,
+           same=tokens_of),
+    Reader("corpus shard", "data-00000-of-00001.arrow", corpus_of, damaged_arrow, corpus, count),
+    Reader("datasets state.json", "state.json", dataset_of, damaged_json, dataset),
+    Reader("datasets shard", "data-00000-of-00001.arrow", dataset_of, damaged_arrow, dataset),
+    Reader("unfinished corpus settings.json", ".unfinished/settings.json", lambda folder: _begin(folder, SETTINGS),
+           damaged_json, unfinished),
+    Reader("run settings.json", "settings.json", settings_of, damaged_json, run),
+    Reader("run state.ckpt", "state.ckpt", lambda folder: read_state(folder / "state.ckpt"), damaged_bytes,
+           run, noted("state.ckpt")),
+    Reader("run start.safetensors", "start.safetensors", start_of, damaged_safetensors, run,
+           noted("start.safetensors")),
+    Reader("vocabulary TSV", "genes.tsv", lambda folder: GeneVocabulary.from_tsv(folder / "genes.tsv"), damaged_lines,
+           one_file("genes.tsv", lambda path: shutil.copy(GENES, path))),
+    Reader("vocabulary TSV.GZ", "genes.tsv.gz", lambda folder: GeneVocabulary.from_tsv(folder / "genes.tsv.gz"),
+           gunzipped, one_file("genes.tsv.gz", lambda path: path.write_bytes(gzip.compress(GENES.read_bytes())))),
+    Reader("tokenizer JSON", "tokenizer.json", lambda folder: GeneVocabulary.from_tokenizer_json(
+        folder / "tokenizer.json"), damaged_json, one_file("tokenizer.json", tokenizer)),
+    Reader("medians TSV", "medians.tsv", lambda folder: GeneVocabulary.from_tokenizer_json(
+        folder / "tokenizer.json", medians=folder / "medians.tsv"), damaged_lines,
+                   tokenizer_and_medians),
+    Reader("aliases TSV", "aliases.tsv", lambda folder: GeneAliases.from_tsv(folder / "aliases.tsv"), damaged_lines,
+           one_file("aliases.tsv", aliases_table)),
+    Reader("gene sets GMT", "sets.gmt", pathways_of, damaged_lines, one_file("sets.gmt", gene_sets)),
+    Reader("gene sets GMT, gzipped", "sets.gmt", pathways_of, gunzipped, one_file(
+        "sets.gmt", lambda path: (gene_sets(path), path.write_bytes(gzip.compress(path.read_bytes()))))),
+    Reader("regulons", "pairs.tsv", regulons_of, damaged_lines, one_file("pairs.tsv", regulons)),
+    Reader("h5ad, opened", "cells.h5ad", cells_of, damaged_hdf5, one_file("cells.h5ad", tiny_cells)),
+    Reader("h5ad, read whole", "cells.h5ad", lambda folder: read_cells(folder / "cells.h5ad"), damaged_hdf5,
+           one_file("cells.h5ad", tiny_cells)),
+)  # fmt: skip
+
+# Where bits of the structure of a file are flipped, HDF5 itself may not come back: not in the suite.
+LONG = (Reader("h5ad, bytes changed", "cells.h5ad", cells_of, damaged_bytes, one_file("cells.h5ad", tiny_cells)),)
