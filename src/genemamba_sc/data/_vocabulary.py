@@ -24,8 +24,7 @@ from genemamba_sc.data._text_files import naming
 class GeneVocabulary:
     """Hold the genes that have tokens; gene ``i`` is token ``i + 2``.
 
-    As published, ``[UNK]`` is 0, ``[PAD]`` 1, the genes are 2, 3, ..., then come ``[CLS]`` and ``[MASK]``.
-    Two vocabularies are equal if genes, order and medians are equal, that is, if they give the same tokens.
+    ``[UNK]`` is 0, ``[PAD]`` 1, then come the genes, ``[CLS]`` and ``[MASK]``. Equal vocabularies give equal tokens.
 
     Parameters
     ----------
