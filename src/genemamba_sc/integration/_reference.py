@@ -41,7 +41,8 @@ class Reference:
 
         The whole batch is first moved by the median difference to its partners, then cluster by cluster. Links longer
         than those of the reference do not count: cells of a type that the reference lacks have no say, and follow the
-        clusters that are nearest to them.
+        clusters that are nearest to them. They must be few: where half of the batch are such cells, the median
+        follows them, and the batch is moved onto the types nearest to them.
 
         Parameters
         ----------
