@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 _MOST_ENTRIES = 8_000_000
 _FEWEST = 5
 # Neighbours are at most this share of a batch: beyond, cells of a small batch would be partners of every type.
-_MOST_OF_BATCH = 0.1
+MOST_OF_BATCH = 0.1
 
 
 def mutual_neighbours(
@@ -19,6 +19,7 @@ def mutual_neighbours(
     batches: Integer[np.ndarray, "n"],
     n_neighbours: int,
     labels: Integer[np.ndarray, "n"] | None = None,
+    most_of_batch: float = MOST_OF_BATCH,
 ) -> sparse.csr_array:
     """Link cells of different batches that are among each other's nearest neighbours.
 
@@ -29,11 +30,12 @@ def mutual_neighbours(
     batches
         Batch of each cell, shape (n,), codes from 0.
     n_neighbours
-        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 5; and of a
-        batch a tenth of its cells at most, at least one, but for cells that are known to be of one type.
+        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 5.
     labels
         Codes of the cell types, shape (n,), -1 where unknown. A cell with a label then looks among the cells of its
         label and among those without; no link joins two labels.
+    most_of_batch
+        Share of a batch that may be neighbours, but at least one cell; cells of one label are not limited by it.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def mutual_neighbours(
     directions = unit_rows(cells).astype(np.float32)
     n_batches = int(batches.max()) + 1
     n_neighbours = max(_FEWEST, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
-    links = _linked(directions, batches, n_neighbours, _MOST_OF_BATCH)
+    links = _linked(directions, batches, n_neighbours, most_of_batch)
     if labels is None or (labels < 0).all():
         return links
     links = _without_conflicts(links, labels)

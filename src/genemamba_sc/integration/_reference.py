@@ -1,11 +1,12 @@
 """Map a batch that the reference does not know onto it, without moving the reference."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from genemamba_sc.integration._neighbours import mutual_neighbours
+from genemamba_sc.integration._neighbours import MOST_OF_BATCH, mutual_neighbours
 from genemamba_sc.integration._offsets import Offsets, Spreads, fit_offsets
 
 # Cells of the reference that are kept to look for partners among, and cells of a new batch that look.
@@ -40,7 +41,8 @@ class Reference:
 
         The whole batch is first moved by the median difference to its partners, then cluster by cluster. Links longer
         than those of the reference do not count: cells of a type that the reference lacks have no say, and follow the
-        clusters that are nearest to them.
+        clusters that are nearest to them. They must be few: where half of the batch are such cells, the median
+        follows them, and the batch is moved onto the types nearest to them.
 
         Parameters
         ----------
@@ -73,7 +75,9 @@ class Reference:
         """Tell how far each cell is from the mean of its partners in the reference, and whether it has any."""
         both = np.vstack([cells, self.cells])
         batches = np.repeat([0, 1], [len(cells), len(self.cells)])
-        links = mutual_neighbours(both, batches, n_neighbours)[: len(cells), len(cells) :]
+        # A tenth of the reference at most; of a small batch more cells may look for the same one.
+        k = min(n_neighbours, math.ceil(MOST_OF_BATCH * len(self.cells)))
+        links = mutual_neighbours(both, batches, k, most_of_batch=1.0)[: len(cells), len(cells) :]
         n_partners = np.asarray(links.sum(axis=1)).ravel()
         means = (links @ self.cells) / np.maximum(n_partners, 1)[:, None]
         return np.where(n_partners[:, None] > 0, means - cells, 0.0), n_partners > 0
