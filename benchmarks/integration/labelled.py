@@ -1,0 +1,41 @@
+"""Methods that are given labels of all cells or of a random half: (cells, seed, labels given) -> embedding."""
+
+from collections.abc import Callable
+
+import anndata as ad
+import numpy as np
+import scvi
+from methods import scvi_model, train
+
+UNKNOWN = "unknown"
+GIVEN = "given_label"
+SHARES = {"all": 1.0, "half": 0.5}
+
+
+def given_labels(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """The labels of a random share of the cells, ``UNKNOWN`` elsewhere."""
+    if share == 1.0:
+        return labels.copy()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    given = labels.astype(object)
+    given[order[round(share * len(labels)) :]] = UNKNOWN
+    return given.astype(str)
+
+
+def genemamba_labels(adata: ad.AnnData, seed: int) -> np.ndarray:
+    """The package's defaults with labels."""
+    return train(adata, seed, None, labels_key=GIVEN, unlabeled_category=UNKNOWN).get_latent_representation()
+
+
+def scanvi(adata: ad.AnnData, seed: int) -> np.ndarray:
+    """scANVI from scVI, both of their defaults."""
+    model = scvi.model.SCANVI.from_scvi_model(scvi_model(adata, seed), labels_key=GIVEN, unlabeled_category=UNKNOWN)
+    model.train(enable_progress_bar=False)
+    return model.get_latent_representation()
+
+
+LABELLED: dict[str, tuple[Callable[[ad.AnnData, int], np.ndarray], str]] = {
+    f"{name}_{share}": (method, share)
+    for name, method in {"genemamba_labels": genemamba_labels, "scanvi": scanvi}.items()
+    for share in SHARES
+}
