@@ -20,8 +20,8 @@ from _timing import Seconds, in_turn, markdown
 import genemamba_sc as gm
 from genemamba_sc.integration import Integration, fit_integration
 
-ROOMS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOMS / "annotation"), str(ROOMS / "integration")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 from methods import genes_by_batch, harmony, pca
 from splits import BATCH, column, load_set
 
