@@ -23,8 +23,8 @@ from sklearn.neighbors import NearestNeighbors
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
 from baselines import COMPONENTS, scaled_variable_genes
 from methods import on_axes, train
+from neighbours import NEIGHBOURS, accuracy_of, nearest_types
 from rows import Row, append_row, read_rows
-from scoring import NEIGHBOURS, accuracy_of, nearest_types
 from sklearn.decomposition import PCA
 from splits import BATCH, LABEL, column, load_set
 from versions import versions
