@@ -10,12 +10,9 @@ import argparse
 import importlib
 import json
 import os
-import platform
-import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import anndata as ad
@@ -23,34 +20,13 @@ from metrics import accuracy, knn_probe, macro_f1
 from outcome import Options
 from rows import Row, append_row, key_of, read_rows
 from splits import BATCH, LABEL, SETS, SETS_OF_SPLIT, Split, column, load_set, splits_of
+from versions import versions
 
 # Method -> module that holds it, imported when first asked for: the baselines need no genemamba_sc.
 OURS = ("genemamba", "bag", "linear_head", "random_encoder")
 SEEDED = ("genemamba", "bag", "random_encoder")  # the others give the same on the same cells, whatever the seed
 BASELINES = ("l1", "lr_l2", "lr_hvg", "knn", "rank512")
 METHODS = {**dict.fromkeys(OURS, "ours"), **dict.fromkeys(BASELINES, "baselines")}
-PACKAGES = ("genemamba-sc", "scvi-tools", "torch", "scanpy", "anndata", "scikit-learn", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """Of everything that could move a number."""
-    found = {"python": platform.python_version(), "commit": commit()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def commit() -> str:
-    """The state of the checkout, ``-dirty`` where files differ from it: one version has many states in development."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def parts(adata: ad.AnnData, split: Split) -> tuple[ad.AnnData, ad.AnnData]:

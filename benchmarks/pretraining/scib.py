@@ -18,7 +18,8 @@ from corpus import read_set
 from evaluate import embeddings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-from score import pca, score
+from methods import pca
+from scoring import score
 
 METRICS = ("avg_bio", "avg_batch", "nmi", "ari", "asw_label", "asw_batch", "graph_connectivity", "ilisi", "clisi")
 

@@ -60,14 +60,19 @@ def _balanced(belongs: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
 
 def _without_offsets(cells: np.ndarray, belongs: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
     """Subtract what the batch adds within each cluster, by ridge regression with a free intercept."""
-    result, share, n_batches = cells.copy(), one_hot.mean(axis=0), one_hot.shape[1]
-    for weight in belongs.T:
-        weighted = one_hot * weight[:, None]
-        counts, sums = weighted.sum(axis=0), weighted.T @ cells
-        normal = np.zeros((n_batches + 1, n_batches + 1))
-        normal[0, 0] = counts.sum()
-        normal[0, 1:] = normal[1:, 0] = counts
-        normal[1:, 1:] = np.diag(counts + _SHRINKAGE * counts.sum() * share + 1e-9)
-        offsets = np.linalg.solve(normal, np.vstack([sums.sum(axis=0), sums]))[1:]
-        result -= weight[:, None] * (one_hot @ offsets)
+    n_batches, n_clusters = one_hot.shape[1], belongs.shape[1]
+    members = [np.flatnonzero(column) for column in one_hot.T]
+    counts = belongs.T @ one_hot
+    sums = np.stack([belongs[rows].T @ cells[rows] for rows in members], axis=1)
+    totals = counts.sum(axis=1)
+    normal = np.zeros((n_clusters, n_batches + 1, n_batches + 1))
+    normal[:, 0, 0] = totals
+    normal[:, 0, 1:] = normal[:, 1:, 0] = counts
+    diagonal = np.arange(1, n_batches + 1)
+    normal[:, diagonal, diagonal] = counts + _SHRINKAGE * totals[:, None] * one_hot.mean(axis=0) + 1e-9
+    right = np.concatenate([sums.sum(axis=1, keepdims=True), sums], axis=1)
+    offsets = np.linalg.solve(normal, right)[:, 1:]
+    result = cells.copy()
+    for batch, rows in enumerate(members):
+        result[rows] -= belongs[rows] @ offsets[:, batch]
     return result

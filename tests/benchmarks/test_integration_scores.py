@@ -1,0 +1,98 @@
+"""The scores of integration on examples small enough to count by hand."""
+
+import importlib.util
+from pathlib import Path
+
+import neighbours
+import numpy as np
+import pytest
+from scipy import sparse
+
+# Two batches on a line: a1 a2 b1 | a3 b2 b3, and a type c of the second batch alone, which lies on its b.
+X = np.array([[0.0], [1.0], [10.0], [0.5], [9.0], [2.0], [9.1], [9.2]])
+LABELS = np.array(["a", "a", "b", "a", "b", "b", "c", "c"])
+BATCHES = np.array(["1", "1", "1", "2", "2", "2", "2", "2"])
+
+
+def test_types_are_told_by_the_nearest_cells_of_other_batches():
+    found = neighbours.across_batches(X, LABELS, BATCHES, k=1)
+    # 2.0 of b is nearest to 1.0 of a; both cells of c are nearest to the b of batch 1; 10.0 of b to 9.2 of c.
+    assert found.tolist() == ["a", "a", "c", "a", "b", "a", "b", "b"]
+
+
+def test_a_type_of_one_batch_is_scored_among_all_cells():
+    assert neighbours.types_by_spread(LABELS, BATCHES) == {"all": ["a", "b"], "some": [], "single": ["c"]}
+    # Nearest but oneself: 0 and 1 are nearest to 0.5, that to 0 (the first of equals), 10 to 9.2, 9 to 9.1, 2 to 1.
+    nearest = neighbours.among_all_cells(X, LABELS, k=1)
+    assert nearest[[0, 1, 2, 3, 4, 5]].tolist() == ["a", "a", "c", "a", "c", "a"]
+    assert nearest[7] == "c"
+
+
+def test_the_scores_across_batches_name_every_type_once():
+    found = neighbours.cross_batch(X[:6], LABELS[:6], BATCHES[:6])
+    # Three cells in each other batch, so all three vote: a wins for cells of batch 2, b for those of batch 1.
+    assert found == {
+        "knn_accuracy": pytest.approx(2 / 6),
+        "knn_types": {"a": pytest.approx(1 / 3), "b": pytest.approx(1 / 3)},
+        "knn_worst_all": pytest.approx(1 / 3),
+        "knn_worst_some": None,
+        "knn_single": {},
+    }
+
+
+def test_broken_embeddings_are_refused():
+    good = np.arange(6.0).reshape(3, 2)
+    neighbours.refuse_broken(good)
+    with pytest.raises(ValueError, match=r"must be finite\. 1 of 3 cells"):
+        neighbours.refuse_broken(np.where(good == 2, np.nan, good))
+    with pytest.raises(ValueError, match=r"All 3 cells have the same values: it collapsed"):
+        neighbours.refuse_broken(np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"33\.3% of the 3 cells repeat another cell exactly, more than 1%"):
+        neighbours.refuse_broken(good[[0, 0, 1]])
+
+
+def test_codes_follow_the_sorted_names():
+    assert neighbours.codes(np.array(["T", "B", "NK", "B"])).tolist() == [2, 0, 1, 0]
+
+
+def test_connectivity_is_the_share_of_the_largest_component_of_each_type():
+    graph = sparse.csr_matrix(np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]))
+    assert neighbours.graph_connectivity(graph, np.array([0, 0, 1, 1])) == 1.0
+    assert neighbours.graph_connectivity(graph, np.array([0, 0, 0, 1])) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_the_table_of_integration_has_a_section_for_each_part_of_the_cells():
+    # Its file has the name of another room's, which `import table` would find first.
+    path = Path(neighbours.__file__).with_name("table.py")
+    spec = importlib.util.spec_from_file_location("integration_table", path)
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    row = dict.fromkeys(table.METRICS, 0.5) | {"set": "s", "method": "m", "seconds": 2.0, "n_scored": 8}
+    row |= {"knn_types": {"a": 0.25}, "knn_single": {}, "knn_worst_some": None, "scored_on": "all", "seed": 0}
+    rows = [row, row | {"seed": 1, "avg_bio": 0.7, "seconds": 3.0}, row | {"scored_on": "unlabelled", "n_scored": 4}]
+    numbers = "0.500 ± 0.000 | " * 9
+    assert table.report(rows).splitlines()[4:] == [
+        "### s (8 cells)",
+        "",
+        "| method | seeds | " + " | ".join(table.METRICS.values()) + " | seconds |",
+        "| --- " * 14 + "|",
+        f"| m | 2 | 0.600 ± 0.141 | {numbers}– | 2 |",
+        "",
+        "Accuracy of the types across batches:",
+        "",
+        "| method | a |",
+        "| --- | --- |",
+        "| m | 0.250 |",
+        "",
+        "### s, cells whose labels were not given (4 cells)",
+        "",
+        "| method | seeds | " + " | ".join(table.METRICS.values()) + " | seconds |",
+        "| --- " * 14 + "|",
+        "| m | 1 | " + "0.500 | " * 10 + "– | 2 |",
+        "",
+        "Accuracy of the types across batches:",
+        "",
+        "| method | a |",
+        "| --- | --- |",
+        "| m | 0.250 |",
+    ]
