@@ -40,9 +40,7 @@ def shared_axes(
     The axes as columns, shape (d, k): ``cells @ axes`` are the coordinates along them.
     """
     within = _within_batches(cells, batches)
-    pairs = links.tocoo()
-    difference = cells[pairs.coords[0]] - cells[pairs.coords[1]]
-    between = difference.T @ difference / (2 * len(difference))
+    between = _between_partners(cells, links)
     between += _RIDGE * np.trace(between) / len(between) * np.eye(len(between)) + 1e-12 * np.eye(len(between))
     ratios, axes = eigh(within, between)
     order = np.argsort(-ratios, kind="stable")[:n_axes]
@@ -50,6 +48,14 @@ def shared_axes(
     # An eigenvector has two signs.
     axes = axes * np.where(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0) < 0, -1.0, 1.0)
     return axes * np.maximum(1 - 1 / ratios, 0.0) ** sharpness
+
+
+def _between_partners(cells: np.ndarray, links: sparse.csr_array) -> np.ndarray:
+    """Half the mean square of the differences over all links: X'(D - A)X / links, without the list of differences."""
+    cells = cells - cells.mean(axis=0)
+    degrees = np.asarray(links.sum(axis=1)).ravel()
+    product = cells.T @ (degrees[:, None] * cells - links @ cells) / links.sum()
+    return (product + product.T) / 2
 
 
 def _within_batches(cells: np.ndarray, batches: np.ndarray) -> np.ndarray:

@@ -46,16 +46,22 @@ def mixed(cells: Float[np.ndarray, "n d"], batches: Integer[np.ndarray, "n"]) ->
 
 def _balanced(belongs: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
     """Weigh down clusters in which the batch of a cell is too frequent."""
-    share, found = one_hot.mean(axis=0), belongs.T @ one_hot
-    start = belongs
+    share, members = one_hot.mean(axis=0), [np.flatnonzero(column) for column in one_hot.T]
+    parts = [belongs[rows] for rows in members]
+    # What each batch has in each cluster: now, and as an average over the rounds.
+    held = np.stack([part.sum(axis=0) for part in parts], axis=1)
+    found, scales, penalty = held, list[np.ndarray](), np.ones_like(held)
     for _ in range(_BALANCING_ROUNDS):
-        expected = belongs.sum(axis=0)[:, None] * share
+        expected = held.sum(axis=1)[:, None] * share
         penalty = ((expected + 1) / (found + 1)) ** _DIVERSITY
-        belongs = start * (one_hot @ penalty.T) + 1e-300
-        belongs /= belongs.sum(axis=1, keepdims=True)
+        scales = [1 / (part @ weights) for part, weights in zip(parts, penalty.T)]
+        held = penalty * np.stack([scale @ part for part, scale in zip(parts, scales)], axis=1)
         # Half a step: full ones would throw a batch from one cluster into the next and back.
-        found = 0.5 * (found + belongs.T @ one_hot)
-    return belongs
+        found = 0.5 * (found + held)
+    result = np.empty_like(belongs)
+    for rows, part, scale, weights in zip(members, parts, scales, penalty.T):
+        result[rows] = part * weights * scale[:, None]
+    return result
 
 
 def _without_offsets(cells: np.ndarray, belongs: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
