@@ -248,7 +248,7 @@ def test_other_settings_do_not_go_on_in_an_unfinished_corpus(
     with pytest.raises(FileExistsError, match=r"unfinished corpus of other settings \(filters changed\)"):
         build_corpus(cell_files, tmp_path / "corpus", min_genes=5)
     (tmp_path / "corpus" / ".unfinished" / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match=r"settings\.json is no readable JSON .* Remove the folder to start anew"):
+    with pytest.raises(ValueError, match=r"settings\.json is not readable JSON .* Remove the folder to start anew"):
         build_corpus(cell_files, tmp_path / "corpus")
 
 

@@ -137,7 +137,7 @@ def test_what_is_no_corpus_is_refused(vocabulary: GeneVocabulary, cell_files: li
 def test_a_damaged_state_of_a_dataset_is_named(content: str, vocabulary: GeneVocabulary, tmp_path: Path):
     write_dataset(tmp_path / "genecorpus", CELLS)
     (tmp_path / "genecorpus" / "state.json").write_text(content)
-    with pytest.raises(ValueError, match=r"state\.json (is no readable|must h|lacks).* Copy it again"):
+    with pytest.raises(ValueError, match=r"state\.json (is not readable|must h|lacks).* Copy it again"):
         TokenCorpus.open(tmp_path / "genecorpus", vocabulary=vocabulary)
 
 

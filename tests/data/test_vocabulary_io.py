@@ -176,7 +176,7 @@ class TestTokenizerJson:
 
     def test_a_tokenizer_that_is_no_json_is_named(self, tmp_path):
         (tmp_path / "t.json").write_text("{")
-        with pytest.raises(ValueError, match=r"t\.json is no readable JSON .*Copy it again"):
+        with pytest.raises(ValueError, match=r"t\.json is not readable JSON .*Copy it again"):
             GeneVocabulary.from_tokenizer_json(tmp_path / "t.json")
 
     def test_a_gene_without_median_is_refused(self, tmp_path):

@@ -26,7 +26,7 @@ from samples import (
     tiny_cells,
     tokenizer,
 )
-from stores import damaged_arrow, damaged_hdf5
+from damaged_stores import damaged_arrow, damaged_hdf5
 
 from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet, read_pretrained, read_regulon_pairs
 from genemamba_sc._digests import sha256_of

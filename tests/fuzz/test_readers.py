@@ -19,7 +19,7 @@ pytest.importorskip("pyarrow")
 
 from guard import Tally, limits
 from readers import LONG, READERS, Reader
-from stores import damaged_hdf5
+from damaged_stores import damaged_hdf5
 
 CASES = int(os.environ.get("GENEMAMBA_FUZZ_CASES", "50"))
 SEED = int(os.environ.get("GENEMAMBA_FUZZ_SEED", "0"))
