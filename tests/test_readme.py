@@ -20,7 +20,7 @@ def cells() -> list[str]:
 def test_the_notebook_cells_run_on_pbmc3k(real_data, tmp_path, monkeypatch: pytest.MonkeyPatch):
     matplotlib.use("Agg")
     adata = ad.read_h5ad(real_data / "cells" / "pbmc3k.h5ad")
-    first, second, integrated, few_labels = cells()
+    first, second, few_labels, integrated = cells()
     reference, query = adata[:700].copy(), adata[700:1000, ::-1].copy()
     truth = query.obs.pop("cell_type").astype(str)
     reference.write_h5ad(tmp_path / "pbmc3k.h5ad")
@@ -38,13 +38,13 @@ def test_the_notebook_cells_run_on_pbmc3k(real_data, tmp_path, monkeypatch: pyte
     assert (query.obs["predicted"].astype(str) == truth).mean() > 0.8
     assert names["model"].is_trained
 
+    exec(few_labels, names)
+    assert names["adata"].obsm["X_genemamba"].shape == (reference.n_obs, 64)
+    assert names["model"].cell_types == sorted(truth.unique())
+
     # Any column can play the study; the cells are of one.
     for name in ("adata", "query"):
         names[name].obs["study"] = np.resize(["a", "b"] if name == "adata" else ["c"], names[name].n_obs)
     exec(integrated, names)
     assert names["adata"].obsm["X_genemamba"].shape == (reference.n_obs, 30)
     assert names["query"].obsm["X_genemamba"].shape == (query.n_obs, 30)
-
-    exec(few_labels, names)
-    assert names["adata"].obsm["X_genemamba"].shape == (reference.n_obs, 64)
-    assert names["model"].cell_types == sorted(truth.unique())

@@ -32,7 +32,7 @@ from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.corpus import TokenCorpus
 from genemamba_sc.corpus._build import _begin
-from genemamba_sc.corpus._sources import examine
+from genemamba_sc.corpus._sources import Reading, examine
 from genemamba_sc.data import RankTokenizer, read_cells, to_linear
 from genemamba_sc.data._cell_files import open_cells
 from genemamba_sc.data._cell_hashes import read_cell_hashes
@@ -162,7 +162,7 @@ def tokens_of(found: Any) -> Any:
 def cells_of(folder: Path) -> Any:
     """Read a file as the corpus does, from its structure to its tokens."""
     genes, path = GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv"), folder / "cells.h5ad"
-    source = examine(path, genes, None, None)
+    source = examine(path, genes, Reading())
     with open_cells(path) as cells:
         try:
             block = to_linear(cells.reader.read(np.arange(cells.reader.n_obs)), source.expression)

@@ -56,10 +56,17 @@ def test_a_batch_of_unknown_code_keeps_its_spread():
 def test_a_further_batch_is_brought_to_the_same_spread():
     cells, batches = two_widths()
     spreads = fit_spreads(cells, batches, 2, 10.0)
-    wide = 3 * (cells[batches == 0] - [50.0, 0.0, 0.0]) + [50.0, 0.0, 0.0]
+    wide = 2.0 * (cells[batches == 0] - [50.0, 0.0, 0.0]) + [50.0, 0.0, 0.0]
     further = spreads.of_batch(wide)
     assert len(further.factors) == 1 and len(spreads.factors) == 2
     np.testing.assert_allclose(spread_of(further(wide, np.zeros(len(wide), dtype=int))), np.sqrt(2), rtol=0.05)
+
+
+def test_a_further_batch_is_stretched_by_half_at_most():
+    cells, batches = two_widths()
+    very_wide = 20 * (cells[batches == 0] - [50.0, 0.0, 0.0]) + [50.0, 0.0, 0.0]
+    factors = fit_spreads(cells, batches, 2, 10.0).of_batch(very_wide).factors
+    np.testing.assert_allclose(factors, 1 / 1.5)
 
 
 def test_a_batch_of_one_cell_has_about_the_factor_of_an_average_batch():

@@ -222,7 +222,7 @@ def test_a_query_without_the_column_is_projected_with_a_warning(mixed: GeneMamba
 def test_a_column_of_another_name_is_named(mixed: GeneMambaModel, make_cells: Cells):
     query = in_batches(make_cells(), make_cells().obs["batch"].to_numpy(), "lane")
     assert np.array_equal(latent(mixed, query, batch_key="lane"), latent(mixed))
-    with pytest.raises(ValueError, match=r"batch_key='batch' is not a column of adata\.obs, which has \['lane'\]"):
+    with pytest.raises(ValueError, match=r"batch_key='batch' must name one column of adata\.obs, which has \['lane'\]"):
         latent(mixed, query, batch_key="batch")
     with pytest.raises(ValueError, match=r"batch_key has no effect with integrated=False\. Leave out one"):
         latent(mixed, query, batch_key="lane", integrated=False)
@@ -265,7 +265,7 @@ def test_cells_whose_batch_is_missing_are_projected_with_a_warning(
     batches = make_cells().obs["batch"].astype(object).to_numpy()
     batches[[2, 5]] = missing
     query = in_batches(make_cells(), batches)
-    with pytest.warns(UserWarning, match=r"2 cells have no batch: adata\.obs\['batch'\] is NaN.*Give them the batch"):
+    with pytest.warns(UserWarning, match=r"2 cells have no batch: adata\.obs\['batch'\] is missing.*Give them the batch"):
         found = latent(mixed, query)
     expected = latent(mixed)
     expected[[2, 5]] = projected(mixed, make_cells())[[2, 5]]

@@ -53,12 +53,19 @@ def train(arguments: argparse.Namespace, adata: AnnData, *, integrate: bool | No
         )
         # The genes are those of the weights, so the reference may also have other names for them.
         _resolve_aliases(model, arguments)
-    model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator, integrate=integrate)
-    _resolve_aliases(model, arguments)
+    try:
+        model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator, integrate=integrate)
+    finally:  # cells that cannot be integrated have trained a model all the same
+        if model.is_trained_:
+            _resolve_aliases(model, arguments)
+            _save(model, arguments)
+    return model
+
+
+def _save(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
     if arguments.save_model is not None:
         model.save(arguments.save_model, overwrite=True)
         print(f"model saved to {arguments.save_model}", file=sys.stderr)
-    return model
 
 
 def check_early(arguments: argparse.Namespace) -> None:
@@ -83,7 +90,9 @@ def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: boo
 
 def where(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return where a query holds what the model reads, and on which scale."""
-    return {"layer": arguments.layer, "gene_id_key": arguments.gene_id_key, "scale": arguments.scale}
+    place = {"layer": arguments.layer, "gene_id_key": arguments.gene_id_key, "scale": arguments.scale}
+    # Only models that integrate read batches; others say so.
+    return place if arguments.batch_key is None else {**place, "batch_key": arguments.batch_key}
 
 
 def place(arguments: argparse.Namespace) -> Place:

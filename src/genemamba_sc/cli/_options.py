@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_OF_TRAINING = ("labels_key", "unlabeled_category", "batch_key", "save_model", "max_epochs")
+_OF_TRAINING = ("labels_key", "unlabeled_category", "save_model", "max_epochs")
 
 
 def add_pretrained(parser: argparse.ArgumentParser, help: str) -> None:

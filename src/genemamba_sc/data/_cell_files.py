@@ -166,6 +166,8 @@ def read_cells(path: str | Path, *, use_raw: bool = False, modality: str | None 
     kind = kind_of(path)
     with _named(path, kind):
         if kind.startswith("10x"):
+            if modality is not None:
+                raise ValueError(f"{path} is of 10x and has no modalities. Got modality={modality!r}. Leave it out.")
             adata = _read_10x(path, kind)
         else:
             adata = _read_stored(path, kind, modality)

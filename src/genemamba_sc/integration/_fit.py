@@ -12,6 +12,7 @@ from genemamba_sc.integration._offsets import Offsets, cluster_targets, fit_offs
 from genemamba_sc.integration._reference import MOST_CELLS, Reference
 
 _REACH = 0.99
+_MOST_LINKS = 100_000
 
 
 class CannotIntegrateError(ValueError):
@@ -75,12 +76,16 @@ def _round(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, co
 
 
 def _reference(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, n_neighbours: int) -> Reference:
-    links = mutual_neighbours(cells, batches, n_neighbours, labels)
-    targets, has = partner_means(cells, batches, links)
-    # A target counts the cell itself: it lies half as far as the partners where there are two batches.
-    lengths = 2 * np.linalg.norm((targets - cells)[has], axis=1)
-    kept = np.linspace(0, len(cells) - 1, min(MOST_CELLS, len(cells))).round().astype(int)
-    return Reference(cells[kept], float(np.quantile(lengths, _REACH)) if has.any() else 0.0)
+    first, second = mutual_neighbours(cells, batches, n_neighbours, labels).tocoo().coords
+    some = _evenly(len(first), _MOST_LINKS)
+    lengths = np.linalg.norm(cells[first[some]] - cells[second[some]], axis=1)
+    reach = float(np.quantile(lengths, _REACH)) if len(lengths) else 0.0
+    return Reference(cells[_evenly(len(cells), MOST_CELLS)], reach)
+
+
+def _evenly(n: int, most: int) -> np.ndarray:
+    """Choose all of n rows, or as many as are allowed, evenly spaced."""
+    return np.linspace(0, n - 1, min(most, n)).round().astype(int)
 
 
 def _kept(values: np.ndarray) -> np.ndarray:

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer
+from jaxtyping import Bool, Float, Float32, Integer
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc.integration._offsets import Offsets, Spreads
 from genemamba_sc.integration._reference import Reference
 
 Move = Offsets | Spreads
+# Cells that are moved at once.
+_BLOCK = 16_384
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class IntegrationConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self)[:4]:
-            whole_number(field.name, getattr(self, field.name), 1)
+            whole_number(field.name, getattr(self, field.name), 2 if field.name == "n_clusters" else 1)
         for name in ("width", "sharpness"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -97,9 +99,11 @@ class Integration:
         embedding
             Embedding of the encoder, shape (n, d_model).
         batches
-            Code of the batch of each cell, shape (n,); -1 for an unknown one, which is mapped onto the axes only.
+            Code of the batch of each cell, shape (n,); -1 for an unknown one, which is mapped onto the axes only,
+            as one is that had no cell in the fit.
         """
-        return moved(self.project(embedding), batches, (*self.rounds, self.spreads)).astype(np.float32)
+        known = np.append(self.is_fitted, False)[batches]
+        return moved(self.project(embedding), np.where(known, batches, -1), (*self.rounds, self.spreads))
 
     def project(self, embedding: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """Give the coordinates along the axes, shape (n, k), without any correction of batches."""
@@ -126,7 +130,7 @@ class Integration:
             Its moves.
         """
         cells = self.project(embedding)
-        return moved(cells, np.zeros(len(cells), dtype=np.int64), moves).astype(np.float32)
+        return moved(cells, np.zeros(len(cells), dtype=np.int64), moves)
 
     def arrays(self) -> dict[str, Float32[np.ndarray, "..."]]:
         """Give all numbers by name; :meth:`of_arrays` makes the same integration of them."""
@@ -167,7 +171,7 @@ class Integration:
         return made
 
     def with_batches(self, codes: Integer[np.ndarray, "b"], n_batches: int) -> "Integration":
-        """Give the batches other codes; a batch without any has neither offset nor scale.
+        """Give the batches other codes; a code without a batch is not :attr:`is_fitted`.
 
         Parameters
         ----------
@@ -181,9 +185,14 @@ class Integration:
             offsets = np.zeros((n_batches, *move.centroids.shape), dtype=np.float32)
             offsets[codes] = move.offsets
             rounds.append(replace(move, offsets=offsets))
-        factors = np.ones((n_batches, len(self.spreads.centroids)), dtype=np.float32)
+        factors = np.zeros((n_batches, len(self.spreads.centroids)), dtype=np.float32)
         factors[codes] = self.spreads.factors
         return replace(self, rounds=tuple(rounds), spreads=replace(self.spreads, factors=factors))
+
+    @property
+    def is_fitted(self) -> Bool[np.ndarray, "b"]:
+        """Whether a batch had cells in the fit; one without has factors of zero, which nothing else gives."""
+        return np.asarray((self.spreads.factors > 0).all(axis=1))
 
     @property
     def n_batches(self) -> int:
@@ -221,6 +230,8 @@ _DIMENSIONS |= dict(zip((f"spreads.{name}" for name in _SPREADS), (2, 2, 1, 1, 2
 
 
 def _check_dimensions(arrays: Mapping[str, np.ndarray], n_rounds: int) -> None:
+    if n_rounds > len(arrays):
+        raise ValueError(f"An integration of {n_rounds} rounds has as many offsets. Got {len(arrays)} arrays.")
     wanted = dict(_DIMENSIONS)
     for n in range(n_rounds):
         wanted |= {f"rounds.{n}.centroids": 2, f"rounds.{n}.offsets": 3}
@@ -234,8 +245,8 @@ def _check_dimensions(arrays: Mapping[str, np.ndarray], n_rounds: int) -> None:
 
 def moved(
     cells: Float[np.ndarray, "n k"], batches: Integer[np.ndarray, "n"], moves: tuple[Move, ...]
-) -> Float[np.ndarray, "n k"]:
-    """Apply moves one after the other.
+) -> Float32[np.ndarray, "n k"]:
+    """Apply moves one after the other, block by block: each cell moves by itself, and memberships take room.
 
     Parameters
     ----------
@@ -246,6 +257,11 @@ def moved(
     moves
         The moves.
     """
-    for move in moves:
-        cells = move(cells, batches)
-    return cells
+    result = np.empty(cells.shape, dtype=np.float32)
+    for start in range(0, len(cells), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        part = cells[block]
+        for move in moves:
+            part = move(part, batches[block])
+        result[block] = part
+    return result

@@ -9,7 +9,6 @@ from sklearn.neighbors import NearestNeighbors
 
 # A link is a pair of cells; this many per cell and other batch are looked at, at most, however many batches there are.
 _MOST_ENTRIES = 8_000_000
-_FEWEST = 5
 # Neighbours are at most this share of a batch: beyond, cells of a small batch would be partners of every type.
 MOST_OF_BATCH = 0.1
 
@@ -30,7 +29,7 @@ def mutual_neighbours(
     batches
         Batch of each cell, shape (n,), codes from 0.
     n_neighbours
-        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 5.
+        How many neighbours a cell has in each other batch. With many batches fewer are taken, at least 1.
     labels
         Codes of the cell types, shape (n,), -1 where unknown. A cell with a label then looks among the cells of its
         label and among those without; no link joins two labels.
@@ -48,7 +47,7 @@ def mutual_neighbours(
     # Single precision takes half the time; a link that hangs on the eighth digit says nothing.
     directions = unit_rows(cells).astype(np.float32)
     n_batches = int(batches.max()) + 1
-    n_neighbours = max(_FEWEST, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
+    n_neighbours = max(1, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
     links = _linked(directions, batches, n_neighbours, most_of_batch)
     if labels is None or (labels < 0).all():
         return links

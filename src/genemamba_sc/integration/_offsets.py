@@ -10,6 +10,8 @@ from genemamba_sc.integration._clusters import find_centroids, memberships
 # A cluster in which a batch has fewer cells than this counts for less than the cells say.
 _PRIOR_CELLS = 1.0
 _PRIOR_SPREAD = 10.0
+# A new batch is stretched or shrunk by no more than this: beyond it scatters for other reasons than depth.
+_MOST_STRETCH = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,8 @@ class Spreads:
         belongs = memberships(cells, self.centroids, self.width)
         squares = ((cells - belongs @ self.means) ** 2).sum(axis=1)
         logs = _log_ratios(belongs.sum(axis=0), belongs.T @ squares, self.overall)
-        return replace(self, factors=np.exp(0.5 * (self.aim - logs))[None])
+        factors = np.exp(0.5 * (self.aim - logs)).clip(1 / _MOST_STRETCH, _MOST_STRETCH)
+        return replace(self, factors=factors[None])
 
 
 def fit_spreads(

@@ -39,10 +39,10 @@ class Reference:
     ) -> tuple[Offsets | Spreads, ...]:
         """Fit the moves of one new batch.
 
-        The whole batch is first moved by the median difference to its partners, then cluster by cluster. Links longer
-        than those of the reference do not count: cells of a type that the reference lacks have no say, and follow the
-        clusters that are nearest to them. They must be few: where half of the batch are such cells, the median
-        follows them, and the batch is moved onto the types nearest to them.
+        The whole batch is first moved by the median difference to its partners, then cluster by cluster. Links that are
+        more than half as long again as those of the reference do not count: cells of a type that the reference lacks
+        have no say, neither on offsets nor on scales, and follow the clusters that are nearest to them. A batch without
+        any such partner is not moved.
 
         Parameters
         ----------
@@ -61,18 +61,19 @@ class Reference:
             cells = cells[np.linspace(0, len(cells) - 1, _MOST_QUERY_CELLS).round().astype(int)]
         batches = np.zeros(len(cells), dtype=np.int64)
         shift, has = self._shifts(cells, n_neighbours)
-        whole = np.median(shift[has], axis=0) if has.any() else np.zeros(cells.shape[1])
+        if not has.any():
+            return ()
+        whole = np.median(shift[has], axis=0)
         moves: list[Offsets | Spreads] = [Offsets(np.ones((1, cells.shape[1])), whole[None, None], spreads.width)]
         cells = cells + whole
         for _ in range(_ROUNDS):
             shift, has = self._shifts(cells, n_neighbours)
-            has &= np.linalg.norm(shift, axis=1) <= _TOLERANCE * self.reach
             moves.append(fit_offsets(cells, batches, cells + shift, has, spreads.centroids, spreads.width))
             cells = moves[-1](cells, batches)
-        return (*moves, spreads.of_batch(cells))
+        return (*moves, spreads.of_batch(cells[has]))
 
     def _shifts(self, cells: np.ndarray, n_neighbours: int) -> tuple[Float[np.ndarray, "n k"], Bool[np.ndarray, "n"]]:
-        """Tell how far each cell is from the mean of its partners in the reference, and whether it has any."""
+        """Tell how far each cell is from the mean of its partners in the reference, and whether it has any in reach."""
         both = np.vstack([cells, self.cells])
         batches = np.repeat([0, 1], [len(cells), len(self.cells)])
         # A tenth of the reference at most; of a small batch more cells may look for the same one.
@@ -80,4 +81,5 @@ class Reference:
         links = mutual_neighbours(both, batches, k, most_of_batch=1.0)[: len(cells), len(cells) :]
         n_partners = np.asarray(links.sum(axis=1)).ravel()
         means = (links @ self.cells) / np.maximum(n_partners, 1)[:, None]
-        return np.where(n_partners[:, None] > 0, means - cells, 0.0), n_partners > 0
+        shift = np.where(n_partners[:, None] > 0, means - cells, 0.0)
+        return shift, (n_partners > 0) & (np.linalg.norm(shift, axis=1) <= _TOLERANCE * self.reach)

@@ -13,7 +13,6 @@ from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource
 from genemamba_sc.model._inference import cells_and_probabilities
-from genemamba_sc.model._integration import integrate_cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +77,6 @@ def annotation_of(model: Any, source: CellSource, adata: AnnData, batch_size: in
     """
     rows = np.arange(adata.n_obs)
     latent, probabilities = cells_and_probabilities(model.module, source, rows, batch_size=batch_size)
-    if model.integration_ is not None:
-        latent = integrate_cells(model, adata, rows, latent, None)
     names, best = adata.obs_names, probabilities.argmax(axis=1)
     types = pd.Categorical.from_codes(best, categories=pd.Index(model.cell_types))
     return Annotation(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float32, Integer
 from scvi import REGISTRY_KEYS
@@ -18,6 +19,7 @@ from genemamba_sc.integration import (
     fit_integration,
 )
 from genemamba_sc.model._inference import embed
+from genemamba_sc.model._obs_columns import MISSING
 from genemamba_sc.model._setup import registered_codes
 
 # Cells that an integration is fitted on, and those that each batch has among them at least.
@@ -74,6 +76,24 @@ def integration_config(
             )
         return None
     return config
+
+
+def warn_if_integration_ends(model: Any, config: IntegrationConfig | None) -> None:
+    """Warn where a training ends the integration of a model: its offsets do not fit the weights to come.
+
+    Parameters
+    ----------
+    model
+        Model to train.
+    config
+        Choices of its next integration; ``None`` where there is none.
+    """
+    if model.integration_ is not None and config is None:
+        warn(
+            "This model was integrated, and this training does not integrate: its embedding will be that of the "
+            "encoder, of another width, and not comparable with the former one. Train on at least two batches to "
+            "integrate."
+        )
 
 
 def _config_of(integration_kwargs: Mapping[str, Any]) -> IntegrationConfig:
@@ -155,41 +175,57 @@ def integrate_cells(
     ValueError
         If there is no such column.
     """
-    names = _names_of(model, adata, rows, batch_key)
-    known = {name: code for code, name in enumerate(batch_names(model.registry_))}
-    codes = np.array([-1 if name is None else known.get(name, -1) for name in names], dtype=np.int64)
-    result, tells = model.integration_(latent, codes), np.asarray(latent.any(axis=1))
-    few = []
-    of_name: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        if name is not None and name not in known and tells[row]:
-            of_name.setdefault(name, []).append(row)
-    for name, found in sorted(of_name.items()):
-        members = np.array(found)
-        if len(members) < FEWEST_CELLS:
+    integration = model.integration_
+    fitted = zip(batch_names(model.registry_), integration.is_fitted)
+    known = {name: code for code, (name, is_fitted) in enumerate(fitted) if is_fitted}
+    of_row, names = pd.factorize(np.array(_names_of(model, adata, rows, batch_key), dtype=object))
+    codes = np.array([known.get(name, -1) for name in names] + [-1], dtype=np.int64)[of_row]
+    result, tells = integration(latent, codes), np.asarray(latent.any(axis=1))
+    few, far = [], []
+    for number, name in enumerate(names):
+        members = np.flatnonzero((of_row == number) & tells)
+        if name in known or not len(members):
+            continue
+        if len(np.unique(rows[members])) < FEWEST_CELLS:
             few.append(name)
             continue
-        moves = model.integration_.fit_batch(latent[members])
-        result[members] = model.integration_.map_batch(latent[members], moves)
+        moves = integration.fit_batch(latent[members])
+        result[members] = integration.map_batch(latent[members], moves)
+        if not moves:
+            far.append(name)
     # A cell without a known gene stays at zero, where everyone can see that it tells nothing.
     result[~tells] = 0.0
-    if few:
-        warn(
-            f"New batches with fewer than {FEWEST_CELLS} cells do not tell what they have in common: "
-            f"{', '.join(few)[:200]}. "
-            "Their cells are mapped onto the shared axes, without a correction of the batch. Pass more cells at once."
-        )
+    _say_what_was_not_corrected(few, far)
     return result
 
 
-def asks_integration(model: Any, batch_key: str | None, integrated: bool | None) -> bool:
-    """Tell whether an embedding is to be integrated; parameters as in ``get_latent_representation``.
+def _say_what_was_not_corrected(few: list[str], far: list[str]) -> None:
+    if far:
+        warn(
+            f"New batches without a cell near the reference: {', '.join(sorted(far))[:200]}. They may hold other "
+            "types, or differ too much; their cells are mapped onto the shared axes, without a correction of the batch."
+        )
+    if few:
+        warn(
+            f"New batches with fewer than {FEWEST_CELLS} cells do not tell what they have in common: "
+            f"{', '.join(sorted(few))[:200]}. "
+            "Their cells are mapped onto the shared axes, without a correction of the batch. Pass more cells at once."
+        )
+
+
+def asks_integration(model: Any, adata: AnnData, batch_key: str | None, integrated: bool | None) -> bool:
+    """Tell, before any cell is read, whether an embedding is to be integrated; parameters as in queries.
 
     Raises
     ------
     ValueError
-        If it is asked for, and the model was not trained to integrate.
+        If it is asked for and the model was not trained to integrate, or the column cannot serve.
     """
+    if batch_key is not None and (not isinstance(batch_key, str) or list(adata.obs.columns).count(batch_key) != 1):
+        raise ValueError(
+            f"batch_key={batch_key!r} must name one column of adata.obs, which has {list(adata.obs.columns)}. Name one "
+            "of these, or leave it out."
+        )
     if model.integration_ is None and (integrated or batch_key is not None):
         raise ValueError(
             "This model was not trained to integrate batches. Pass batch_key= to setup_anndata and train with "
@@ -209,17 +245,12 @@ def _names_of(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str | Non
                 "without a correction of batches. Name the column with batch_key=."
             )
             return [None] * len(rows)
-    elif batch_key not in adata.obs:
-        raise ValueError(
-            f"batch_key={batch_key!r} is not a column of adata.obs, which has {list(adata.obs.columns)}. Name one of "
-            "these, or leave it out."
-        )
     column = adata.obs[batch_key].iloc[rows]
-    missing = column.isna()
+    missing = column.isna() | column.astype(object).isin(MISSING)
     if missing.any():
         warn(
-            f"{missing.sum()} cells have no batch: adata.obs[{batch_key!r}] is NaN. They are mapped onto the shared "
-            "axes, without a correction of batches. Give them the batch that they are from."
+            f"{missing.sum()} cells have no batch: adata.obs[{batch_key!r}] is missing. They are mapped onto the "
+            "shared axes, without a correction of batches. Give them the batch that they are from."
         )
     return [None if is_missing else _text(name) for name, is_missing in zip(column.astype(object), missing)]
 
@@ -234,8 +265,9 @@ def _sample(batches: Integer[np.ndarray, "n"]) -> Integer[np.ndarray, "m"]:
     if len(batches) <= _MOST_CELLS:
         return np.arange(len(batches))
     rng, rows = np.random.default_rng(0), []
+    least = min(_LEAST_OF_BATCH, _MOST_CELLS // len(np.unique(batches)))
     for batch in np.unique(batches):
         members = np.flatnonzero(batches == batch)
-        wanted = max(_LEAST_OF_BATCH, round(_MOST_CELLS * len(members) / len(batches)))
+        wanted = max(least, round(_MOST_CELLS * len(members) / len(batches)))
         rows.append(rng.choice(members, min(wanted, len(members)), replace=False))
     return np.sort(np.concatenate(rows))

@@ -15,7 +15,7 @@ from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
 from genemamba_sc.model._fields import GenesField
-from genemamba_sc.model._integration import fit_model, integration_config
+from genemamba_sc.model._integration import fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs
 from genemamba_sc.model._pretrained import PretrainedMixin
@@ -233,7 +233,8 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         TypeError
             If an argument is unknown.
         KeyboardInterrupt
-            If the user stops it. Once the epochs have begun, what was learned is kept and the model can predict.
+            If the user stops it. Once the epochs have begun, what was learned is kept and the model can predict; it is
+            not integrated, which ``train(max_epochs=0)`` does then.
         """
         config = PlanConfig.of(plan_kwargs, table_lr=None if self.gene_init_ == "random" else 0.0)
         check_trainer(trainer_kwargs, accelerator, devices)
@@ -257,6 +258,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             early_stopping=stops_early,
             **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
+        warn_if_integration_ends(self, integration)
         is_first, self.integration_ = not self.history_, None
         try:
             with quiet():
@@ -265,5 +267,5 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             if is_first and self.is_trained_:
                 # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)
-            if integration is not None and self.is_trained_:
-                self.integration_ = fit_model(self, integration, required=bool(integrate))
+        if integration is not None:
+            self.integration_ = fit_model(self, integration, required=bool(integrate))

@@ -10,7 +10,7 @@ from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUn
 from genemamba_sc._warn import warn
 
 # Texts that a missing value becomes once somebody has turned it into text.
-_MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "<NA>"})
+MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "<NA>"})
 # More types than this share of the cells are measurements, or names of cells.
 _MOST_TYPES = 0.5
 # So are more batches than this share of the cells.
@@ -63,7 +63,7 @@ def check_obs_column(adata: AnnData, key: str, argument: str, unlabeled_category
 
 def _refuse_missing(column: pd.Series, key: str, argument: str, unlabeled: object) -> None:
     texts = column.astype(object)
-    missing = column.isna() | texts.isin(_MISSING)
+    missing = column.isna() | texts.isin(MISSING)
     if unlabeled is not None:
         missing &= (texts != unlabeled) | column.isna()
     n_missing = int(missing.sum())

@@ -1,5 +1,6 @@
 """Answer queries: genes, cell types, embeddings."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class QueryMixin:
             was not trained to integrate and is asked to.
         """
         adata = self._query(adata)
-        integrates = asks_integration(self, batch_key, integrated)
+        integrates = asks_integration(self, adata, batch_key, integrated)
         source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
         latent = embed(self.module, source, rows, batch_size=batch_size)
         if integrates:
@@ -167,6 +168,8 @@ class QueryMixin:
         layer: str | None = None,
         gene_id_key: str | None = None,
         scale: Scale | None = None,
+        batch_key: str | None = None,
+        integrated: bool | None = None,
     ) -> Annotation:
         """Predict the type of every cell, and write types, confidence and embedding, in one pass.
 
@@ -176,8 +179,8 @@ class QueryMixin:
 
         Parameters
         ----------
-        adata, batch_size, layer, gene_id_key, scale
-            As in :meth:`get_latent_representation`.
+        adata, batch_size, layer, gene_id_key, scale, batch_key, integrated
+            As in :meth:`get_latent_representation`; types and confidence do not depend on the last two.
 
         Returns
         -------
@@ -190,8 +193,12 @@ class QueryMixin:
         """
         adata = self._query(adata)
         require_cell_types(self)
+        integrates = asks_integration(self, adata, batch_key, integrated)
         source = self._source(adata, layer, gene_id_key, scale)
         found = annotation_of(self, source, adata, batch_size)
+        if integrates:
+            rows = np.arange(adata.n_obs)
+            found = replace(found, embedding=integrate_cells(self, adata, rows, found.embedding, batch_key))
         write_annotation(self, adata, found)
         return found
 

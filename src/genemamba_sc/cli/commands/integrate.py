@@ -49,8 +49,7 @@ def run(arguments: argparse.Namespace) -> str:
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
     else:
         model = models.load(arguments)
-        where = {**models.where(arguments), "batch_key": arguments.batch_key}
-        latent = model.get_latent_representation(adata, key_added=OBSM_KEY, integrated=True, **where)
+        latent = model.get_latent_representation(adata, key_added=OBSM_KEY, integrated=True, **models.where(arguments))
     write_cells(adata, arguments.output)
     return (
         f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions, integrated"
