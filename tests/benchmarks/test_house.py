@@ -46,7 +46,14 @@ def test_every_script_and_table_has_a_room():
 
 @pytest.mark.parametrize(
     "script",
-    ["annotation/run.py", "pretraining/plan.py", "pretraining/scaling.py", "speed/encoder.py", "speed/stores.py"],
+    [
+        "annotation/run.py",
+        "integration/mapping.py",
+        "pretraining/plan.py",
+        "pretraining/scaling.py",
+        "speed/encoder.py",
+        "speed/stores.py",
+    ],
 )
 def test_a_script_finds_its_neighbours_when_it_is_run_by_its_path(script: str):
     command = [sys.executable, str(BENCHMARKS / script), "--help"]
