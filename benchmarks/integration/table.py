@@ -28,7 +28,9 @@ METRICS = {
 INTRODUCTION = """\
 Mean ± sd over seeds where there are several. bio = mean(NMI, ARI, ASW label), batch = mean(ASW batch, connectivity);
 kNN: 15 nearest cells of all *other* batches tell the type; accuracy over cells, and of the worst type among those that
-all batches have and among those that some lack. Seconds are of one busy core and include what a method starts from."""
+all batches have and among those that some lack. A type of fewer than 15 cells in the other batches can hardly win that
+vote (Megakaryocytes, Dendritic Cells of pbmc_chemistries). Seconds are of one busy core and include what a method
+starts from; they say nothing finer than a factor of three."""
 
 
 def number(values: list[float | None]) -> str:

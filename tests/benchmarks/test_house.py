@@ -52,6 +52,7 @@ def test_every_script_and_table_has_a_room():
         "pretraining/scaling.py",
         "speed/encoder.py",
         "speed/stores.py",
+        "integration/mapping.py",
         "robustness/fuzz.py",
         "robustness/soak.py",
     ],

@@ -59,5 +59,5 @@ def test_a_query_is_scored_on_known_types_and_the_removed_one_apart(monkeypatch)
         "near_removed": 0.5,
         "n_removed": 2,
         "farther": 0.5,
-        "taken_for": {"b": 2},
+        "taken_for": {"a": 2},  # all four reference cells vote, and a is the first of equals
     }
