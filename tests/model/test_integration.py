@@ -265,7 +265,9 @@ def test_cells_whose_batch_is_missing_are_projected_with_a_warning(
     batches = make_cells().obs["batch"].astype(object).to_numpy()
     batches[[2, 5]] = missing
     query = in_batches(make_cells(), batches)
-    with pytest.warns(UserWarning, match=r"2 cells have no batch: adata\.obs\['batch'\] is missing.*Give them the batch"):
+    with pytest.warns(
+        UserWarning, match=r"2 cells have no batch: adata\.obs\['batch'\] is missing.*Give them the batch"
+    ):
         found = latent(mixed, query)
     expected = latent(mixed)
     expected[[2, 5]] = projected(mixed, make_cells())[[2, 5]]
