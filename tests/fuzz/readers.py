@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from damaged_stores import damaged_arrow, damaged_hdf5
 from mutations import damaged_bytes, damaged_json, damaged_lines, damaged_safetensors
 from samples import (
     OLD,
@@ -26,7 +27,6 @@ from samples import (
     tiny_cells,
     tokenizer,
 )
-from damaged_stores import damaged_arrow, damaged_hdf5
 
 from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet, read_pretrained, read_regulon_pairs
 from genemamba_sc._digests import sha256_of

@@ -17,9 +17,9 @@ if sys.platform != "linux":
     pytest.skip("limits of memory are those of Linux", allow_module_level=True)
 pytest.importorskip("pyarrow")
 
+from damaged_stores import damaged_hdf5
 from guard import Tally, limits
 from readers import LONG, READERS, Reader
-from damaged_stores import damaged_hdf5
 
 CASES = int(os.environ.get("GENEMAMBA_FUZZ_CASES", "50"))
 SEED = int(os.environ.get("GENEMAMBA_FUZZ_SEED", "0"))
