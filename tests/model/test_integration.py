@@ -323,6 +323,44 @@ def test_categories_that_no_cell_has_are_no_batches(make_cells: Cells, fit: Fit)
         GeneMambaModel.setup_anndata(cells, batch_key="batch")
 
 
+def test_a_batch_without_a_cell_in_the_fit_is_a_new_one(make_cells: Cells, fit: Fit):
+    cells = make_cells()
+    cells.obs["batch"] = pd.Categorical(cells.obs["batch"], categories=["first", "second", "third"])
+    model = fit(cells, setup={"batch_key": "batch"}, max_epochs=0, integration_kwargs={"n_axes": 4})
+    assert model.integration_ is not None and model.integration_.is_fitted.sum() == 2
+    query = make_cells(40, seed=3)
+    found = {name: latent(model, in_batches(query, name), batch_key="batch") for name in ("third", "nowhere")}
+    assert np.array_equal(found["third"], found["nowhere"])
+    assert np.abs(found["third"] - projected(model, query)).max() > 0.01
+
+
+def test_a_training_that_ends_an_integration_says_so(make_cells: Cells, fit: Fit):
+    model = fit(make_cells(), setup={"batch_key": "batch"}, max_epochs=0)
+    with pytest.warns(UserWarning, match="This model was integrated, and this training does not integrate"):
+        model.train(integrate=False, **QUICK)
+    assert model.integration_ is None and latent(model).shape == (60, 16)
+
+
+def test_a_column_is_looked_for_before_cells_are_read(
+    mixed: GeneMambaModel, make_cells: Cells, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("genemamba_sc.model._queries.embed", lambda *_, **__: pytest.fail("it must not read cells"))
+    with pytest.raises(ValueError, match="must name one column of adata"):
+        latent(mixed, make_cells(), batch_key="donor")
+
+
+def test_annotate_takes_the_batches_of_a_query(trained: GeneMambaModel, make_cells: Cells):
+    query = make_cells()
+    query.obs["lane"] = query.obs.pop("batch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        moved = trained.annotate(query, batch_key="lane")
+        encoded = trained.annotate(query, integrated=False)
+    assert np.array_equal(moved.embedding, latent(trained, query, batch_key="lane"))
+    assert np.array_equal(encoded.embedding, latent(trained, query, integrated=False))
+    assert moved.cell_types.equals(encoded.cell_types)
+
+
 def test_cells_without_genes_stay_at_zero_and_change_no_other(make_cells: Cells, mixed: GeneMambaModel):
     query = make_cells(seed=1)
     dense = query.X.toarray()
