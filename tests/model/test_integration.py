@@ -341,6 +341,22 @@ def test_a_training_that_ends_an_integration_says_so(make_cells: Cells, fit: Fit
     assert model.integration_ is None and latent(model).shape == (60, 16)
 
 
+def test_an_interrupt_of_the_integration_keeps_the_training(
+    make_cells: Cells, fit: Fit, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    model = fit(make_cells(), setup={"batch_key": "batch"}, max_epochs=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("genemamba_sc.model._integration.fit_integration", interrupt)
+        with pytest.raises(KeyboardInterrupt, match=r"model is kept .* train\(max_epochs=0\) integrates it"):
+            model.train(**QUICK)
+    assert model.is_trained_ and latent(model).shape == (60, 16)
+    model.train(**QUICK)
+    assert model.integration_ is not None
+
+
 def test_a_column_is_looked_for_before_cells_are_read(
     mixed: GeneMambaModel, make_cells: Cells, monkeypatch: pytest.MonkeyPatch
 ):

@@ -143,6 +143,11 @@ def fit_model(model: Any, config: IntegrationConfig, *, required: bool) -> Integ
             raise
         warn(f"The embedding is not integrated over batches. {error} Pass integrate=False to train without this.")
         return None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "The integration was interrupted after the training: the model is kept and can predict, but its embedding "
+            "is not integrated. train(max_epochs=0) integrates it."
+        ) from None
     return found.with_batches(present, len(batch_names(model.registry_)))
 
 
