@@ -125,6 +125,16 @@ def fit_model(model: Any, config: IntegrationConfig, *, required: bool) -> Integ
     ValueError
         If they cannot be integrated and the user asked for it.
     """
+    try:
+        return _fitted(model, config, required)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "The integration was interrupted after the training: the model is kept and can predict, but its embedding "
+            "is not integrated. train(max_epochs=0) integrates it."
+        ) from None
+
+
+def _fitted(model: Any, config: IntegrationConfig, required: bool) -> Integration | None:
     codes = registered_codes(model.adata_manager)
     rows = _sample(codes["batch"])
     latent = embed(model.module, model._source(model.adata), rows)
@@ -143,11 +153,6 @@ def fit_model(model: Any, config: IntegrationConfig, *, required: bool) -> Integ
             raise
         warn(f"The embedding is not integrated over batches. {error} Pass integrate=False to train without this.")
         return None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "The integration was interrupted after the training: the model is kept and can predict, but its embedding "
-            "is not integrated. train(max_epochs=0) integrates it."
-        ) from None
     return found.with_batches(present, len(batch_names(model.registry_)))
 
 
@@ -244,7 +249,7 @@ def asks_integration(model: Any, adata: AnnData, batch_key: str | None, integrat
 def _names_of(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str | None) -> list[str | None]:
     if batch_key is None:
         batch_key = model.registry_["setup_args"].get("batch_key")
-        if batch_key not in adata.obs:
+        if list(adata.obs.columns).count(batch_key) != 1:
             warn(
                 f"The cells have no column {batch_key!r} with their batches, so they are mapped onto the shared axes, "
                 "without a correction of batches. Name the column with batch_key=."
