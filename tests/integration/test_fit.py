@@ -82,7 +82,6 @@ def test_labels_are_heard(known: tuple[np.ndarray, np.ndarray, np.ndarray]):
     assert share_of_own_type(fit_integration(cells, batches, few)(cells, batches), types, batches) >= 0.99
 
 
-@pytest.mark.xfail(reason="types that two batches have each for themselves become partners", strict=True)
 def test_two_types_of_one_batch_each_stay_apart():
     # Types 1 and 2 are in both batches, 0 and 3 in one each; the batches do not differ otherwise.
     types, batches = np.repeat([(0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (3, 1)], PER_TYPE, axis=0).T

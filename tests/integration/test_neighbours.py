@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genemamba_sc.integration._neighbours import mutual_neighbours, partner_means, unit_rows
+from genemamba_sc.integration._neighbours import ANY_DISTANCE, mutual_neighbours, partner_means, unit_rows
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_neighbours_are_a_tenth_of_a_batch_at_most(n: int, k: int):
     # The only cell of the first batch is found by all of the second, and finds as many of them as it may.
     rng = np.random.default_rng(0)
     cells = np.vstack([[1.0, 0.0], rng.normal(size=(n, 2))])
-    found = mutual_neighbours(cells, np.array([0] + [1] * n), 12)
+    found = mutual_neighbours(cells, np.array([0] + [1] * n), 12, closeness=ANY_DISTANCE)
     assert found[[0]].sum() == k
 
 
@@ -86,6 +86,32 @@ def test_a_batch_of_one_cell_is_linked_to_those_that_it_finds():
 def test_more_neighbours_than_a_batch_has_are_all_of_it():
     cells = degrees(0, 40, 80, 10, 50)
     assert links_of(cells, [0, 0, 0, 1, 1], 20) == both_ways(*((i, j) for i in range(3) for j in (3, 4)))
+
+
+def close_links(cells: np.ndarray, batches: list[int], k: int) -> set[tuple[int, int]]:
+    """Links that are close, where all of a batch may be neighbours."""
+    pairs = mutual_neighbours(cells, np.array(batches), k, most_of_batch=1.0).tocoo()
+    return set(zip(pairs.coords[0].tolist(), pairs.coords[1].tolist()))
+
+
+def test_a_neighbour_much_farther_than_the_nearest_is_none():
+    # Batch 0 has a rare cell at 0 degrees and four others, batch 1 likewise; among five neighbours is everyone.
+    cells = degrees(0, 30, 31, 32, 33, 5, 30.2, 31.2, 32.2, 33.2)
+    linked = close_links(cells, [0] * 5 + [1] * 5, 5)
+    assert (0, 5) in linked
+    assert not linked & both_ways(*((0, j) for j in range(6, 10)), *((i, 5) for i in range(1, 5)))
+
+
+@pytest.mark.parametrize(("apart", "is_linked"), [(5.9, True), (6.1, False)])
+def test_a_partner_lies_at_most_twice_as_far_as_the_cells_of_the_own_batch(apart: float, is_linked: bool):
+    # Cells of a batch are one degree apart: that at the end has its three neighbours up to three degrees off.
+    cells = degrees(*range(0, 6), *(5 + apart + i for i in range(6)))
+    assert bool(close_links(cells, [0] * 6 + [1] * 6, 3)) == is_linked
+
+
+def test_the_same_cells_in_two_batches_are_partners():
+    cells = degrees(0, 20, 40, 60)
+    assert close_links(np.vstack([cells, cells]), [0] * 4 + [1] * 4, 1) == both_ways(*((i, i + 4) for i in range(4)))
 
 
 def test_one_batch_has_no_links():

@@ -483,7 +483,7 @@ def cut(name: str) -> Callable[[dict[str, np.ndarray]], Any]:
         ({"entry": lambda found: found | {"axes": 3}}, r"config\.json has no usable integration: .*'axes'"),
         ({"entry": lambda found: found | {"width": "wide"}}, r"config\.json has no usable integration: .*width must"),
         ({"entry": lambda found: found | {"n_rounds": 9}}, r"config\.json has no usable integration: .*rounds\.\d"),
-        ({"entry": lambda found: found | {"n_rounds": 2}}, r"config\.json has no usable integration: .*of 2 rounds"),
+        ({"entry": lambda found: found | {"n_rounds": 1}}, r"config\.json has no usable integration: .*of 1 rounds"),
         ({"arrays": without("integration.axes")}, r"config\.json has no usable integration: .*axes"),
         ({"arrays": without("integration.spreads.aim")}, r"config\.json has no usable integration: .*spreads\.aim"),
         ({"arrays": cut("integration.centre")}, r"config\.json has no usable integration: .*fit together"),

@@ -15,6 +15,7 @@ def shared_axes(
     links: sparse.csr_array,
     n_axes: int,
     sharpness: float,
+    weights: Float[np.ndarray, "n"] | None = None,
 ) -> Float[np.ndarray, "d k"]:
     """Find linear axes that tell cells of a batch apart and not partners of different batches.
 
@@ -34,13 +35,17 @@ def shared_axes(
         How many axes; at most d.
     sharpness
         0 keeps the scale at which the noise is alike along all axes.
+    weights
+        Weight of each cell, shape (n,), positive; a link weighs as the geometric mean of its cells. ``None`` takes all
+        alike.
 
     Returns
     -------
     The axes as columns, shape (d, k): ``cells @ axes`` are the coordinates along them.
     """
-    within = _within_batches(cells, batches)
-    between = _between_partners(cells, links)
+    weights = np.ones(len(cells)) if weights is None else weights
+    within = _within_batches(cells, batches, weights)
+    between = _between_partners(cells, links, weights)
     between += _RIDGE * np.trace(between) / len(between) * np.eye(len(between)) + 1e-12 * np.eye(len(between))
     ratios, axes = eigh(within, between)
     order = np.argsort(-ratios, kind="stable")[:n_axes]
@@ -50,19 +55,21 @@ def shared_axes(
     return axes * np.maximum(1 - 1 / ratios, 0.0) ** sharpness
 
 
-def _between_partners(cells: np.ndarray, links: sparse.csr_array) -> np.ndarray:
-    """Half the mean square of the differences over all links: X'(D - A)X / links, without the list of differences."""
+def _between_partners(cells: np.ndarray, links: sparse.csr_array, weights: np.ndarray) -> np.ndarray:
+    """Half the mean square of the differences over all links: X'(D - A)X / sum(A), without the list of differences."""
     cells = cells - cells.mean(axis=0)
+    roots = sparse.diags_array(np.sqrt(weights))
+    links = roots @ links @ roots
     degrees = np.asarray(links.sum(axis=1)).ravel()
     product = cells.T @ (degrees[:, None] * cells - links @ cells) / links.sum()
     return (product + product.T) / 2
 
 
-def _within_batches(cells: np.ndarray, batches: np.ndarray) -> np.ndarray:
+def _within_batches(cells: np.ndarray, batches: np.ndarray, weights: np.ndarray) -> np.ndarray:
     present = np.unique(batches)
     total = np.zeros((cells.shape[1], cells.shape[1]))
     for batch in present:
-        part = cells[batches == batch]
-        part = part - part.mean(axis=0)
-        total += part.T @ part / (len(part) * len(present))
+        part, weight = cells[batches == batch], weights[batches == batch]
+        part = part - np.average(part, axis=0, weights=weight)
+        total += (part.T * weight) @ part / (weight.sum() * len(present))
     return total

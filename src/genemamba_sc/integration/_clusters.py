@@ -36,6 +36,13 @@ def find_centroids(cells: Float[np.ndarray, "n d"], n_clusters: int) -> Float[np
     return centroids
 
 
+def cluster_sizes(cells: Float[np.ndarray, "n d"], n_clusters: int) -> Float[np.ndarray, "n"]:
+    """Count the cells of the cluster of each cell, shape (n,); parameters as in :func:`find_centroids`."""
+    directions = unit_rows(cells)
+    of_cell = _nearest(directions, find_centroids(cells, max(2, min(n_clusters, len(cells) // 10))))
+    return np.bincount(of_cell)[of_cell].astype(np.float64)
+
+
 def memberships(
     cells: Float[np.ndarray, "n d"], centroids: Float[np.ndarray, "k d"], width: float
 ) -> Float[np.ndarray, "n k"]:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Integer
 from scipy import sparse
 
 from genemamba_sc.integration._axes import shared_axes
+from genemamba_sc.integration._clusters import cluster_sizes
 from genemamba_sc.integration._integration import Integration, IntegrationConfig
 from genemamba_sc.integration._mixing import mixed
 from genemamba_sc.integration._neighbours import mutual_neighbours, partner_means
@@ -28,7 +29,8 @@ def fit_integration(
     """Fit an integration.
 
     Cells of different batches that are each other's nearest neighbours are taken for cells of the same state. They
-    choose the axes, along which such partners agree and other cells differ; and the cells of every batch are moved
+    choose the axes, along which such partners agree and other cells differ, each state with a say of its own, however
+    few its cells; and the cells of every batch are moved
     together, cluster by cluster, to where their partners are.
 
     Parameters
@@ -50,33 +52,36 @@ def fit_integration(
     config = config or IntegrationConfig()
     _require_batches(batches)
     start = embedding.astype(np.float64)
-    links = mutual_neighbours(mixed(start - start.mean(axis=0), batches), batches, config.n_neighbours, labels)
+    together = mixed(start - start.mean(axis=0), batches)
+    links = mutual_neighbours(together, batches, config.n_neighbours, labels)
     _require_links(links)
-    axes = _kept(shared_axes(start, batches, links, min(config.n_axes, start.shape[1]), config.sharpness))
+    weights = 1.0 / cluster_sizes(together, config.n_clusters)
+    axes = _kept(shared_axes(start, batches, links, min(config.n_axes, start.shape[1]), config.sharpness, weights))
     _require_axes(axes)
     cells = start @ axes
     centre = _kept(cells.mean(axis=0))
     cells = cells - centre
     rounds: list[Offsets] = []
     for _ in range(config.n_rounds):
-        rounds.append(_round(cells, batches, labels, config))
+        links = mutual_neighbours(cells, batches, config.n_neighbours, labels)
+        rounds.append(_round(cells, batches, links, config))
         cells = rounds[-1](cells, batches)
     spreads = fit_spreads(cells, batches, config.n_clusters // 3, config.width)
-    reference = _reference(spreads(cells, batches), batches, labels, config.n_neighbours)
+    reference = _reference(spreads(cells, batches), links)
     found = Integration(axes, centre, tuple(rounds), spreads, reference, config)
     # What is kept has single precision: a saved model answers as this one does.
     return Integration.of_arrays(found.arrays(), config)
 
 
-def _round(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, config: IntegrationConfig) -> Offsets:
-    links = mutual_neighbours(cells, batches, config.n_neighbours, labels)
+def _round(cells: np.ndarray, batches: np.ndarray, links: sparse.csr_array, config: IntegrationConfig) -> Offsets:
     targets, has = partner_means(cells, batches, links)
     centroids = cluster_targets(targets, config.n_clusters)
     return fit_offsets(cells, batches, targets, has, centroids, config.width)
 
 
-def _reference(cells: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, n_neighbours: int) -> Reference:
-    first, second = mutual_neighbours(cells, batches, n_neighbours, labels).tocoo().coords
+def _reference(cells: np.ndarray, links: sparse.csr_array) -> Reference:
+    """Keep cells, and how far apart partners lie in the end: those of the last round, for a search costs the most."""
+    first, second = links.tocoo().coords
     some = _evenly(len(first), _MOST_LINKS)
     lengths = np.linalg.norm(cells[first[some]] - cells[second[some]], axis=1)
     reach = float(np.quantile(lengths, _REACH)) if len(lengths) else 0.0

@@ -45,7 +45,7 @@ class IntegrationConfig:
     n_axes: int = 30
     n_neighbours: int = 20
     n_clusters: int = 100
-    n_rounds: int = 3
+    n_rounds: int = 2
     width: float = 0.1
     sharpness: float = 0.25
 

@@ -1,6 +1,7 @@
 """Find cells of different batches that are each other's nearest neighbours."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -11,6 +12,29 @@ from sklearn.neighbors import NearestNeighbors
 _MOST_ENTRIES = 8_000_000
 # Neighbours are at most this share of a batch: beyond, cells of a small batch would be partners of every type.
 MOST_OF_BATCH = 0.1
+# Added to distances, for a sparse matrix does not hold zeros.
+_APART = 1e-6
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """Choose how close partners must lie, as multiples of other distances; ``inf`` asks for nothing.
+
+    Parameters
+    ----------
+    to_nearest
+        Of the distance to the nearest cell in that batch. A rare cell has few of its own kind there, and the next ones
+        are of other kinds.
+    to_own
+        Of the distance to the farthest of the neighbours that one of the two has in its own batch. A type that a batch
+        lacks then has no partner there.
+    """
+
+    to_nearest: float = 1.2
+    to_own: float = 2.0
+
+
+ANY_DISTANCE = Closeness(np.inf, np.inf)
 
 
 def mutual_neighbours(
@@ -19,6 +43,8 @@ def mutual_neighbours(
     n_neighbours: int,
     labels: Integer[np.ndarray, "n"] | None = None,
     most_of_batch: float = MOST_OF_BATCH,
+    *,
+    closeness: Closeness = Closeness(),
 ) -> sparse.csr_array:
     """Link cells of different batches that are among each other's nearest neighbours.
 
@@ -35,6 +61,8 @@ def mutual_neighbours(
         label and among those without; no link joins two labels.
     most_of_batch
         Share of a batch that may be neighbours, but at least one cell; cells of one label are not limited by it.
+    closeness
+        How close partners must lie; those of one label may lie anywhere.
 
     Returns
     -------
@@ -48,13 +76,14 @@ def mutual_neighbours(
     directions = unit_rows(cells).astype(np.float32)
     n_batches = int(batches.max()) + 1
     n_neighbours = max(1, min(n_neighbours, _MOST_ENTRIES // max(1, len(cells) * n_batches)))
-    links = _linked(directions, batches, n_neighbours, most_of_batch)
+    links = _linked(directions, batches, n_neighbours, most_of_batch, closeness)
     if labels is None or (labels < 0).all():
         return links
     links = _without_conflicts(links, labels)
     for label in np.unique(labels[labels >= 0]):
         rows = np.flatnonzero(labels == label)
-        links = links + _placed(_linked(directions[rows], batches[rows], n_neighbours, 1.0), rows, len(cells))
+        found = _linked(directions[rows], batches[rows], n_neighbours, 1.0, ANY_DISTANCE)
+        links = links + _placed(found, rows, len(cells))
     return links.astype(bool).astype(np.float64)
 
 
@@ -90,22 +119,38 @@ def partner_means(
     return total / n_terms[:, None], n_terms > 1
 
 
-def _linked(directions: np.ndarray, batches: np.ndarray, n_neighbours: int, most: float) -> sparse.csr_array:
+def _linked(
+    directions: np.ndarray, batches: np.ndarray, n_neighbours: int, most: float, closeness: Closeness
+) -> sparse.csr_array:
     n = len(directions)
-    rows: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
-    columns: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
+    lengths = sparse.csr_array((n, n), dtype=directions.dtype)
+    own = np.zeros(n, dtype=directions.dtype)
     for batch in np.unique(batches):
         members, others = np.flatnonzero(batches == batch), np.flatnonzero(batches != batch)
-        if not len(others):
-            continue
         k = min(n_neighbours, math.ceil(most * len(members)))
         found = NearestNeighbors(n_neighbors=k).fit(directions[members])
-        nearest = found.kneighbors(directions[others], return_distance=False)
-        rows.append(np.repeat(others, k))
-        columns.append(members[nearest.ravel()])
-    entries = np.concatenate(rows), np.concatenate(columns)
-    one_way = sparse.csr_array((np.ones(len(entries[0])), entries), shape=(n, n))
-    return (one_way * one_way.T).tocsr()
+        if len(others):
+            lengths = lengths + _one_way(found, directions, members, others, closeness.to_nearest)
+        if closeness.to_own < np.inf and len(members) > 1:
+            # Of its own batch a cell has neighbours beside itself.
+            own[members] = found.kneighbors(n_neighbors=min(k, len(members) - 1))[0][:, -1]
+    both = lengths.astype(bool).multiply(lengths.T).tocoo()
+    kept = both.data > 0
+    if closeness.to_own < np.inf:
+        kept &= both.data - _APART <= closeness.to_own * np.maximum(*(own[axis] for axis in both.coords))
+    entries = tuple(axis[kept] for axis in both.coords)
+    return sparse.csr_array((np.ones(kept.sum()), entries), shape=(n, n))
+
+
+def _one_way(
+    found: NearestNeighbors, directions: np.ndarray, members: np.ndarray, others: np.ndarray, to_nearest: float
+) -> sparse.csr_array:
+    """Give the distances from other cells to their neighbours in one batch, each a little more than 0."""
+    lengths, nearest = found.kneighbors(directions[others])
+    kept = np.ones(lengths.shape, dtype=bool) if to_nearest == np.inf else lengths <= to_nearest * lengths[:, :1]
+    rows = np.broadcast_to(others[:, None], lengths.shape)
+    entries = lengths[kept] + _APART, (rows[kept], members[nearest][kept])
+    return sparse.csr_array(entries, shape=(len(directions), len(directions)))
 
 
 def _without_conflicts(links: sparse.csr_array, labels: np.ndarray) -> sparse.csr_array:
