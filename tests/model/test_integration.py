@@ -70,6 +70,13 @@ def test_batches_are_integrated_by_default(make_cells: Cells, fit: Fit):
     assert np.abs(found - projected(model, cells)).max() > 0.01
 
 
+def test_a_batch_of_few_cells_is_integrated_with_a_warning(make_cells: Cells, fit: Fit):
+    batches = np.repeat(["first", "second", "third"], (30, 29, 31))
+    with pytest.warns(UserWarning, match=r"1 batches with fewer than 30 cells .* in common: second\. Look at"):
+        model = fit(in_batches(make_cells(90), batches), setup={"batch_key": "batch"}, max_epochs=0)
+    assert model.integration_ is not None
+
+
 def test_the_width_is_that_of_the_encoder_where_it_is_smaller_than_the_axes(trained: GeneMambaModel):
     assert trained.integration_ is not None and trained.integration_.config.n_axes == 30
     assert latent(trained).shape == (60, 16)

@@ -153,7 +153,17 @@ def _fitted(model: Any, config: IntegrationConfig, required: bool) -> Integratio
             raise
         warn(f"The embedding is not integrated over batches. {error} Pass integrate=False to train without this.")
         return None
-    return found.with_batches(present, len(batch_names(model.registry_)))
+    names = batch_names(model.registry_)
+    _say_which_are_small([names[code] for code in present[np.bincount(batches) < FEWEST_CELLS]])
+    return found.with_batches(present, len(names))
+
+
+def _say_which_are_small(names: list[str]) -> None:
+    if names:
+        warn(
+            f"{len(names)} batches with fewer than {FEWEST_CELLS} cells are integrated, but so few hardly tell what "
+            f"they have in common: {', '.join(sorted(names))[:200]}. Look at their cells with integrated=False as well."
+        )
 
 
 def _test_cells(model: Any) -> np.ndarray:

@@ -149,7 +149,8 @@ class PretrainedMixin(BaseModelClass):
     ) -> None:
         """Write encoder, genes and a model card, for others to start from; :meth:`save` keeps the whole model.
 
-        The folder does not contain the cell-type head, the history and the registry.
+        The folder does not contain the cell-type head, the integration over batches, the history and the registry: who
+        starts from it trains on batches again.
 
         Parameters
         ----------
