@@ -12,9 +12,7 @@ from genemamba_sc.tl._gene_network import GeneNetwork
 _UNTIL_STABLE = -1
 
 
-def communities(
-    network: GeneNetwork, resolution: float, min_genes: int, seed: int
-) -> list[Int64[np.ndarray, "_"]]:
+def communities(network: GeneNetwork, resolution: float, min_genes: int, seed: int) -> list[Int64[np.ndarray, "_"]]:
     """Cluster the genes that have edges by modularity with Leiden's algorithm (Traag et al., Sci Rep 9, 2019).
 
     Parameters
