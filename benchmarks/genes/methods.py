@@ -106,7 +106,7 @@ def random(cells: Cells) -> np.ndarray:
 
 
 def pearson_of_all_sets(cells: Cells) -> np.ndarray:
-    """Mean Pearson correlation over eight open sets, for pairs of genes that vary there: the cells that mini has seen."""
+    """Mean Pearson correlation over eight open sets where both genes vary: the cells of mini, without a model."""
     place = np.full(int(cells.tokens.max()) + 1, -1)
     place[cells.tokens] = np.arange(len(cells.tokens))
     total, n = np.zeros((2, len(cells.tokens), len(cells.tokens)), dtype=np.float32)
@@ -123,7 +123,7 @@ def pearson_of_all_sets(cells: Cells) -> np.ndarray:
 
 
 def forest(cells: Cells, regulators: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Importance of each regulator in a forest of extremely random trees for each target (GENIE3's way); 0 elsewhere."""
+    """Importance of each regulator in a forest of random trees for each target, as GENIE3 has it; 0 elsewhere."""
     rows = np.random.default_rng(0).permutation(len(cells.scaled))[:FOREST_CELLS]
     table = np.zeros((len(cells.names), len(cells.names)), dtype=np.float32)
     for target in targets:

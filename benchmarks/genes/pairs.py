@@ -1,7 +1,7 @@
 """Pairs of genes that are known to be related, and pairs of the same genes that are not.
 
-Negatives are the positives with their second genes shuffled among genes of like expression (20 bins of mean expression in
-the cells at hand). So both kinds of pairs have the same first genes, second genes of like expression, and each gene is
+Negatives are the positives with their second genes shuffled among genes of like expression (20 bins of the mean in the
+cells at hand). So both kinds of pairs have the same first genes, second genes of like expression, and each gene is
 about as often in either: a score cannot win by knowing which genes are well studied, or high.
 """
 
@@ -83,7 +83,7 @@ def matched(name: str, genes: Genes, positives: np.ndarray, known: np.ndarray, s
 
 
 def pathway_pairs(genes: Genes, pathways: gm.PathwaySet, seed: int) -> np.ndarray:
-    """At most 100 pairs of each pathway, so that large ones do not drown others; each once, its genes in random order."""
+    """At most 100 pairs of each pathway, so that large ones do not drown others; each once, in random order."""
     rng, drawn = np.random.default_rng(seed), []
     for members in pathways.members:
         first, second = np.triu_indices(len(members), 1)

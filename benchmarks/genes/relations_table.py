@@ -9,7 +9,7 @@ def report(rows: list[Row]) -> str:
     """Matched pairs, then the published evaluation."""
     if not rows:
         raise SystemExit("A table needs results. The file has none: run benchmarks/genes/run.py --out first.")
-    text = "Matched pairs: AUROC / AUPRC over the share of positives / early precision over it (highest 5 % of the pairs).\n\n"
+    text = "Matched pairs: AUROC / AUPRC over the share of positives / early precision (highest 5 %) over it.\n\n"
     text += _table(
         rows, MATCHED, lambda part: f"{part['auroc']:.3f} / {part['auprc_ratio']:.2f} / {part['early_ratio']:.2f}"
     )

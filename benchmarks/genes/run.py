@@ -18,9 +18,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
 from methods import BASELINES, OURS, Cells, columns_of, forest, load_cells, mini
 from pairs import Genes, Task, tasks
+from relations_table import report
 from rows import Row, append_row, read_rows
 from scores import published, scored
-from relations_table import report
 from versions import versions
 
 SETS = ("pbmc3k", "cell_lines", "immune_3studies")

@@ -48,7 +48,7 @@ def measure_expressed(source: CellSource, coordinates: Float64[np.ndarray, "n_ob
     loadings = np.zeros((size, coordinates.shape[1]))
     for part, values in log_expression_blocks(source, np.arange(source.n_obs)):
         n_cells += np.bincount(values.indices[values.data > 0], minlength=size)
-        total += np.asarray(values.sum(axis=0, dtype=np.float64)).ravel()
+        total += np.bincount(values.indices, weights=values.data, minlength=size)
         loadings += values.T @ coordinates[part]
     genes = slice(FIRST_GENE_ID, source.tokenizer.vocabulary.cls_id)
     return ExpressedGenes(n_cells[genes], total[genes] / max(1, source.n_obs), loadings[genes])

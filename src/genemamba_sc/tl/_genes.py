@@ -97,7 +97,7 @@ def _refuse_unknown(unknown: list[str], vocabulary: GeneVocabulary) -> None:
     more = f" and {len(unknown) - _MOST_SUGGESTED:,} more" if len(unknown) > _MOST_SUGGESTED else ""
     raise ValueError(
         f"Genes must be in the model's vocabulary of {vocabulary.n_genes:,} {vocabulary.species} genes. "
-        f"{len(unknown):,} of the names are not: {told}{more}. Use names of model.vocabulary, or set "
+        f"Not in it: {told}{more}. Use names of model.vocabulary, or set "
         "model.gene_aliases to a table of older symbols (gm.GeneAliases.from_tsv)."
     )
 

@@ -1,13 +1,13 @@
 """Score how related genes are, block by block, without a matrix of all genes × all genes.
 
-Each kind of score answers the same three questions: the scores of some genes with all genes, the scores of pairs, and how
-the scores of each gene are spread over all genes.
+Each kind of score answers the same three questions: how some genes score with all genes, how pairs score, and how the
+scores of each gene are spread over all genes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer
@@ -26,6 +26,7 @@ class Moments(NamedTuple):
     deviation: Float64[np.ndarray, "n"]
 
 
+@runtime_checkable
 class Relatedness(Protocol):
     """Describe what every kind of score can do; genes are numbers from 0 to ``n_genes - 1``."""
 
@@ -39,9 +40,8 @@ class Relatedness(Protocol):
     def pairs(self, first: Integer[np.ndarray, "m"], second: Integer[np.ndarray, "m"]) -> Float32[np.ndarray, "m"]:
         """Score pairs of genes, shape (m,)."""
 
-    @property
     def moments(self) -> Moments:
-        """Mean and spread of each gene's scores."""
+        """Return mean and spread of each gene's scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +76,13 @@ class Cosines:
         """Score pairs of genes, shape (m,)."""
         return np.einsum("mk,mk->m", self.unit[first], self.unit[second])
 
-    @cached_property
     def moments(self) -> Moments:
-        """Mean and spread of each gene's cosines; in closed form, from the second moments of the vectors."""
+        """Return mean and spread of each gene's cosines."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> Moments:
+        # This needs no table of all pairs: the second moments of the vectors tell it.
         unit = self.unit.astype(np.float64)
         mean = unit @ unit.mean(axis=0)
         square = np.einsum("nk,kl,nl->n", unit, unit.T @ unit / len(unit), unit, optimize=True)
@@ -105,21 +109,21 @@ class Correlations:
     @cached_property
     def _centre(self) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
         n_cells = self.values.shape[0]
-        mean = np.asarray(self.values.mean(axis=0, dtype=np.float64)).ravel()
-        square = np.asarray(self.values.multiply(self.values).sum(axis=0, dtype=np.float64)).ravel() / n_cells
+        mean = _column_sums(self.values) / n_cells
+        square = _column_sums(self.values.multiply(self.values)) / n_cells
         variance = np.maximum(square - mean**2, 0.0)
         return mean, np.sqrt(np.where(variance > 1e-9 * square, variance, 0.0))
 
-    def _correlate(self, products: np.ndarray, first: object, second: object) -> Float32[np.ndarray, "..."]:
+    def _correlate(self, products: np.ndarray, first: np.ndarray, second: np.ndarray) -> Float32[np.ndarray, "..."]:
         """Turn sums of products into correlations; 0 where a gene does not vary."""
         mean, deviation = self._centre
-        spread = deviation[first] * deviation[second]  # type: ignore[index]
-        centred = products / self.values.shape[0] - mean[first] * mean[second]  # type: ignore[index]
+        spread = deviation[first] * deviation[second]
+        centred = products / self.values.shape[0] - mean[first] * mean[second]
         return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0).astype(np.float32)
 
     def block(self, rows: Integer[np.ndarray, "b"]) -> Float32[np.ndarray, "b n"]:
         """Score some genes with all genes, shape (b, n)."""
-        products = (self.values[:, rows].T @ self.values).toarray().astype(np.float64)
+        products = (self.values[:, rows].astype(np.float64).T @ self.values).toarray()
         return self._correlate(products, np.asarray(rows)[:, None], np.arange(self.n_genes)[None, :])
 
     def pairs(self, first: Integer[np.ndarray, "m"], second: Integer[np.ndarray, "m"]) -> Float32[np.ndarray, "m"]:
@@ -127,13 +131,15 @@ class Correlations:
         parts = [np.zeros(0, dtype=np.float64)]
         for start in range(0, len(first), _BLOCK_GENES):
             part = slice(start, start + _BLOCK_GENES)
-            product = self.values[:, first[part]].multiply(self.values[:, second[part]])
-            parts.append(np.asarray(product.sum(axis=0, dtype=np.float64)).ravel())
+            parts.append(_column_sums(self.values[:, first[part]].multiply(self.values[:, second[part]])))
         return self._correlate(np.concatenate(parts), first, second)
 
-    @cached_property
     def moments(self) -> Moments:
-        """Mean and spread of each gene's correlations."""
+        """Return mean and spread of each gene's correlations."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> Moments:
         return _moments_by_block(self)
 
 
@@ -142,8 +148,8 @@ class Combined:
     """Score genes by the mean of several scores, each standardised for both genes of a pair.
 
     A score ``s`` of the genes ``i`` and ``j`` becomes ``((s - m_i) / d_i + (s - m_j) / d_j) / 2``, where ``m`` and
-    ``d`` are mean and standard deviation of a gene's scores over all genes: a gene that scores high with every other one
-    has no advantage. A gene that scores alike with all genes adds 0.
+    ``d`` are mean and standard deviation of a gene's scores over all genes: a gene that scores high with every other
+    one has no advantage. A gene that scores alike with all genes adds 0.
 
     Parameters
     ----------
@@ -161,17 +167,22 @@ class Combined:
     def block(self, rows: Integer[np.ndarray, "b"]) -> Float32[np.ndarray, "b n"]:
         """Score some genes with all genes, shape (b, n)."""
         columns = np.arange(self.n_genes)
-        scores = [_standardise(part.block(rows), part.moments, rows[:, None], columns[None, :]) for part in self.parts]
+        scores = [
+            _standardise(part.block(rows), part.moments(), rows[:, None], columns[None, :]) for part in self.parts
+        ]
         return np.mean(scores, axis=0).astype(np.float32)
 
     def pairs(self, first: Integer[np.ndarray, "m"], second: Integer[np.ndarray, "m"]) -> Float32[np.ndarray, "m"]:
         """Score pairs of genes, shape (m,)."""
-        scores = [_standardise(part.pairs(first, second), part.moments, first, second) for part in self.parts]
+        scores = [_standardise(part.pairs(first, second), part.moments(), first, second) for part in self.parts]
         return np.mean(scores, axis=0).astype(np.float32)
 
-    @cached_property
     def moments(self) -> Moments:
-        """Mean and spread of each gene's scores."""
+        """Return mean and spread of each gene's scores."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> Moments:
         return _moments_by_block(self)
 
 
@@ -180,6 +191,13 @@ def _standardise(scores: np.ndarray, moments: Moments, first: np.ndarray, second
     weight = np.where(moments.deviation > _NO_SPREAD, 1.0 / np.maximum(moments.deviation, _NO_SPREAD), 0.0)
     mean = moments.mean
     return ((scores - mean[first]) * weight[first] + (scores - mean[second]) * weight[second]) / 2
+
+
+def _column_sums(values: sparse.spmatrix) -> Float64[np.ndarray, "n"]:
+    """Add up columns in double precision, which scipy does not do for single precision."""
+    entries = sparse.csc_matrix(values)
+    columns = np.repeat(np.arange(entries.shape[1]), np.diff(entries.indptr))
+    return np.bincount(columns, weights=entries.data, minlength=entries.shape[1])
 
 
 def _moments_by_block(scores: Relatedness) -> Moments:

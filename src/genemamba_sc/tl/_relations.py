@@ -166,7 +166,8 @@ def _require_expressed(found: ExpressedGenes, wanted: np.ndarray, labels: list[s
         told = ", ".join(f"{labels[gene]} in {found.n_cells[gene]}" for gene in rare[:5])
         raise ValueError(
             f"At least min_cells={min_cells} cells must express a gene that is related to others. {len(rare)} of "
-            f"{len(wanted)} named genes are in fewer: {told}. Leave them out, or pass more cells or a smaller min_cells."
+            f"{len(wanted)} named genes are in fewer: {told}. Leave them out, or pass more cells, or a smaller "
+            "min_cells."
         )
 
 
@@ -183,5 +184,11 @@ def _scores(
         return Correlations(ranks_above_zero(values) if method == "spearman" else values)
     if method == "contextual":
         return Cosines.of(gene_embeddings(model, cells.adata, **cells.where).vectors[0, genes])  # type: ignore[arg-type]
-    explained, static = Cosines.of(found.loadings[genes]), Cosines.of(gene_table(model)[genes])
-    return {"explained": explained, "static": static, "combined": Combined([explained, static])}[method]
+    parts = [Cosines.of(table[genes]) for table in _tables(model, found, method)]
+    return parts[0] if len(parts) == 1 else Combined(parts)
+
+
+def _tables(model: GeneMambaModel, found: ExpressedGenes, method: RelationMethod) -> list[np.ndarray]:
+    """Return the vectors whose cosines a method reads, each of all genes of the vocabulary."""
+    explained = [found.loadings] if method in ("explained", "combined") else []
+    return explained + ([gene_table(model)] if method in ("static", "combined") else [])
