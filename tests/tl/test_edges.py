@@ -15,6 +15,7 @@ class Table:
     """Scores that are given."""
 
     n_genes = N
+    bounded = False
 
     def __init__(self, table):
         self.table = table.astype(np.float32)
@@ -37,7 +38,7 @@ def table() -> np.ndarray:
     return (found + found.T).astype(np.float32)
 
 
-NULL = MatchedNull(np.zeros(N, dtype=np.int64), np.zeros((1, 1)), np.ones((1, 1)))
+NULL = MatchedNull(np.zeros(N, dtype=np.int64), np.zeros((1, 1)), np.ones((1, 1)), None)
 ALL = np.arange(N)
 pytestmark = pytest.mark.usefixtures("unchecked")
 

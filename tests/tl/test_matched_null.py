@@ -1,14 +1,20 @@
 """The null: scores of matched pairs become standard normal, related pairs do not widen it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from genemamba_sc.tl._matched_null import matched_null
+from genemamba_sc.tl._relatedness import Cosines
 from genemamba_sc.tl._relations import Relations
 
 
 class Table:
     """Scores that are given."""
+
+    bounded = False
 
     def __init__(self, table):
         self.table = (table + table.T) / np.sqrt(2)
@@ -81,6 +87,18 @@ def test_scores_that_are_all_equal_stand_out_nowhere():
     given = relations(np.ones((20, 20)), np.arange(20.0))
     z = matched_null(given).standardise(given.scores.table.astype(np.float32), np.arange(20), np.arange(20))
     assert not z.any()
+
+
+@pytest.mark.parametrize("n_dimensions", [3, 8, 60])
+def test_cosines_of_random_vectors_have_uniform_p_values_in_few_dimensions_too(n_dimensions):
+    vectors = np.random.default_rng(0).normal(size=(600, n_dimensions))
+    given = replace(relations(np.zeros((600, 600)), np.arange(600.0)), scores=Cosines.of(vectors))
+
+    z = matched_null(given).standardise(given.scores.block(np.arange(600)), np.arange(600), np.arange(600))
+
+    p = norm.sf(z[np.triu_indices(600, 1)])
+    for level in (0.05, 1e-2, 1e-3):
+        assert 0.8 < (p < level).mean() / level < 1.25
 
 
 def test_too_few_genes_are_refused():

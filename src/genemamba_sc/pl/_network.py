@@ -30,7 +30,7 @@ def network(
     seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the strongest edges of a network, laid out by forces (Fruchterman and Reingold, 1991).
+    """Draw the strongest edges of a network, laid out by springs (Kamada and Kawai, 1989).
 
     Needs igraph: ``pip install 'genemamba-sc[network]'``.
 
@@ -110,7 +110,7 @@ def _layout(n: int, ends: np.ndarray, seed: int) -> np.ndarray:
         ) from error
     # The layout draws nothing at random once it knows where to start.
     start = np.random.default_rng(seed).normal(size=(n, 2))
-    found = igraph.Graph(n, ends.tolist()).layout_fruchterman_reingold(seed=start.tolist(), niter=1000, grid=False)
+    found = igraph.Graph(n, ends.tolist()).layout_kamada_kawai(seed=start.tolist(), maxiter=20 * n)
     return np.array(found.coords)
 
 

@@ -124,9 +124,12 @@ def gene_network(
     ``"pearson"`` and ``"spearman"`` correlate the log-normalised expression itself, of at most 10,000 evenly spaced
     cells.
 
-    The p-value is the upper tail of a normal distribution that is fitted to the middle half of the scores of other
-    pairs, matched for mean expression and dropout (Efron, JASA 99, 2004); q is the rate of Benjamini and Hochberg over
-    all pairs tested. They say how unusual a score is. They do not say that one gene regulates the other.
+    The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
+    expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random
+    vectors, and for ``"combined"`` a normal one. q is the rate of Benjamini and Hochberg over all pairs tested. They
+    say how unusual a score is among genes. They do not say that one gene regulates the other. For ``"pearson"`` and
+    ``"spearman"`` they are too small where genes are in few cells, which share a cell by chance more often than such a
+    tail has it: raise ``min_cells`` there (``benchmarks/genes/null.py``).
 
     Genes are compared in blocks, so memory grows with the genes and not with their square, up to the p-values below
     ``max_fdr`` (four bytes each).

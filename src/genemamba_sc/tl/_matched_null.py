@@ -1,9 +1,11 @@
 """Compare the score of two genes with those of other genes that are expressed alike."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Integer
+from scipy.stats import norm, t
 
 from genemamba_sc.tl._relations import Relations
 
@@ -13,6 +15,9 @@ _MOST_BINS, _LEAST_GENES = 10, 100
 _N_PAIRS, _LEAST_PAIRS = 2000, 30
 # Distance between the quartiles of a normal distribution, in standard deviations.
 _QUARTILES = 1.349
+# Below so many standard deviations the tail does not matter; beyond this cosine rounding decides.
+_NEAR, _MOST = 1.0, 1 - 1e-6
+_FREEDOMS = np.geomspace(1.0, 1e6, 500)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +30,32 @@ class MatchedNull:
         Stratum of each gene, shape (n,).
     centre, spread
         Middle of the scores between two strata, and their standard deviation as the middle half tells it, shape (s, s).
+    freedom
+        Degrees of freedom of cosines and correlations, shape (s, s); ``None`` for scores without bounds.
     """
 
     stratum: Int64[np.ndarray, "n"]
     centre: Float64[np.ndarray, "s s"]
     spread: Float64[np.ndarray, "s s"]
+    freedom: Float64[np.ndarray, "s s"] | None
 
     def standardise(
         self, scores: Float32[np.ndarray, "b c"], rows: Integer[np.ndarray, "b"], columns: Integer[np.ndarray, "c"]
     ) -> Float32[np.ndarray, "b c"]:
-        """Return how many standard deviations scores lie above those of matched pairs; 0 where these are all equal."""
+        """Return how far scores lie above those of matched pairs, in standard deviations of a normal distribution.
+
+        Cosines are bounded, and those of vectors of few dimensions are far from normal: that of random vectors of ``k``
+        dimensions has the tail of Student's t of ``k - 1`` degrees of freedom. What is returned of a cosine is the
+        normal deviate of the same tail. It is 0 where matched scores are all equal.
+        """
         of_row, of_column = self.stratum[rows], self.stratum[columns]
-        spread = self.spread[of_row][:, of_column]
-        above = scores - self.centre[of_row][:, of_column]
-        return np.divide(above, spread, out=np.zeros_like(above), where=spread > 0).astype(np.float32)
+        centre, spread = self.centre[of_row][:, of_column], self.spread[of_row][:, of_column]
+        above = np.divide(scores - centre, spread, out=np.zeros_like(centre), where=spread > 0)
+        if self.freedom is not None:
+            high = above >= _NEAR
+            freedom = self.freedom[of_row][:, of_column][high]
+            above[high] = _deviates(_moved(scores[high].astype(np.float64), centre[high]), freedom)
+        return above.astype(np.float32)
 
 
 def matched_null(relations: Relations, seed: int = 0) -> MatchedNull:
@@ -73,12 +90,31 @@ def matched_null(relations: Relations, seed: int = 0) -> MatchedNull:
     places = [(a, b) for a in range(len(members)) for b in range(a, len(members))]
     draws = [_draw(rng, members[a], members[b]) for a, b in places]
     scores = relations.scores.pairs(*(np.concatenate([draw[end] for draw in draws]) for end in (0, 1)))
-    centre, spread = np.zeros((2, len(members), len(members)))
+    centre, spread, freedom = np.zeros((3, len(members), len(members)))
     for (a, b), found in zip(places, scores.reshape(len(places), _N_PAIRS)):
         low, middle, high = np.quantile(found.astype(np.float64), (0.25, 0.5, 0.75))
         centre[a, b] = centre[b, a] = middle
         spread[a, b] = spread[b, a] = (high - low) / _QUARTILES
-    return MatchedNull(stratum, centre, spread)
+        if relations.scores.bounded:
+            freedom[a, b] = freedom[b, a] = _freedom((_moved(high, middle) - _moved(low, middle)) / 2)
+    return MatchedNull(stratum, centre, spread, freedom if relations.scores.bounded else None)
+
+
+def _moved(cosine: np.ndarray | float, centre: np.ndarray | float) -> Any:
+    """Move cosines so that the centre comes to 0, by Fisher's transform."""
+    return np.tanh(np.arctanh(np.clip(cosine, -_MOST, _MOST)) - np.arctanh(np.clip(centre, -_MOST, _MOST)))
+
+
+def _freedom(quartile: float) -> float:
+    """Return the degrees of freedom of cosines of random vectors of which a quarter is above ``quartile``."""
+    tabled = t.ppf(0.75, _FREEDOMS)
+    # np.interp wants ascending values: more dimensions make smaller cosines.
+    return float(np.interp(-quartile, -tabled / np.sqrt(_FREEDOMS + tabled**2), _FREEDOMS))
+
+
+def _deviates(cosine: Float64[np.ndarray, "m"], freedom: Float64[np.ndarray, "m"]) -> Float64[np.ndarray, "m"]:
+    """Return the normal deviates that have the same tails as cosines."""
+    return norm.isf(t.sf(cosine * np.sqrt(freedom / (1 - cosine**2)), freedom))
 
 
 def _strata(mean: Float64[np.ndarray, "n"], detected: Float64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:

@@ -7,7 +7,7 @@ scores of each gene are spread over all genes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer
@@ -29,6 +29,9 @@ class Moments(NamedTuple):
 @runtime_checkable
 class Relatedness(Protocol):
     """Describe what every kind of score can do; genes are numbers from 0 to ``n_genes - 1``."""
+
+    # Whether scores are cosines or correlations, which lie in [-1, 1].
+    bounded: ClassVar[bool]
 
     @property
     def n_genes(self) -> int:
@@ -55,6 +58,7 @@ class Cosines:
     """
 
     unit: Float32[np.ndarray, "n k"]
+    bounded: ClassVar[bool] = True
 
     @classmethod
     def of(cls, vectors: np.ndarray) -> "Cosines":
@@ -100,6 +104,7 @@ class Correlations:
     """
 
     values: sparse.csc_matrix
+    bounded: ClassVar[bool] = True
 
     @property
     def n_genes(self) -> int:
@@ -158,6 +163,7 @@ class Combined:
     """
 
     parts: Sequence[Relatedness]
+    bounded: ClassVar[bool] = False
 
     @property
     def n_genes(self) -> int:
