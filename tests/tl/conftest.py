@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+import scvi
 from anndata import AnnData
 from scipy import sparse
 
@@ -44,6 +45,7 @@ def cells() -> AnnData:
 
 @pytest.fixture(scope="session")
 def model(cells: AnnData) -> GeneMambaModel:
+    scvi.settings.seed = 0
     GeneMambaModel.setup_anndata(cells, vocabulary=GeneVocabulary.from_anndata(cells, symbol_key="symbol"))
     found = GeneMambaModel(cells, d_model=16, context_len=32)
     found.train(max_epochs=0, accelerator="cpu", enable_progress_bar=False)

@@ -35,7 +35,7 @@ def relations(table, mean, detected=None) -> Relations:
     n = len(table)
     names = tuple(f"G{i}" for i in range(n))
     detected = np.full(n, 0.5) if detected is None else detected
-    return Relations(np.arange(n), names, names, Table(table), "given", mean, detected)
+    return Relations(np.arange(n), names, names, Table(table), "given", mean, detected, 100)
 
 
 pytestmark = pytest.mark.usefixtures("unchecked")

@@ -10,12 +10,16 @@ from anndata import AnnData
 from jaxtyping import Float32, Float64, Int64
 
 from genemamba_sc._checks import whole_number
+from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._edges import significant_edges
 from genemamba_sc.tl._genes import find_genes
 from genemamba_sc.tl._matched_null import matched_null
 from genemamba_sc.tl._relations import Cells, RelationMethod, Relations, relate_genes
+
+# In shuffled cells, correlations of genes in fewer cells than this are found related (benchmarks/genes/null.py).
+_LEAST_CORRELATED = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +119,11 @@ def gene_network(
         If a gene is unknown (similar names are offered) or in too few cells, there are too few genes or cells, or an
         argument is out of range.
 
+    Warns
+    -----
+    UserWarning
+        If correlations are asked for and a gene is in fewer than 200 cells.
+
     Notes
     -----
     ``"explained"`` correlates what the embedding of a cell explains of two genes: their log-normalised expression is
@@ -145,6 +154,7 @@ def gene_network(
     rows = columns if at_one_end is None else _numbers(relations, at_one_end)
     if len(np.union1d(rows, columns)) < 2:
         raise ValueError(f"An edge has two different genes. Got {relations.labels[rows[0]]!r} alone. Name more genes.")
+    _warn_of_rare(relations, round(relations.detected.min() * relations.n_cells))
     null = matched_null(relations, seed)
     edges = significant_edges(relations.scores, null, rows, columns, max_fdr, n_neighbors)
     return GeneNetwork(
@@ -156,6 +166,15 @@ def gene_network(
 def _check_rate(max_fdr: float) -> None:
     if isinstance(max_fdr, bool) or not isinstance(max_fdr, numbers.Real) or not 0 < max_fdr < 1:
         raise ValueError(f"max_fdr must be a number in (0, 1). Got {max_fdr!r}. Pass a rate such as 0.05.")
+
+
+def _warn_of_rare(relations: Relations, least: int) -> None:
+    if relations.method in ("pearson", "spearman") and least < _LEAST_CORRELATED:
+        warn(
+            f"method={relations.method!r} gives p-values that are far too small for genes in fewer than "
+            f"{_LEAST_CORRELATED} cells. The rarest gene here is in {least}. Pass min_cells={_LEAST_CORRELATED}, or "
+            "method='explained'."
+        )
 
 
 def _numbers(relations: Relations, genes: Int64[np.ndarray, "k"] | None) -> Int64[np.ndarray, "k"]:

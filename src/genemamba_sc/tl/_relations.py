@@ -42,6 +42,8 @@ class Relations:
         Mean of ``log1p`` of the counts per 10,000, shape (n,).
     detected
         Share of the cells that express the gene, shape (n,).
+    n_cells
+        Number of cells.
     """
 
     genes: Int64[np.ndarray, "n"]
@@ -51,6 +53,7 @@ class Relations:
     method: str
     mean: Float64[np.ndarray, "n"]
     detected: Float64[np.ndarray, "n"]
+    n_cells: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def relate_genes(
         method,
         found.mean[genes],
         found.n_cells[genes] / adata.n_obs,
+        adata.n_obs,
     )
 
 
