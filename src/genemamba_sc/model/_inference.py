@@ -112,24 +112,12 @@ def _run(
     width: int,
     batch_size: int | None,
 ) -> np.ndarray:
-    if batch_size is not None:
-        batch_size = whole_number("batch_size", batch_size, 1)
-    was_training = module.training
-    module.eval()
     result = np.empty((len(indices), width), dtype=np.float32)
     n_empty = 0
-    try:
-        with closing(_blocks(source, indices)) as blocks, closing(_progress(len(indices))) as progress:
-            for start, tokens in blocks:
-                n_empty += int((tokens.lengths == 0).sum())
-                for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size, _MOST_PADDING):
-                    batch = to_batch(take_tokens(tokens, rows))
-                    batch = {name: value.to(module.device) for name, value in batch.items()}
-                    result[start + rows] = function(module, batch).float().cpu().numpy()
-                    deque(islice(progress, len(rows)), maxlen=0)
-            next(progress, None)  # the end, which completes the bar
-    finally:
-        module.train(was_training)
+    with closing(batches(module, source, indices, batch_size)) as read:
+        for rows, batch in read:
+            n_empty += int((batch["lengths"] == 0).sum())
+            result[rows] = function(module, batch).float().cpu().numpy()
     broken = int((~np.isfinite(result).all(axis=1)).sum())
     if broken:
         raise ValueError(
@@ -142,6 +130,40 @@ def _run(
             "their cell type a guess by frequency. Remove them, e.g. with sc.pp.filter_cells(adata, min_counts=1).",
         )
     return result
+
+
+def batches(
+    module: GeneMambaModule, source: CellSource, indices: Integer[np.ndarray, "n"], batch_size: int | None = None
+) -> Generator[tuple[Integer[np.ndarray, "b"], dict[str, Tensor]], None, None]:
+    """Yield the tokens of all cells in batches on the device of the module, which does not train meanwhile.
+
+    Parameters
+    ----------
+    module
+        Module that will read the batches.
+    source, indices, batch_size
+        As in :func:`embed`.
+
+    Yields
+    ------
+    tuple of numpy.ndarray and dict
+        Positions in ``indices``, shape (b,), and the tokens of these cells as :func:`genemamba_sc.data.to_batch` names
+        them.
+    """
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, 1)
+    was_training = module.training
+    module.eval()
+    try:
+        with closing(_blocks(source, indices)) as blocks, closing(_progress(len(indices))) as progress:
+            for start, tokens in blocks:
+                for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, batch_size, _MOST_PADDING):
+                    batch = to_batch(take_tokens(tokens, rows))
+                    yield start + rows, {name: value.to(module.device) for name, value in batch.items()}
+                    deque(islice(progress, len(rows)), maxlen=0)
+            next(progress, None)  # the end, which completes the bar
+    finally:
+        module.train(was_training)
 
 
 def _blocks(source: CellSource, indices: np.ndarray) -> Generator[tuple[int, Tokens], None, None]:

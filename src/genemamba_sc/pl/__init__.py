@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from genemamba_sc.pl._colours import share_colours
     from genemamba_sc.pl._confusion import confusion_matrix
     from genemamba_sc.pl._integration import integration
+    from genemamba_sc.pl._network import network
     from genemamba_sc.pl._save import save_figure
     from genemamba_sc.pl._umap import umap
 
-__all__ = ["confusion_matrix", "integration", "save_figure", "share_colours", "umap"]
+__all__ = ["confusion_matrix", "integration", "network", "save_figure", "share_colours", "umap"]
 
 _HOMES = {
     "confusion_matrix": "_confusion",
     "integration": "_integration",
+    "network": "_network",
     "save_figure": "_save",
     "share_colours": "_colours",
     "umap": "_umap",

@@ -1,0 +1,54 @@
+"""Read the groups of cells that a result is computed for."""
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from jaxtyping import Int64
+
+from genemamba_sc._warn import warn
+
+_ALL = "all"
+
+
+def cell_groups(adata: AnnData, groupby: str | None) -> tuple[list[str], Int64[np.ndarray, "n_obs"]]:
+    """Return the names of the groups, and the number of each cell's group.
+
+    Parameters
+    ----------
+    adata
+        The cells.
+    groupby
+        Column of ``adata.obs``; ``None`` makes one group of all cells, named ``"all"``.
+
+    Raises
+    ------
+    ValueError
+        If there are no cells or no such column, or cells have no group.
+
+    Warns
+    -----
+    UserWarning
+        If a group has one cell only.
+    """
+    if adata.n_obs == 0:
+        raise ValueError("Genes are compared over cells. Got an AnnData without cells. Pass one with cells.")
+    if groupby is None:
+        return [_ALL], np.zeros(adata.n_obs, dtype=np.int64)
+    columns = list(adata.obs.columns)
+    if columns.count(groupby) != 1:
+        raise ValueError(f"groupby must name one column of adata.obs. Got {groupby!r}; obs has {columns}. Name one.")
+    column = adata.obs[groupby]
+    n_missing = int(column.isna().sum())
+    if n_missing:
+        raise ValueError(
+            f"Every cell needs a group. {n_missing} of {adata.n_obs} cells have none in adata.obs[{groupby!r}]. "
+            "Fill them with a group of their own, or leave these cells out."
+        )
+    codes, names = pd.factorize(column.astype(object).map(str), sort=True)
+    single = [name for name, n in zip(names, np.bincount(codes)) if n == 1]
+    if single:
+        warn(
+            f"A mean needs several cells. {len(single)} of {len(names)} groups of adata.obs[{groupby!r}] have one cell "
+            f"only ({', '.join(single[:5])}): their vectors are those of that cell."
+        )
+    return [str(name) for name in names], codes.astype(np.int64)

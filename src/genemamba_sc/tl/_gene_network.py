@@ -1,0 +1,184 @@
+"""Connect the genes that are more related than genes of like expression usually are."""
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from jaxtyping import Float32, Float64, Int64
+
+from genemamba_sc._checks import whole_number
+from genemamba_sc._warn import warn
+from genemamba_sc.data import Scale
+from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.tl._edges import significant_edges
+from genemamba_sc.tl._genes import find_genes
+from genemamba_sc.tl._matched_null import matched_null
+from genemamba_sc.tl._relations import Cells, RelationMethod, Relations, relate_genes
+
+# In shuffled cells, correlations of genes in fewer cells than this are found related (benchmarks/genes/null.py).
+_LEAST_CORRELATED = 200
+
+
+@dataclass(frozen=True, eq=False)
+class GeneNetwork:
+    """Hold a sparse network of genes. An edge has no direction: it says that two genes are related, not why.
+
+    Parameters
+    ----------
+    genes
+        Names of all genes that were related, of which some may have no edge.
+    gene_ids
+        Their ids in the vocabulary.
+    source, target
+        Numbers of the genes of each edge, shape (m,), counted in ``genes``.
+    score, p, q
+        Score, p-value and false discovery rate of each edge, shape (m,).
+    method
+        Name of the score.
+    n_tested
+        Number of pairs that were tested.
+    """
+
+    genes: tuple[str, ...] = field(repr=False)
+    gene_ids: tuple[str, ...] = field(repr=False)
+    source: Int64[np.ndarray, "m"] = field(repr=False)
+    target: Int64[np.ndarray, "m"] = field(repr=False)
+    score: Float32[np.ndarray, "m"] = field(repr=False)
+    p: Float64[np.ndarray, "m"] = field(repr=False)
+    q: Float64[np.ndarray, "m"] = field(repr=False)
+    method: str
+    n_tested: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per edge, the smallest p first: ``source``, ``target``, ``score``, ``p``, ``q``."""
+        names = np.array(self.genes, dtype=object)
+        ends = {"source": names[self.source], "target": names[self.target]}
+        return pd.DataFrame({**ends, "score": self.score, "p": self.p, "q": self.q})
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.source):,} edges between {len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} "
+            f"genes by {self.method!r}, of {self.n_tested:,} pairs tested"
+        )
+
+
+def gene_network(
+    model: GeneMambaModel,
+    adata: AnnData | None = None,
+    *,
+    sources: str | Sequence[str] | None = None,
+    genes: str | Sequence[str] | None = None,
+    method: RelationMethod | None = None,
+    max_fdr: float = 0.05,
+    n_neighbors: int = 20,
+    min_cells: int = 10,
+    seed: int = 0,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: Scale | None = None,
+) -> GeneNetwork:
+    """Find pairs of genes that are more related in these cells than genes of like expression and dropout.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    adata
+        Cells; ``None`` takes the registered ones. Pass the cells of one type to ask what is related within it.
+    sources
+        Genes at one end of each edge, such as transcription factors; ``None`` takes all.
+    genes
+        Genes at the other end, or at both ends where ``sources`` is ``None``; ``None`` takes all genes that at least
+        ``min_cells`` cells express.
+    method
+        The score, as in Notes; ``None`` takes ``"combined"`` for a model that started from pretrained weights and
+        ``"explained"`` for others, which did best in ``benchmarks/genes``.
+    max_fdr
+        Largest false discovery rate of an edge, in (0, 1).
+    n_neighbors
+        An edge is kept only where it is among so many strongest ones of one of its genes.
+    min_cells
+        Number of cells that must express a gene.
+    seed
+        Seed of the pairs that the null is estimated from.
+    layer, gene_id_key, scale
+        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
+
+    Returns
+    -------
+    The edges, the smallest p-value first; edges of equal p by the order of the vocabulary.
+
+    Raises
+    ------
+    RuntimeError
+        If the model is not trained.
+    ValueError
+        If a gene is unknown (similar names are offered) or in too few cells, there are too few genes or cells, or an
+        argument is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If correlations are asked for and a gene is in fewer than 200 cells.
+
+    Notes
+    -----
+    ``"explained"`` correlates what the embedding of a cell explains of two genes: their log-normalised expression is
+    projected onto the directions of the embedding, and the score is the cosine of the projections. ``"static"`` is the
+    cosine in the gene table, ``"contextual"`` that of the encoder's mean output in these cells
+    (:func:`gene_embeddings`). ``"combined"`` is the mean of explained and static, each standardised for both genes.
+    ``"pearson"`` and ``"spearman"`` correlate the log-normalised expression itself, of at most 10,000 evenly spaced
+    cells.
+
+    The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
+    expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random
+    vectors, and for ``"combined"`` a normal one. q is the rate of Benjamini and Hochberg over all pairs tested. They
+    say how unusual a score is among genes. They do not say that one gene regulates the other. For ``"pearson"`` and
+    ``"spearman"`` they are too small where genes are in few cells, which share a cell by chance more often than such a
+    tail has it: raise ``min_cells`` there (``benchmarks/genes/null.py``).
+
+    Genes are compared in blocks, so memory grows with the genes and not with their square, up to the p-values below
+    ``max_fdr`` (four bytes each).
+    """
+    _check_rate(max_fdr)
+    n_neighbors, seed = whole_number("n_neighbors", n_neighbors, 1), whole_number("seed", seed, 0)
+    at_one_end = None if sources is None else find_genes(model, sources)
+    at_other = None if genes is None else find_genes(model, genes)
+    named = [part for part in (at_one_end, at_other) if part is not None]
+    wanted = np.unique(np.concatenate(named)) if named else None
+    relations = relate_genes(model, Cells(adata, layer, gene_id_key, scale, min_cells), method, wanted)
+    columns = _numbers(relations, at_other)
+    rows = columns if at_one_end is None else _numbers(relations, at_one_end)
+    if len(np.union1d(rows, columns)) < 2:
+        raise ValueError(f"An edge has two different genes. Got {relations.labels[rows[0]]!r} alone. Name more genes.")
+    _warn_of_rare(relations, round(relations.detected.min() * relations.n_cells))
+    null = matched_null(relations, seed)
+    edges = significant_edges(relations.scores, null, rows, columns, max_fdr, n_neighbors)
+    return GeneNetwork(
+        relations.labels, relations.gene_ids, edges.first, edges.second, edges.score, edges.p, edges.q,
+        relations.method, edges.n_tested,
+    )  # fmt: skip
+
+
+def _check_rate(max_fdr: float) -> None:
+    if isinstance(max_fdr, bool) or not isinstance(max_fdr, numbers.Real) or not 0 < max_fdr < 1:
+        raise ValueError(f"max_fdr must be a number in (0, 1). Got {max_fdr!r}. Pass a rate such as 0.05.")
+
+
+def _warn_of_rare(relations: Relations, least: int) -> None:
+    if relations.method in ("pearson", "spearman") and least < _LEAST_CORRELATED:
+        warn(
+            f"method={relations.method!r} gives p-values that are far too small for genes in fewer than "
+            f"{_LEAST_CORRELATED} cells. The rarest gene here is in {least}. Pass min_cells={_LEAST_CORRELATED}, or "
+            "method='explained'."
+        )
+
+
+def _numbers(relations: Relations, genes: Int64[np.ndarray, "k"] | None) -> Int64[np.ndarray, "k"]:
+    """Return the numbers of genes among those that were related, ascending."""
+    if genes is None:
+        return np.arange(len(relations.genes))
+    return np.searchsorted(relations.genes, np.sort(genes))

@@ -1,0 +1,118 @@
+"""Find genes by the names that users write, and name them as users read them."""
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
+from genemamba_sc.data import GeneAliases, GeneVocabulary
+from genemamba_sc.data._gmt import find_tokens
+from genemamba_sc.model import GeneMambaModel
+
+# Number of unknown genes that get suggestions: comparing a name with 25,000 others takes a tenth of a second.
+_MOST_SUGGESTED = 3
+
+
+def find_genes(model: GeneMambaModel, names: str | Sequence[str]) -> Int64[np.ndarray, "n"]:
+    """Find the position of each gene in the vocabulary.
+
+    Parameters
+    ----------
+    model
+        Model whose vocabulary and table of aliases are searched.
+    names
+        Ensembl ids (with or without version), symbols, or names that ``model.gene_aliases`` knows.
+
+    Returns
+    -------
+    Numbers of the genes, shape (n,), counted from 0 in the order of ``vocabulary.gene_ids``.
+
+    Raises
+    ------
+    TypeError
+        If a name is no text.
+    ValueError
+        If no gene is named, a gene is named twice, or the vocabulary lacks one. The message offers similar names.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    if odd := [name for name in wanted if not isinstance(name, str)]:
+        raise TypeError(f"Genes are named by text. Got {odd[0]!r}. Pass symbols or Ensembl ids, such as 'CD3E'.")
+    if not wanted:
+        raise ValueError("At least one gene is needed. Got an empty list. Pass symbols or Ensembl ids, such as 'CD3E'.")
+    found = _tokens_of(wanted, model.vocabulary, model.gene_aliases)
+    if (found == UNK_ID).any():
+        _refuse_unknown([name for name, token in zip(wanted, found) if token == UNK_ID], model.vocabulary)
+    _refuse_repeated(wanted, found)
+    return found - FIRST_GENE_ID
+
+
+def gene_labels(vocabulary: GeneVocabulary) -> list[str]:
+    """Name each gene by its symbol, or by its id where it has none or shares it with another gene."""
+    shared = {symbol for symbol, n in Counter(vocabulary.symbols).items() if n > 1}
+    ids = set(vocabulary.gene_ids)
+    return [
+        gene if not symbol or symbol in shared or (symbol in ids and symbol != gene) else symbol
+        for gene, symbol in zip(vocabulary.gene_ids, vocabulary.symbols)
+    ]
+
+
+def gene_table(model: GeneMambaModel) -> Float32[np.ndarray, "n d"]:
+    """Return the row of each gene in the table of a trained model, in the order of the vocabulary.
+
+    Parameters
+    ----------
+    model
+        The model.
+
+    Raises
+    ------
+    RuntimeError
+        If the model is not trained: its table is noise.
+    """
+    if not model.is_trained:
+        raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before comparing genes.")
+    return model.get_gene_embeddings().to_numpy()
+
+
+def _tokens_of(names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None) -> Int64[np.ndarray, "n"]:
+    """Find tokens as for the columns of a matrix; then an older name counts even beside the gene's newer one."""
+    left = list(dict.fromkeys(names))
+    token_of: dict[str, int] = {}
+    while left:
+        tokens = find_tokens(left, vocabulary, aliases).tolist()
+        token_of |= dict(zip(left, tokens))
+        still = [name for name, token in zip(left, tokens) if token == UNK_ID]
+        if aliases is None or len(still) == len(left):
+            break
+        left = still
+    return np.array([token_of[name] for name in names], dtype=np.int64)
+
+
+def _refuse_unknown(unknown: list[str], vocabulary: GeneVocabulary) -> None:
+    hints = [_similar(name, vocabulary) for name in unknown[:_MOST_SUGGESTED]]
+    told = "; ".join(f"{name!r} ({hint})" for name, hint in zip(unknown, hints))
+    more = f" and {len(unknown) - _MOST_SUGGESTED:,} more" if len(unknown) > _MOST_SUGGESTED else ""
+    raise ValueError(
+        f"Genes must be in the model's vocabulary of {vocabulary.n_genes:,} {vocabulary.species} genes. "
+        f"Not in it: {told}{more}. Use names of model.vocabulary, or set "
+        "model.gene_aliases to a table of older symbols (gm.GeneAliases.from_tsv)."
+    )
+
+
+def _similar(name: str, vocabulary: GeneVocabulary) -> str:
+    known = {text.upper(): text for text in (*vocabulary.gene_ids, *vocabulary.symbols) if text}
+    close = difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.6)
+    return "similar: " + ", ".join(known[text] for text in close) if close else "nothing similar"
+
+
+def _refuse_repeated(names: list[str], tokens: Int64[np.ndarray, "n"]) -> None:
+    first: dict[int, str] = {}
+    for name, token in zip(names, tokens.tolist()):
+        if token in first:
+            raise ValueError(
+                f"Each gene can be named once. Got {first[token]!r} and {name!r}, which are one gene. Leave one out."
+            )
+        first[token] = name

@@ -1,0 +1,86 @@
+"""Programs: planted groups come back, scores are means less controls, igraph is asked for."""
+
+import random
+import sys
+
+import numpy as np
+import pytest
+
+from genemamba_sc.tl import gene_network, gene_programs
+
+
+@pytest.fixture(scope="module")
+def network(model, cells):
+    return gene_network(model, cells)
+
+
+@pytest.fixture
+def igraph():
+    return pytest.importorskip("igraph")
+
+
+def test_planted_groups_are_programs(model, cells, network, group_of, igraph):
+    adata = cells.copy()
+
+    found = gene_programs(model, network, adata)
+
+    assert found.names == tuple(f"program {i}" for i in range(1, len(found.members) + 1))
+    kinds = [{group_of(gene) for gene in genes} for genes in found.members]
+    # The other programs hold none of the planted genes: a model of 300 cells has learned their noise, too.
+    assert sorted(kinds, key=min) == [{-1}] * (len(kinds) - 4) + [{0}, {1}, {2}, {3}]
+    assert sum(len(genes) for genes, kind in zip(found.members, kinds) if kind != {-1}) >= 38
+    assert list(map(len, found.members)) == sorted(map(len, found.members), reverse=True)
+    frame = found.to_frame()
+    assert frame.columns.tolist() == ["program", "gene", "rank"]
+    assert frame["rank"].head(3).tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(adata.obsm["gene_programs"], found.scores)
+    assert found.scores_frame().shape == (300, len(kinds))
+
+
+def test_a_score_is_the_mean_of_its_genes_less_their_controls(model, cells, network, igraph, monkeypatch):
+    from genemamba_sc.data import _log_expression
+    from genemamba_sc.tl import _gene_programs
+
+    # One bin with few genes: all genes outside the program are controls.
+    monkeypatch.setattr(_gene_programs, "_BINS", 1)
+    monkeypatch.setattr(_log_expression, "_BLOCK_CELLS", 77)
+    found = gene_programs(model, network, cells, key_added=None)
+
+    values = np.log1p(cells.X.toarray() / cells.X.sum(axis=1).A1[:, None] * 1e4)
+    inside = np.isin(cells.var["symbol"], found.members[0])
+    expected = values[:, inside].mean(axis=1) - values[:, ~inside].mean(axis=1)
+    np.testing.assert_allclose(found.scores[:, 0], expected, atol=1e-4)
+    assert "gene_programs" not in cells.obsm
+
+
+@pytest.mark.usefixtures("unchecked")  # beartype draws from that generator
+def test_the_seed_decides_and_the_generator_of_others_is_left_alone(model, cells, network, igraph):
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+
+    first, second = (gene_programs(model, network, cells, key_added=None, seed=3) for _ in range(2))
+
+    assert random.random() == expected
+    assert first.members == second.members
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_small_clusters_are_left_out(model, cells, network, igraph):
+    none = gene_programs(model, network, cells, min_genes=100)
+    assert (none.names, none.scores.shape, len(none.to_frame())) == ((), (300, 0), 0)
+
+
+def test_without_igraph_the_extra_is_named(model, cells, network, monkeypatch):
+    monkeypatch.setitem(sys.modules, "igraph", None)
+    with pytest.raises(ImportError, match=r"pip install 'genemamba-sc\[network\]'"):
+        gene_programs(model, network, cells)
+
+
+def test_wrong_questions_are_refused(model, cells, network):
+    with pytest.raises(ValueError, match="resolution must be a positive number. Got 0.0"):
+        gene_programs(model, network, cells, resolution=0.0)
+    empty = gene_network(model, cells, genes=["GENE90", "GENE99"])
+    assert len(empty.source) == 0
+    with pytest.raises(ValueError, match="a network with edges. Got one without"):
+        gene_programs(model, empty, cells)
