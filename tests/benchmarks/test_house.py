@@ -39,7 +39,14 @@ def test_no_benchmark_imports_a_private_module(script: Path):
 def test_every_script_and_table_has_a_room():
     files = [path.relative_to(BENCHMARKS) for path in BENCHMARKS.rglob("*") if path.is_file()]
     kept = [path for path in files if "__pycache__" not in path.parts and path.name != "README.md"]
-    assert {path.parts[0] for path in kept} == {"annotation", "genes", "integration", "pretraining", "robustness", "speed"}
+    assert {path.parts[0] for path in kept} == {
+        "annotation",
+        "genes",
+        "integration",
+        "pretraining",
+        "robustness",
+        "speed",
+    }
     tables = {path for path in kept if path.suffix in (".md", ".jsonl")}
     assert {path.parts[1] for path in tables} == {"results"}
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
+    from genemamba_sc.tl._perturbation import Perturbation, perturb
     from genemamba_sc.tl._reconstruction import RankReconstruction, reconstruct_ranks
 
-__all__ = ["RankReconstruction", "reconstruct_ranks"]
+__all__ = ["Perturbation", "RankReconstruction", "perturb", "reconstruct_ranks"]
 
 _HOMES = {
+    "Perturbation": "_perturbation",
     "RankReconstruction": "_reconstruction",
+    "perturb": "_perturbation",
     "reconstruct_ranks": "_reconstruction",
 }
 
