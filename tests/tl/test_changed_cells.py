@@ -38,7 +38,7 @@ def from_the_start(module, tokens):
     batch = to_batch(tokens)
     read = module.inference(batch["token_ids"], batch["token_values"], batch["lengths"])
     logits = module.generative(read["context"], batch["token_ids"], batch["token_values"]).get("cell_type_logits")
-    return read["cell"], torch.zeros(len(tokens.ids), 0) if logits is None else logits.softmax(dim=1)
+    return read["cell"], torch.zeros(len(tokens.ids), 0) if logits is None else logits
 
 
 CONFIGS = {
@@ -54,11 +54,11 @@ CONFIGS = {
 @pytest.mark.parametrize("kind", ["delete", "top", "shift"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 @torch.inference_mode()
-def test_embeddings_and_probabilities_are_those_of_the_changed_list(config, kind):
+def test_embeddings_and_scores_are_those_of_the_changed_list(config, kind):
     module, tokens = make_module(**config), tokens_of([12, 9, 4, 1, 0])
     cells = ChangedCells(module, tokens)
     expected = from_the_start(module, tokens)
-    torch.testing.assert_close((cells.cell, cells.probabilities), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close((cells.cell, cells.logits), expected, atol=1e-5, rtol=1e-4)
     seen, largest = 0, 0.0
     for changes in changes_of(tokens, np.arange(2, V - 2), kind, -3 if kind == "shift" else 0):
         after = cells.after(changes)
@@ -75,8 +75,8 @@ def test_a_module_without_types_gives_none():
     module, tokens = make_module(n_labels=0, context_len=3), tokens_of([6, 5])
     cells = ChangedCells(module, tokens)
     (changes,) = changes_of(tokens, np.arange(2, V - 2), "delete", 0)
-    after, probabilities = cells.after(changes)
-    assert probabilities.shape == (11, 0)
+    after, logits = cells.after(changes)
+    assert logits.shape == (11, 0)
     torch.testing.assert_close(after, from_the_start(module, changes.applied(tokens, 99))[0], atol=1e-5, rtol=1e-4)
 
 

@@ -79,7 +79,7 @@ def test_the_table_has_a_row_per_gene_and_group(deleted):
 
 
 def test_blocks_and_the_number_of_genes_change_nothing(trained, make_cells, deleted, monkeypatch):
-    monkeypatch.setattr("genemamba_sc.tl._perturbation._BLOCK_CELLS", 7)
+    monkeypatch.setattr("genemamba_sc.tl._cells._BLOCK_CELLS", 7)
     monkeypatch.setattr("genemamba_sc.tl._changes._AT_ONCE", 5)
     few = tl.perturb(trained, make_cells(), GENES[2:4], groupby="cell_type", n_controls=0)
     np.testing.assert_array_equal(few.n_cells, deleted.n_cells[2:4])

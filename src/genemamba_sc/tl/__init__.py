@@ -8,15 +8,35 @@ from typing import TYPE_CHECKING
 from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
-    from genemamba_sc.tl._perturbation import Perturbation, perturb
+    from genemamba_sc.tl._attribution import attribute
+    from genemamba_sc.tl._attribution_result import Attribution
+    from genemamba_sc.tl._joint_perturbation import JointPerturbation, perturb_together
+    from genemamba_sc.tl._marker_genes import marker_genes
+    from genemamba_sc.tl._perturbation import perturb
+    from genemamba_sc.tl._perturbation_result import Perturbation
     from genemamba_sc.tl._reconstruction import RankReconstruction, reconstruct_ranks
 
-__all__ = ["Perturbation", "RankReconstruction", "perturb", "reconstruct_ranks"]
+__all__ = [
+    "Attribution",
+    "JointPerturbation",
+    "Perturbation",
+    "RankReconstruction",
+    "attribute",
+    "marker_genes",
+    "perturb",
+    "perturb_together",
+    "reconstruct_ranks",
+]
 
 _HOMES = {
-    "Perturbation": "_perturbation",
+    "Attribution": "_attribution_result",
+    "JointPerturbation": "_joint_perturbation",
+    "Perturbation": "_perturbation_result",
     "RankReconstruction": "_reconstruction",
+    "attribute": "_attribution",
+    "marker_genes": "_marker_genes",
     "perturb": "_perturbation",
+    "perturb_together": "_joint_perturbation",
     "reconstruct_ranks": "_reconstruction",
 }
 

@@ -1,14 +1,15 @@
 """Read cells as the tokens of a model, and pass tokens through it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
+from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import PAD_ID
 from genemamba_sc.data import CellSource, TokenBatch, Tokens, length_batches, take_tokens, to_batch
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
@@ -16,6 +17,8 @@ from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 # Number of padded tokens of one pass: enough to keep a core busy, few enough for caches.
 _TOKEN_BUDGET = 16_384
 _MOST_PADDING = 0.03
+# Cells whose tokens are in memory at once.
+_BLOCK_CELLS = 256
 
 Pass = Callable[[GeneMambaModule, TokenBatch], Tensor]
 
@@ -46,6 +49,21 @@ def open_query(model: GeneMambaModel, adata: AnnData | None) -> tuple[CellSource
     if not source.n_obs:
         raise ValueError("At least one cell is needed. Got an AnnData with none. Pass cells.")
     return source, adata.obs_names
+
+
+def cells_asked(indices: CellIndices | None, n_obs: int) -> Int[np.ndarray, "n"]:
+    """Return the row numbers of the cells that are asked for; refuse none."""
+    rows = row_numbers(indices, n_obs)
+    if not len(rows):
+        raise ValueError("At least one cell is needed. Got none. Pass other indices.")
+    return rows
+
+
+def blocks_of(source: CellSource, rows: Int[np.ndarray, "n"]) -> Iterator[tuple[Tokens, slice]]:
+    """Yield the tokens of cells block by block, and which of ``rows`` they are."""
+    for start in range(0, len(rows), _BLOCK_CELLS):
+        part = slice(start, start + _BLOCK_CELLS)
+        yield source.tokens(rows[part]), part
 
 
 def visible_part(tokens: Tokens, visible: Bool[np.ndarray, "b l"]) -> Tokens:

@@ -68,10 +68,10 @@ class ChangedCells:
         self.per_token = module.encoder_config.norm == "token"
         self.reach = module.encoder_config.context_len or tokens.ids.shape[1] + 1
         self.sums = self._sums(tokens)
-        self.cell, self.probabilities = self._finish(self.sums)
+        self.cell, self.logits = self._finish(self.sums)
 
     def after(self, changes: Changes) -> tuple[Tensor, Tensor]:
-        """Return embeddings (m, d) and probabilities of the types (m, c) after the changes.
+        """Return embeddings (m, d) and scores of the types (m, c) after the changes.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class ChangedCells:
         if head is None:
             return cell * filled, sums.markers
         shares = sums.programs / sums.level.clamp(min=torch.finfo(sums.level.dtype).tiny)[:, None] * filled
-        return cell * filled, head(sums.context, sums.markers + shares + head.marker_bias).softmax(dim=1)
+        return cell * filled, head(sums.context, sums.markers + shares + head.marker_bias)
 
     def _tensor(self, array: object) -> Tensor:
         return torch.as_tensor(array, device=self.module.device)

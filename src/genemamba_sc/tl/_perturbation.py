@@ -1,7 +1,6 @@
 """Delete genes, move them to the top or along the list, and see what the model makes of the cells."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -10,94 +9,19 @@ import torch
 from anndata import AnnData
 from jaxtyping import Float, Int
 
-from genemamba_sc._checks import CellIndices, row_numbers, whole_number
+from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._warn import warn
-from genemamba_sc.data import CellSource, Tokens
+from genemamba_sc.data import Tokens
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.model._annotation import require_cell_types
-from genemamba_sc.tl._cells import open_query
+from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import Changes, Kind, changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p, share_above
 from genemamba_sc.tl._gene_lists import names_of_tokens, tokens_of_genes
+from genemamba_sc.tl._perturbation_result import Perturbation
 
-_BLOCK_CELLS = 256
 _ALL = "all cells"
-
-
-@dataclass(frozen=True, eq=False)
-class Perturbation:
-    """Hold what perturbing single genes does to groups of cells, in the model.
-
-    ``m`` genes, ``q`` groups, ``c`` cell types. Effects are means over the cells of a group in which the gene was
-    perturbed; NaN where there are none. No change, the first baseline of any effect, is 0 in all of them.
-
-    Parameters
-    ----------
-    kind, shift
-        What was done.
-    gene_ids, symbols
-        The genes.
-    groups, cell_types
-        Names of the groups and of the types; no types where the model knows none.
-    n_cells
-        Number of cells in which the gene was perturbed, shape ``(m, q)``.
-    cosine_shift, l2_shift
-        1 - cosine, and distance, between the embeddings before and after, shape ``(m, q)``.
-    type_change
-        Change of the probability of each type, shape ``(m, q, c)``.
-    control_cosine_shift, control_type_change
-        The same, averaged over the matched genes of each gene: the effect of any gene that is expressed like it.
-    n_controls
-        Number of matched genes with an effect, shape ``(m, q)``.
-    p_cosine, p_types
-        Permutation p-values of the size of ``cosine_shift``, shape ``(m, q)``, and of ``type_change``, shape ``(m, q,
-        c)``, among the matched genes. They are not corrected for the number of genes, and never below
-        ``1 / (1 + n_controls)``.
-    lowers_more
-        Share of the matched genes that lower the probability of a type less than the gene does, shape ``(m, q, c)``;
-        0.5 is what chance gives. The mean over the markers of a type is an AUROC against genes expressed like them.
-    """
-
-    kind: Kind
-    shift: int
-    gene_ids: tuple[str, ...]
-    symbols: tuple[str, ...]
-    groups: tuple[str, ...]
-    cell_types: tuple[str, ...]
-    n_cells: Int[np.ndarray, "m q"]
-    cosine_shift: Float[np.ndarray, "m q"]
-    l2_shift: Float[np.ndarray, "m q"]
-    type_change: Float[np.ndarray, "m q c"]
-    control_cosine_shift: Float[np.ndarray, "m q"]
-    control_type_change: Float[np.ndarray, "m q c"]
-    n_controls: Int[np.ndarray, "m q"]
-    p_cosine: Float[np.ndarray, "m q"]
-    p_types: Float[np.ndarray, "m q c"]
-    lowers_more: Float[np.ndarray, "m q c"]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row per gene and group.
-
-        Beside the effects on the embedding, the columns ``change:T``, ``control_change:T``, ``p_change:T`` and
-        ``lowers_more:T`` hold those on the probability of each type ``T``.
-        """
-        m, q = self.n_cells.shape
-        table = pd.DataFrame(
-            {
-                "gene_id": np.repeat(np.array(self.gene_ids, dtype=object), q),
-                "symbol": np.repeat(np.array(self.symbols, dtype=object), q),
-                "group": np.tile(np.array(self.groups, dtype=object), m),
-            }
-        )
-        for name in ("n_cells", "cosine_shift", "l2_shift", "control_cosine_shift", "n_controls", "p_cosine"):
-            table[name] = getattr(self, name).ravel()
-        for i, name in enumerate(self.cell_types):
-            table[f"change:{name}"] = self.type_change[..., i].ravel()
-            table[f"control_change:{name}"] = self.control_type_change[..., i].ravel()
-            table[f"p_change:{name}"] = self.p_types[..., i].ravel()
-            table[f"lowers_more:{name}"] = self.lowers_more[..., i].ravel()
-        return table
 
 
 def perturb(
@@ -163,15 +87,15 @@ def perturb(
     tokens = tokens_of_genes(model.vocabulary, genes)
     cells = model.adata if adata is None else adata
     assert cells is not None  # open_query refuses it
-    known_types = _types(model, types)
-    rows, groups, names = _grouped(cells.obs, groupby, row_numbers(indices, source.n_obs))
+    known_types = types_asked(model, types)
+    rows, groups, names = _grouped(cells.obs, groupby, cells_asked(indices, source.n_obs))
     expression = Expression.empty(len(names), model.vocabulary.size)
-    for block, part in _blocks(source, rows):
+    for block, part in blocks_of(source, rows):
         expression.add(block, groups[part], model.vocabulary)
     controls = expression.matched(tokens, n_controls)
     wanted = np.union1d(tokens, controls[controls >= 0])
     totals = _Totals(wanted, len(names), len(known_types), model.module)
-    for block, part in _blocks(source, rows):
+    for block, part in blocks_of(source, rows):
         totals.add(block, groups[part], kind, shift)
     _warn_if_absent(model, tokens, totals)
     effects = _effects_and_controls(totals, tokens, controls)
@@ -210,7 +134,7 @@ class _Totals:
 
 def _effects(cells: ChangedCells, changes: Changes) -> Float[np.ndarray, "m k"]:
     """Compute cosine shift, distance and change of each type, of each change."""
-    cell, probabilities = cells.after(changes)
+    cell, logits = cells.after(changes)
     rows = torch.as_tensor(changes.rows, device=cell.device)
     before = cells.cell[rows]
     distance = (cell - before).norm(dim=1)
@@ -218,22 +142,14 @@ def _effects(cells: ChangedCells, changes: Changes) -> Float[np.ndarray, "m k"]:
     # 1 - cos by the difference of the unit vectors, which float32 keeps where the cosine is nearly 1.
     unit = torch.nn.functional.normalize(cell, dim=1) - torch.nn.functional.normalize(before, dim=1)
     cosine = torch.where(size > 0, unit.square().sum(dim=1) / 2, torch.ones_like(size))
-    change = probabilities - cells.probabilities[rows]
+    change = logits.softmax(dim=1) - cells.logits[rows].softmax(dim=1)
     return torch.cat([cosine[:, None], distance[:, None], change], dim=1).double().cpu().numpy()
-
-
-def _blocks(source: CellSource, rows: Int[np.ndarray, "n"]) -> Iterator[tuple[Tokens, slice]]:
-    for start in range(0, len(rows), _BLOCK_CELLS):
-        part = slice(start, start + _BLOCK_CELLS)
-        yield source.tokens(rows[part]), part
 
 
 def _grouped(
     obs: pd.DataFrame, groupby: str | None, rows: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], tuple[str, ...]]:
     """Return the cells that have a group, the number of the group of each, and the names of the groups."""
-    if not len(rows):
-        raise ValueError("At least one cell is needed. Got none. Pass other indices.")
     if groupby is None:
         return rows, np.zeros(len(rows), np.int64), (_ALL,)
     if groupby not in obs:
@@ -248,7 +164,7 @@ def _grouped(
     return rows[codes >= 0], codes[codes >= 0], tuple(map(str, known))
 
 
-def _types(model: GeneMambaModel, asked: bool | None) -> tuple[str, ...]:
+def types_asked(model: GeneMambaModel, asked: bool | None) -> tuple[str, ...]:
     """Return the types whose probabilities are compared; refuse a model that knows none where they are asked for."""
     head = model.module.cell_type_head
     if asked is None:
