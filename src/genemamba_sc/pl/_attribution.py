@@ -1,12 +1,13 @@
 """Draw how a score falls when the genes it was attributed to are deleted."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
 
+@runtime_checkable
 class _Tested(Protocol):
     """What is drawn: the curves of a :class:`genemamba_sc.tl.Attribution`, which this room does not know."""
 

@@ -18,7 +18,7 @@ from genemamba_sc.model import GeneMambaModule
 from genemamba_sc.tl._targets import Target
 
 # Points of the Gauss-Legendre rule, doubled for the cells where the sum misses the difference.
-_FIRST_STEPS, _MOST_STEPS = 32, 256
+_FIRST_STEPS, _MOST_STEPS = 32, 512
 # Tokens of one pass with gradients.
 _TOKEN_BUDGET = 8192
 
@@ -47,7 +47,7 @@ def integrate(
     mean_gene
         Row of the gene table that stands for an average gene, shape (d,).
     tolerance
-        The number of points grows, up to 256, until the sum over the tokens misses the difference by less than this.
+        The number of points grows, up to 512, until the sum over the tokens misses the difference by less than this.
     """
     scores = np.zeros(tokens.ids.shape)
     baseline, gap = np.zeros(len(scores)), np.full(len(scores), np.inf)
