@@ -2,7 +2,7 @@
 
 OMP_NUM_THREADS=1 python benchmarks/genes/attribution.py --out benchmarks/genes/results/attribution.md
 
-The models are those of reconstruction.py. Of the unseen cells 60 are attributed, and their genes deleted, the highest
+The models are those of reconstruction.py. Of the unseen cells 30 are attributed, and their genes deleted, the highest
 first, in several orders; a number is how far the mean score falls, averaged over the shares from 0 to a half that are
 gone.
 """
@@ -16,7 +16,7 @@ from trained import MOST_CELLS, split_set, trained_model
 import genemamba_sc as gm
 
 SETS = ("pbmc3k", "zheng_sorted", "kang_ctrl")
-N_CELLS = 60
+N_CELLS = 30
 ORDERS = ("attribution", "permuted labels", "expression", "random")
 
 

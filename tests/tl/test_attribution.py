@@ -14,7 +14,7 @@ T_GENES = {f"ENSG{i:011d}" for i in range(1, 6)}
 
 @pytest.fixture(scope="module")
 def attributed(trained, make_cells):
-    return tl.attribute(trained, make_cells(40, seed=1), n_tested=20)
+    return tl.attribute(trained, make_cells(24, seed=1), n_tested=12)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_programs_are_attributed_by_their_share_beside_the_mean_cell(linear, mak
 
 @pytest.mark.parametrize("target", ["cell_type", "embedding"])
 def test_integrated_gradients_add_up_to_the_score(trained, make_cells, target):
-    found = tl.attribute(trained, make_cells(40, seed=1), target=target, n_tested=5)
+    found = tl.attribute(trained, make_cells(8, seed=1), target=target, n_tested=2)
     total = np.asarray(found.scores.sum(axis=1)).ravel() + found.baseline
     assert np.abs(total - found.score).max() < 1e-4
     assert found.gap.max() < 1e-4
@@ -86,7 +86,7 @@ def test_integrated_gradients_add_up_to_the_score(trained, make_cells, target):
 
 
 def test_the_score_is_the_logit_minus_its_mean(trained, make_cells, attributed):
-    adata = make_cells(40, seed=1)
+    adata = make_cells(24, seed=1)
     p = np.log(trained.predict_celltype(adata, soft=True).to_numpy().astype(float))
     centred = p - p.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(attributed.score, centred.max(axis=1), atol=1e-4)
@@ -112,7 +112,7 @@ def test_deleting_by_attribution_hurts_most(attributed):
     assert list(attributed.deletion.columns) == ["attribution", "permuted labels", "expression", "random"]
     assert (attributed.deletion.iloc[0] == attributed.deletion.iloc[0, 0]).all()
     assert attributed.passes
-    assert attributed.n_tested == 20
+    assert attributed.n_tested == 12
     fall = attributed.mean_fall
     assert fall["attribution"] > 2 * fall["random"]
     assert fall["attribution"] > fall["permuted labels"]
@@ -138,28 +138,30 @@ def test_the_table_has_the_genes_of_each_type_the_largest_first(attributed):
 
 
 def test_sums_that_miss_the_score_are_refused(trained, make_cells, monkeypatch):
-    monkeypatch.setattr(_integrated_gradients, "_FIRST_STEPS", 1)
-    monkeypatch.setattr(_integrated_gradients, "_MOST_STEPS", 1)
+    monkeypatch.setattr(_integrated_gradients, "_POINTS", 1)
+    monkeypatch.setattr(_integrated_gradients, "_MOST_HALVINGS", 0)
     with pytest.raises(RuntimeError, match="Attributions must add up to the score within 1e-06. In .* cells they miss"):
-        tl.attribute(trained, make_cells(20), target="embedding", tolerance=1e-6)
+        tl.attribute(trained, make_cells(8), target="embedding", tolerance=1e-6)
 
 
-def test_only_cells_that_miss_are_refined(trained, make_cells, monkeypatch):
-    monkeypatch.setattr(_integrated_gradients, "_FIRST_STEPS", 4)
-    steps = []
+def test_only_the_parts_of_a_path_that_miss_are_halved(trained, make_cells, monkeypatch):
+    monkeypatch.setattr(_integrated_gradients, "_POINTS", 6)
+    parts = {}
     along = _integrated_gradients._along_path
-    monkeypatch.setattr(
-        _integrated_gradients,
-        "_along_path",
-        lambda module, tokens, *rest: steps.append((rest[-1], len(tokens.lengths))) or along(module, tokens, *rest),
-    )
-    tl.attribute(trained, make_cells(20), target="embedding", n_tested=1)
-    cells = {n: 0 for n, _ in steps}
-    for n, count in steps:
-        cells[n] += count
-    assert min(cells) == 4
-    assert len(cells) > 1
-    assert list(cells.values()) == sorted(cells.values(), reverse=True)
+
+    def count(module, tokens, target, mean, spans):
+        for width in spans[:, 1] - spans[:, 0]:
+            parts[width] = parts.get(width, 0) + 1
+        return along(module, tokens, target, mean, spans)
+
+    monkeypatch.setattr(_integrated_gradients, "_along_path", count)
+    found = tl.attribute(trained, make_cells(8), target="embedding", n_tested=1)
+    assert found.gap.max() < 1e-4
+    # 8 cells and one of the deletion test; halving all parts of all cells would double the number each time.
+    assert parts[1.0] == 9
+    narrow = min(parts)
+    assert narrow < 0.5
+    assert parts[narrow] < 9 / narrow
 
 
 def test_an_attribution_leaves_the_model_as_it_was_and_repeats(trained, make_cells):
@@ -172,11 +174,11 @@ def test_an_attribution_leaves_the_model_as_it_was_and_repeats(trained, make_cel
 
 
 def test_a_cell_without_genes_gets_no_scores(trained, make_cells):
-    adata = make_cells(12)
+    adata = make_cells(6)
     counts = adata.X.toarray()
     counts[2] = 0
     adata.X = counts
-    found = tl.attribute(trained, adata, n_tested=12)
+    found = tl.attribute(trained, adata, n_tested=2)
     assert found.scores[2].nnz == 0
     assert found.gap[2] < 1e-4
 

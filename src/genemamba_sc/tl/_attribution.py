@@ -1,5 +1,6 @@
 """Attribute the score of a cell's type, or its embedding, to its genes, and test that these genes carry it."""
 
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -215,7 +216,7 @@ def _check(target: Any, method: Any, tolerance: Any, cell_type: Any) -> None:
     for name, value, known in (("target", target, TargetKind), ("method", method, Method)):
         if value not in get_args(known):
             raise ValueError(f"{name} must be one of {get_args(known)}. Got {value!r}. Choose one of them.")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, numbers.Real) or not float(tolerance) > 0:
         raise ValueError(f"tolerance must be a positive number. Got {tolerance!r}. Pass 1e-4.")
     if target == "embedding" and cell_type is not None:
         raise ValueError(

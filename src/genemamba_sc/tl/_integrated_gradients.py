@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import functional_call
 
@@ -17,8 +17,10 @@ from genemamba_sc.data import Tokens, take_tokens, to_batch
 from genemamba_sc.model import GeneMambaModule
 from genemamba_sc.tl._targets import Target
 
-# Points of the Gauss-Legendre rule, doubled for the cells where the sum misses the difference.
-_FIRST_STEPS, _MOST_STEPS = 32, 512
+# Points of the Gauss-Legendre rule on a part of the path, and how often a part may be halved.
+_POINTS, _MOST_HALVINGS = 32, 12
+# A part may miss this share of what a cell may.
+_SHARE_OF_PART = 1 / 8
 # Tokens of one pass with gradients.
 _TOKEN_BUDGET = 8192
 
@@ -47,38 +49,61 @@ def integrate(
     mean_gene
         Row of the gene table that stands for an average gene, shape (d,).
     tolerance
-        The number of points grows, up to 512, until the sum over the tokens misses the difference by less than this.
+        Parts of the path are halved, at most twelve times, until the sums over the tokens miss the difference of the
+        ends by less than this.
     """
     scores = np.zeros(tokens.ids.shape)
-    baseline, gap = np.zeros(len(scores)), np.full(len(scores), np.inf)
-    steps = _FIRST_STEPS
-    left = np.arange(len(scores))
+    baseline, gap = np.zeros((2, len(scores)))
+    cells, spans = np.arange(len(scores)), np.tile([0.0, 1.0], (len(scores), 1))
     was_training = module.training
     module.eval()
     try:
-        while len(left) and steps <= _MOST_STEPS:
-            for rows in _batches(tokens, left, target.reach(module)):
-                part = take_tokens(tokens, rows)
-                found = _along_path(module, part, target.take(rows), mean_gene, steps)
-                scores[rows[:, None], np.arange(found.scores.shape[1])] = found.scores
-                baseline[rows], gap[rows] = found.baseline, found.gap
-            left, steps = left[gap[left] >= tolerance], 2 * steps
+        for halvings in range(_MOST_HALVINGS + 1):
+            parts = []
+            for rows in _batches(tokens.lengths[cells], target.reach(module)):
+                cell = cells[rows]
+                parts.append(
+                    (rows, _along_path(module, take_tokens(tokens, cell), target.take(cell), mean_gene, spans[rows]))
+                )
+            missed = np.zeros(len(cells))
+            for rows, found in parts:
+                missed[rows] = found.gap
+                if halvings == 0:
+                    baseline[rows] = found.baseline
+            # What a cell misses so far; where that is little, its parts stay as they are: rounding is not halved.
+            total = gap + np.bincount(cells, missed, minlength=len(gap))
+            again = (missed >= _SHARE_OF_PART * tolerance) & (total[cells] >= tolerance) & (halvings < _MOST_HALVINGS)
+            for rows, found in parts:
+                done = ~again[rows]
+                columns = np.arange(found.scores.shape[1])
+                np.add.at(scores, (cells[rows[done], None], columns), found.scores[done])
+            np.add.at(gap, cells[~again], missed[~again])
+            if not again.any():
+                break
+            middle = spans[again].mean(axis=1, keepdims=True)
+            halves = [np.hstack([spans[again, :1], middle]), np.hstack([middle, spans[again, 1:]])]
+            cells, spans = np.tile(cells[again], 2), np.concatenate(halves)
     finally:
         module.train(was_training)
     return Integrated(scores, baseline, gap)
 
 
-def _batches(tokens: Tokens, rows: np.ndarray, reach: int | None) -> list[np.ndarray]:
-    lengths = tokens.lengths[rows]
+def _batches(lengths: Int[np.ndarray, "n"], reach: int | None) -> list[Int[np.ndarray, "_"]]:
+    """Put cells of similar length together, within a budget of tokens."""
     longest = int(lengths.max(initial=1)) if reach is None else min(reach, int(lengths.max(initial=1)))
-    ordered = rows[np.argsort(-lengths, kind="stable")]
+    order = np.argsort(-lengths, kind="stable")
     n = max(1, _TOKEN_BUDGET // max(1, longest))
-    return [ordered[start : start + n] for start in range(0, len(ordered), n)]
+    return [order[start : start + n] for start in range(0, len(order), n)]
 
 
 def _along_path(
-    module: GeneMambaModule, tokens: Tokens, target: Target, mean_gene: np.ndarray, steps: int
+    module: GeneMambaModule,
+    tokens: Tokens,
+    target: Target,
+    mean_gene: Float[np.ndarray, "d"],
+    spans: Float[np.ndarray, "n 2"],
 ) -> Integrated:
+    """Integrate over a part of the path of each cell; the baseline is what is read at its start."""
     batch, reach = to_batch(tokens), target.reach(module)
     ids, values, lengths = (batch[name].to(module.device) for name in ("token_ids", "token_values", "lengths"))
     ids, values = ids[:, :reach], values[:, :reach]
@@ -89,24 +114,22 @@ def _along_path(
     # Every token gets a row of its own, so that the encoder can be asked about rows between two genes.
     places = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
 
-    def read(share: float, track: bool) -> tuple[Tensor, Tensor]:
+    def read(place: np.ndarray, track: bool) -> tuple[Tensor, Tensor]:
+        # Squared, places lie densest at average genes, where norms turn fastest.
+        share = torch.as_tensor(place**2, dtype=table.dtype, device=table.device)[:, None, None]
         rows = (start + share * way).flatten(0, 1).requires_grad_(track)
         with torch.set_grad_enabled(track):
             output = functional_call(module.encoder, {"embeddings.weight": rows}, (places, values, lengths))
             return target.read(module, output), rows
 
     slope = torch.zeros_like(way, dtype=torch.float64)
-    for share, weight in zip(*_rule(steps)):
-        value, rows = read(share, True)
-        slope += weight * torch.autograd.grad(value.sum(), rows)[0].view(way.shape)
+    left, width = spans[:, 0], spans[:, 1] - spans[:, 0]
+    for node, weight in zip(*np.polynomial.legendre.leggauss(_POINTS)):
+        place = left + width * (node + 1) / 2
+        value, rows = read(place, True)
+        factor = torch.as_tensor(weight * width * place, device=table.device)[:, None, None]
+        slope += factor * torch.autograd.grad(value.sum(), rows)[0].view(way.shape)
     scores = (slope * way).sum(dim=2) * (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None])
-    first, last = (read(share, False)[0].double() for share in (0.0, 1.0))
+    first, last = (read(spans[:, end], False)[0].double() for end in (0, 1))
     gap = (scores.sum(dim=1) - (last - first)).abs()
     return Integrated(scores.cpu().numpy(), first.cpu().numpy(), gap.cpu().numpy())
-
-
-def _rule(steps: int) -> tuple[Float[np.ndarray, "s"], Float[np.ndarray, "s"]]:
-    """Return points in (0, 1) and their weights; the points lie densest at average genes, where norms turn fastest."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    places = (nodes + 1) / 2
-    return places**2, weights * places
