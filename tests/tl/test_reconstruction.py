@@ -151,3 +151,8 @@ def test_short_cells_are_left_out_and_none_is_refused(trained, make_cells):
     adata.X = counts
     with pytest.raises(ValueError, match="None of the 60 cells has as many"):
         tl.reconstruct_ranks(trained, adata)
+
+
+def test_of_few_cells_half_are_rebuilt_and_the_others_serve_as_reference(trained, make_cells):
+    found = tl.reconstruct_ranks(trained, make_cells(40, seed=8))
+    assert (len(found.cells), found.n_reference) == (20, 20)

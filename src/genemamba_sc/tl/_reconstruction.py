@@ -120,8 +120,9 @@ def reconstruct_ranks(
         takes the cells of ``adata`` that are not rebuilt. A cell of the reference with the same tokens as a rebuilt one
         is left out. The published protocol reads no reference.
     n_cells
-        Number of cells to rebuild, drawn at random among those of at least ten genes; ``None`` means 200, and 10 in the
-        published protocol, as published.
+        Number of cells to rebuild, drawn at random among those of at least ten genes; ``None`` means 200, but
+        no more than half of the cells where there is no other reference, and 10 in the published protocol, as
+        published.
     n_folds
         Number of parts.
     seed
@@ -151,11 +152,15 @@ def reconstruct_ranks(
         raise ValueError(f"protocol must be one of {get_args(Protocol)}. Got {protocol!r}. Choose one of them.")
     if protocol == "published" and reference is not None:
         raise ValueError("The published protocol reads no reference. Got one. Pass protocol='masked', or leave it out.")
-    wanted = whole_number("n_cells", _CELLS[protocol] if n_cells is None else n_cells, 1)
+    asked = None if n_cells is None else whole_number("n_cells", n_cells, 1)
     n_folds = whole_number("n_folds", n_folds, 2)
     source, names = open_query(model, adata)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
-    rows, tokens, others = _draw(source, wanted, rng)
+    if asked is None:
+        # Without a reference, the other half of few cells serves as one.
+        own = protocol == "masked" and reference is None
+        asked = max(1, min(_CELLS[protocol], source.n_obs // 2 if own else source.n_obs))
+    rows, tokens, others = _draw(source, asked, rng)
     if protocol == "published":
         return _published(model.module, tokens, names[rows])
     if reference is not None:
