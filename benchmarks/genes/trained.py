@@ -1,0 +1,37 @@
+"""A model of the package's defaults on four fifths of a set, and the fifth that it has not seen."""
+
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import scvi
+
+import genemamba_sc as gm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
+from splits import LABEL, column, load_set, stratified_split
+
+MOST_CELLS = 3000
+
+
+def split_set(name: str, most: int, seed: int) -> tuple[ad.AnnData, ad.AnnData]:
+    """Training and test cells of a set; of a larger set, ``most`` cells at random are kept."""
+    adata = load_set(name)
+    rows = np.random.default_rng(seed).permutation(adata.n_obs)[:most]
+    adata = adata[np.sort(rows)].copy()
+    split = stratified_split(column(adata, LABEL), seed)
+    return adata[split.train].copy(), adata[split.test].copy()
+
+
+def trained_model(name: str, train: ad.AnnData, seed: int, work: Path, most: int) -> gm.GeneMambaModel:
+    """Train on the cells, or read the model of an earlier run from ``work``."""
+    folder = work / f"{name}_{most}_{seed}"
+    if not folder.exists():
+        scvi.settings.seed = seed
+        genes = {"gene_id_key": "ensembl"} if "ensembl" in train.var else {}
+        gm.GeneMambaModel.setup_anndata(train, labels_key=LABEL, **genes)
+        model = gm.GeneMambaModel(train)
+        model.train(accelerator="cpu", enable_progress_bar=False)
+        model.save(folder)
+    return gm.GeneMambaModel.load(folder, adata=False, accelerator="cpu")

@@ -1,0 +1,122 @@
+"""Read cells as the tokens of a model, and pass tokens through it."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from jaxtyping import Bool, Float32, Int
+from torch import Tensor
+
+from genemamba_sc._checks import CellIndices, row_numbers
+from genemamba_sc._constants import PAD_ID
+from genemamba_sc.data import CellSource, TokenBatch, Tokens, length_batches, take_tokens, to_batch
+from genemamba_sc.model import GeneMambaModel, GeneMambaModule
+
+# Number of padded tokens of one pass: enough to keep a core busy, few enough for caches.
+_TOKEN_BUDGET = 16_384
+_MOST_PADDING = 0.03
+# Cells whose tokens are in memory at once.
+_BLOCK_CELLS = 256
+
+Pass = Callable[[GeneMambaModule, TokenBatch], Tensor]
+
+
+def open_query(model: GeneMambaModel, adata: AnnData | None) -> tuple[CellSource, pd.Index]:
+    """Return the tokens of the cells of a query, and the names of the cells.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    adata
+        The cells; ``None`` takes those that the model has.
+
+    Raises
+    ------
+    TypeError
+        If the model is no :class:`genemamba_sc.GeneMambaModel`, or the cells are no AnnData.
+    RuntimeError
+        If the model is not trained.
+    ValueError
+        If there are no cells, or they cannot be read.
+    """
+    if not isinstance(model, GeneMambaModel):
+        raise TypeError(f"A GeneMambaModel is needed. Got {type(model).__name__}. Pass the trained model first.")
+    adata = model._query(adata)
+    source = model._source(adata)
+    if not source.n_obs:
+        raise ValueError("At least one cell is needed. Got an AnnData with none. Pass cells.")
+    return source, adata.obs_names
+
+
+def cells_asked(indices: CellIndices | None, n_obs: int) -> Int[np.ndarray, "n"]:
+    """Return the row numbers of the cells that are asked for; refuse none."""
+    rows = row_numbers(indices, n_obs)
+    if not len(rows):
+        raise ValueError("At least one cell is needed. Got none. Pass other indices.")
+    return rows
+
+
+def blocks_of(source: CellSource, rows: Int[np.ndarray, "n"]) -> Iterator[tuple[Tokens, slice]]:
+    """Yield the tokens of cells block by block, and which of ``rows`` they are."""
+    for start in range(0, len(rows), _BLOCK_CELLS):
+        part = slice(start, start + _BLOCK_CELLS)
+        yield source.tokens(rows[part]), part
+
+
+def visible_part(tokens: Tokens, visible: Bool[np.ndarray, "b l"]) -> Tokens:
+    """Take the visible tokens of each cell; they keep their order and their values, and close the gaps.
+
+    Parameters
+    ----------
+    tokens
+        Tokens of ``b`` cells.
+    visible
+        True at the tokens that stay, shape (b, l).
+    """
+    kept = visible & real_positions(tokens)
+    lengths = kept.sum(axis=1).astype(np.int32)
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : max(1, int(lengths.max(initial=1)))]
+    stays = np.take_along_axis(kept, order, axis=1)
+    ids = np.where(stays, np.take_along_axis(tokens.ids, order, axis=1), PAD_ID).astype(np.int32)
+    return Tokens(ids, np.take_along_axis(tokens.values, order, axis=1) * stays, lengths)
+
+
+def real_positions(tokens: Tokens) -> Bool[np.ndarray, "b l"]:
+    """Mark the positions that hold a token, (b, l); the others are pads."""
+    return np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
+
+
+@torch.inference_mode()
+def pass_through(module: GeneMambaModule, tokens: Tokens, function: Pass, width: int) -> Float32[np.ndarray, "n w"]:
+    """Compute something of every cell, in batches of cells of similar length.
+
+    Parameters
+    ----------
+    module
+        The module; dropout is off meanwhile.
+    tokens
+        Tokens of ``n`` cells.
+    function
+        What to compute of a batch of b cells, (b, w).
+    width
+        Numbers per cell, w.
+    """
+    was_training = module.training
+    module.eval()
+    result = np.empty((len(tokens.lengths), width), dtype=np.float32)
+    try:
+        for rows in length_batches(tokens.lengths, _TOKEN_BUDGET, None, _MOST_PADDING):
+            batch = to_batch(take_tokens(tokens, rows))
+            batch = {name: value.to(module.device) for name, value in batch.items()}
+            result[rows] = function(module, batch).float().cpu().numpy()
+    finally:
+        module.train(was_training)
+    return result
+
+
+def embedding_of(module: GeneMambaModule, batch: TokenBatch) -> Tensor:
+    """Return the embedding of the encoder of each cell of a batch, (b, d)."""
+    return module.inference(batch["token_ids"], batch["token_values"], batch["lengths"])["cell"]

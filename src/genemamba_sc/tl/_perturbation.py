@@ -1,0 +1,221 @@
+"""Delete genes, move them to the top or along the list, and see what the model makes of the cells."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from jaxtyping import Float, Int
+
+from genemamba_sc._checks import CellIndices, whole_number
+from genemamba_sc._warn import warn
+from genemamba_sc.data import Tokens
+from genemamba_sc.model import GeneMambaModel, GeneMambaModule
+from genemamba_sc.model._annotation import require_cell_types
+from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
+from genemamba_sc.tl._changed_cells import ChangedCells
+from genemamba_sc.tl._changes import Changes, Kind, changes_of
+from genemamba_sc.tl._controls import Expression, permutation_p, share_above
+from genemamba_sc.tl._gene_lists import names_of_tokens, tokens_of_genes
+from genemamba_sc.tl._perturbation_result import Perturbation
+
+_ALL = "all cells"
+
+
+def perturb(
+    model: GeneMambaModel,
+    adata: AnnData | None = None,
+    genes: str | Sequence[str] = (),
+    *,
+    kind: Kind = "delete",
+    shift: int = 0,
+    groupby: str | None = None,
+    indices: CellIndices | None = None,
+    n_controls: int = 20,
+    types: bool | None = None,
+) -> Perturbation:
+    """Perturb each of many genes on its own, in all cells, and average what changes in the model over groups of cells.
+
+    The list of genes of a cell is changed, as Geneformer does (Theodoris et al., Nature 2023), not its counts: the
+    other genes keep their values. A gene takes the value of the one whose place it takes. The effects are those on this
+    model's embedding (of the encoder, before any integration) and type probabilities. They show what the model relies
+    on, not what a cell would do.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    adata
+        Cells; ``None`` takes those that the model has.
+    genes
+        Ids or symbols, as many as you like: genes are computed as they occur, and memory does not grow with the cells.
+    kind
+        ``"delete"`` takes the gene out of the cells that have it. ``"shift"`` moves it there by ``shift`` places.
+        ``"top"`` makes it the first gene of every cell, also of those that lack it.
+    shift
+        Places to move up, or down if negative; only for ``"shift"``. The ends of the list stop a gene.
+    groupby
+        Column of ``obs`` whose groups are averaged apart; ``None`` averages over all cells. Cells without a value are
+        left out.
+    indices
+        Cells to perturb; ``None`` takes all.
+    n_controls
+        Number of other genes, expressed in as many cells of the group and as strongly, that are perturbed in the same
+        way for comparison; 0 switches that off.
+    types
+        Whether effects on type probabilities are computed; ``None`` does it where the model tells types apart.
+
+    Returns
+    -------
+    Perturbation
+
+    Raises
+    ------
+    TypeError
+        If the model is none, or genes are no names.
+    RuntimeError
+        If the model is not trained.
+    ValueError
+        If a gene is not in the vocabulary, there is no gene or cell, an argument is wrong, the cells cannot be read, or
+        effects on types are asked of a model that knows none.
+    """
+    _check_kind(kind, shift)
+    n_controls = whole_number("n_controls", n_controls, 0)
+    source, _ = open_query(model, adata)
+    tokens = tokens_of_genes(model.vocabulary, genes)
+    cells = model.adata if adata is None else adata
+    assert cells is not None  # open_query refuses it
+    known_types = types_asked(model, types)
+    rows, groups, names = _grouped(cells.obs, groupby, cells_asked(indices, source.n_obs))
+    expression = Expression.empty(len(names), model.vocabulary.size)
+    for block, part in blocks_of(source, rows):
+        expression.add(block, groups[part], model.vocabulary)
+    controls = expression.matched(tokens, n_controls)
+    wanted = np.union1d(tokens, controls[controls >= 0])
+    totals = _Totals(wanted, len(names), len(known_types), model.module)
+    for block, part in blocks_of(source, rows):
+        totals.add(block, groups[part], kind, shift)
+    _warn_if_absent(model, tokens, totals)
+    effects = _effects_and_controls(totals, tokens, controls)
+    ids, symbols = names_of_tokens(model.vocabulary, tokens)
+    return Perturbation(kind, shift, tuple(ids), tuple(symbols), names, known_types, **effects)
+
+
+class _Totals:
+    """Add up effects over cells, for ``u`` genes in ``q`` groups."""
+
+    def __init__(self, wanted: Int[np.ndarray, "u"], n_groups: int, n_types: int, module: GeneMambaModule) -> None:
+        self.wanted, self.module, self.n_effects = wanted, module, 2 + n_types
+        self.counts = np.zeros((len(wanted), n_groups), dtype=np.int64)
+        # Cosine and distance, then the change of each type.
+        self.sums = np.zeros((len(wanted), n_groups, self.n_effects))
+
+    @torch.inference_mode()
+    def add(self, tokens: Tokens, groups: Int[np.ndarray, "b"], kind: Kind, shift: int) -> None:
+        """Perturb the genes in a block of cells."""
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            cells = ChangedCells(self.module, tokens)
+            for changes in changes_of(tokens, self.wanted, kind, shift):
+                place = np.searchsorted(self.wanted, changes.genes), groups[changes.rows]
+                np.add.at(self.counts, place, 1)
+                np.add.at(self.sums, place, _effects(cells, changes)[:, : self.n_effects])
+        finally:
+            self.module.train(was_training)
+
+    def means(self) -> Float[np.ndarray, "u q k"]:
+        """Return the mean effects; NaN where no cell was perturbed."""
+        counts = self.counts[..., None]
+        return np.where(counts > 0, self.sums / np.maximum(counts, 1), np.nan)
+
+
+def _effects(cells: ChangedCells, changes: Changes) -> Float[np.ndarray, "m k"]:
+    """Compute cosine shift, distance and change of each type, of each change."""
+    cell, logits = cells.after(changes)
+    rows = torch.as_tensor(changes.rows, device=cell.device)
+    before = cells.cell[rows]
+    distance = (cell - before).norm(dim=1)
+    size = cell.norm(dim=1) * before.norm(dim=1)
+    # 1 - cos by the difference of the unit vectors, which float32 keeps where the cosine is nearly 1.
+    unit = torch.nn.functional.normalize(cell, dim=1) - torch.nn.functional.normalize(before, dim=1)
+    cosine = torch.where(size > 0, unit.square().sum(dim=1) / 2, torch.ones_like(size))
+    change = logits.softmax(dim=1) - cells.logits[rows].softmax(dim=1)
+    return torch.cat([cosine[:, None], distance[:, None], change], dim=1).double().cpu().numpy()
+
+
+def _grouped(
+    obs: pd.DataFrame, groupby: str | None, rows: Int[np.ndarray, "n"]
+) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], tuple[str, ...]]:
+    """Return the cells that have a group, the number of the group of each, and the names of the groups."""
+    if groupby is None:
+        return rows, np.zeros(len(rows), np.int64), (_ALL,)
+    if groupby not in obs:
+        raise ValueError(
+            f"groupby must name a column of obs. Got {groupby!r}; the columns are {list(obs.columns)}. "
+            "Name one of these."
+        )
+    column = obs[groupby].iloc[rows].astype("category").cat.remove_unused_categories()
+    codes, known = column.cat.codes.to_numpy().astype(np.int64), column.cat.categories
+    if not len(known):
+        raise ValueError(f"Groups of cells are needed. obs[{groupby!r}] has no value in any cell. Name another column.")
+    return rows[codes >= 0], codes[codes >= 0], tuple(map(str, known))
+
+
+def types_asked(model: GeneMambaModel, asked: bool | None) -> tuple[str, ...]:
+    """Return the types whose probabilities are compared; refuse a model that knows none where they are asked for."""
+    head = model.module.cell_type_head
+    if asked is None:
+        asked = bool(model.cell_types) and head is not None and head.is_fitted
+    if asked:
+        require_cell_types(model)
+    return tuple(map(str, model.cell_types)) if asked else ()
+
+
+def _check_kind(kind: object, shift: object) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {get_args(Kind)}. Got {kind!r}. Choose one of them.")
+    if isinstance(shift, bool) or not isinstance(shift, int | np.integer):
+        raise TypeError(f"shift must be a whole number. Got {shift!r}. Pass a number of places, such as 50.")
+    if (kind == "shift") != (shift != 0):
+        raise ValueError(
+            f"kind='shift' needs a number of places, and no other kind takes one. Got kind={kind!r}, shift={shift}. "
+            "Pass kind='shift' with shift=50, say."
+        )
+
+
+def _warn_if_absent(model: GeneMambaModel, tokens: Int[np.ndarray, "m"], totals: _Totals) -> None:
+    absent = tokens[totals.counts[np.searchsorted(totals.wanted, tokens)].sum(axis=1) == 0]
+    if len(absent):
+        names = ", ".join(names_of_tokens(model.vocabulary, absent[:3])[1])
+        warn(f"{len(absent)} of {len(tokens)} genes are expressed in none of these cells, such as {names}: no effect.")
+
+
+def _effects_and_controls(
+    totals: _Totals, tokens: Int[np.ndarray, "m"], controls: Int[np.ndarray, "m q n"]
+) -> dict[str, Any]:
+    """Return the effects of the genes beside those of their controls, under the names of :class:`Perturbation`."""
+    means, mine = totals.means(), np.searchsorted(totals.wanted, tokens)
+    own = means[mine]
+    # Effects of the controls in the same group, (m, q, n, k).
+    place = np.searchsorted(totals.wanted, controls).clip(0, len(totals.wanted) - 1)
+    others = means[place, np.arange(own.shape[1])[None, :, None]]
+    others[controls < 0] = np.nan
+    n_known = (~np.isnan(others[..., 0])).sum(axis=2)
+    mean = np.nansum(others, axis=2) / np.where(n_known > 0, n_known, np.nan)[..., None]
+    last = np.moveaxis(others, 2, -1)
+    p = permutation_p(np.abs(own), np.abs(last))
+    return {
+        "n_cells": totals.counts[mine],
+        "cosine_shift": own[..., 0],
+        "l2_shift": own[..., 1],
+        "type_change": own[..., 2:],
+        "control_cosine_shift": mean[..., 0],
+        "control_type_change": mean[..., 2:],
+        "n_controls": n_known,
+        "p_cosine": p[..., 0],
+        "p_types": p[..., 2:],
+        "lowers_more": share_above(own[..., 2:], last[..., 2:, :]),
+    }

@@ -1,0 +1,84 @@
+"""Hold what perturbing genes one by one does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from genemamba_sc.tl._changes import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbation:
+    """Hold what perturbing single genes does to groups of cells, in the model.
+
+    ``m`` genes, ``q`` groups, ``c`` cell types. Effects are means over the cells of a group in which the gene was
+    perturbed; NaN where there are none. No change, the first baseline of any effect, is 0 in all of them.
+
+    Parameters
+    ----------
+    kind, shift
+        What was done.
+    gene_ids, symbols
+        The genes.
+    groups, cell_types
+        Names of the groups and of the types; no types where the model knows none.
+    n_cells
+        Number of cells in which the gene was perturbed, shape ``(m, q)``.
+    cosine_shift, l2_shift
+        1 - cosine, and distance, between the embeddings before and after, shape ``(m, q)``.
+    type_change
+        Change of the probability of each type, shape ``(m, q, c)``.
+    control_cosine_shift, control_type_change
+        The same, averaged over the matched genes of each gene: the effect of any gene that is expressed like it.
+    n_controls
+        Number of matched genes with an effect, shape ``(m, q)``.
+    p_cosine, p_types
+        Permutation p-values of the size of ``cosine_shift``, shape ``(m, q)``, and of ``type_change``, shape ``(m, q,
+        c)``, among the matched genes. They are not corrected for the number of genes, and never below
+        ``1 / (1 + n_controls)``.
+    lowers_more
+        Share of the matched genes that lower the probability of a type less than the gene does, shape ``(m, q, c)``;
+        0.5 is what chance gives. The mean over the markers of a type is an AUROC against genes expressed like them.
+    """
+
+    kind: Kind
+    shift: int
+    gene_ids: tuple[str, ...]
+    symbols: tuple[str, ...]
+    groups: tuple[str, ...]
+    cell_types: tuple[str, ...]
+    n_cells: Int[np.ndarray, "m q"]
+    cosine_shift: Float[np.ndarray, "m q"]
+    l2_shift: Float[np.ndarray, "m q"]
+    type_change: Float[np.ndarray, "m q c"]
+    control_cosine_shift: Float[np.ndarray, "m q"]
+    control_type_change: Float[np.ndarray, "m q c"]
+    n_controls: Int[np.ndarray, "m q"]
+    p_cosine: Float[np.ndarray, "m q"]
+    p_types: Float[np.ndarray, "m q c"]
+    lowers_more: Float[np.ndarray, "m q c"]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row per gene and group.
+
+        Beside the effects on the embedding, the columns ``change:T``, ``control_change:T``, ``p_change:T`` and
+        ``lowers_more:T`` hold those on the probability of each type ``T``.
+        """
+        m, q = self.n_cells.shape
+        table = pd.DataFrame(
+            {
+                "gene_id": np.repeat(np.array(self.gene_ids, dtype=object), q),
+                "symbol": np.repeat(np.array(self.symbols, dtype=object), q),
+                "group": np.tile(np.array(self.groups, dtype=object), m),
+            }
+        )
+        for name in ("n_cells", "cosine_shift", "l2_shift", "control_cosine_shift", "n_controls", "p_cosine"):
+            table[name] = getattr(self, name).ravel()
+        for i, name in enumerate(self.cell_types):
+            table[f"change:{name}"] = self.type_change[..., i].ravel()
+            table[f"control_change:{name}"] = self.control_type_change[..., i].ravel()
+            table[f"p_change:{name}"] = self.p_types[..., i].ravel()
+            table[f"lowers_more:{name}"] = self.lowers_more[..., i].ravel()
+        return table

@@ -1,0 +1,261 @@
+"""Rebuild the order of a cell's genes: as published, where copying suffices, and without a leak."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from jaxtyping import Float, Int
+from scipy.stats import rankdata
+
+from genemamba_sc._checks import whole_number
+from genemamba_sc._warn import warn
+from genemamba_sc.data import CellSource, Tokens, take_tokens, to_batch
+from genemamba_sc.model import GeneMambaModel, GeneMambaModule
+from genemamba_sc.tl._cells import open_query, real_positions
+from genemamba_sc.tl._masked_ranks import MaskedRanks
+from genemamba_sc.tl._rank_metrics import ListScores, compare_lists, correlation, relative_ranks
+
+Protocol = Literal["masked", "published"]
+
+# Cells of shorter lists have no ranking worth a correlation.
+_LEAST_GENES = 10
+_CELLS: dict[str, int] = {"masked": 200, "published": 10}
+_MOST_REFERENCE = 2000
+_LEAST_REFERENCE = 10
+_COPYING = "Copying the input solves the published protocol: it tells how well a model copies, not what it knows."
+
+
+@dataclass(frozen=True, eq=False)
+class RankReconstruction:
+    """Hold how well orders of genes were rebuilt, by the model and by what it has to beat.
+
+    Parameters
+    ----------
+    protocol
+        ``"masked"`` or ``"published"``; see :func:`reconstruct_ranks`.
+    cells
+        Names of the cells whose genes were put in order.
+    n_genes
+        Number of genes of each list, shape ``(n_cells,)``.
+    methods
+        Names of the methods; the first one is the model.
+    spearman, pearson
+        Correlation of known and predicted relative ranks. ``"masked"``: one for each cell and method, shape
+        ``(n_cells, n_methods)``. ``"published"``: one over all genes and cells, shape ``(1, n_methods)``.
+    lists
+        Scores of the joined lists, one for each method; only of the published protocol.
+    n_reference
+        Number of cells from which baselines and read-outs learned; 0 in the published protocol.
+    """
+
+    protocol: Protocol
+    cells: pd.Index
+    n_genes: Int[np.ndarray, "n_cells"]
+    methods: tuple[str, ...]
+    spearman: Float[np.ndarray, "n n_methods"]
+    pearson: Float[np.ndarray, "n n_methods"]
+    lists: tuple[ListScores, ...] = ()
+    n_reference: int = 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row per method.
+
+        Columns of the masked protocol are ``spearman`` and ``pearson``, means over cells, and ``spearman_sem``, the
+        standard error of that mean; cells whose predictions are all equal do not count. Those of the published one
+        are ``l_dist``, ``bleu``, ``spearman`` and ``pearson``.
+        """
+        table = pd.DataFrame(index=pd.Index(self.methods, name="method"))
+        if self.protocol == "published":
+            return table.assign(
+                l_dist=[scores.l_dist for scores in self.lists],
+                bleu=[scores.bleu for scores in self.lists],
+                spearman=self.spearman[0],
+                pearson=self.pearson[0],
+            )
+        spearman, pearson = (pd.DataFrame(values, columns=table.index) for values in (self.spearman, self.pearson))
+        return table.assign(spearman=spearman.mean(), spearman_sem=spearman.sem(), pearson=pearson.mean())
+
+    def __str__(self) -> str:
+        first = f"{len(self.cells)} cells, {int(self.n_genes.sum()):,} genes, {self.protocol} protocol"
+        reference = f"; means, neighbours and read-outs from {self.n_reference:,} other cells"
+        lines = [first + (reference if self.n_reference else ""), self.to_frame().round(3).to_string()]
+        return "\n".join([*lines, *([_COPYING] if self.protocol == "published" else [])])
+
+
+def reconstruct_ranks(
+    model: GeneMambaModel,
+    adata: AnnData | None = None,
+    *,
+    protocol: Protocol = "masked",
+    reference: AnnData | None = None,
+    n_cells: int | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> RankReconstruction:
+    """Rebuild the order of the genes of cells, and compare it with the known order.
+
+    ``"published"`` is the evaluation of GeneMamba (Qi et al., arXiv 2504.16956): the whole cell is read, and at each
+    place that the layers read the gene with the largest score is named. The answer stands in the input, so copying
+    scores perfectly; that row stands beside the model's.
+
+    ``"masked"`` leaks nothing: the genes of a cell are dealt into ``n_folds`` parts, and each part is predicted by what
+    is read from the others alone. The hidden genes are taken out of the list, so that no gap shows where they stood;
+    known are which genes the cell expresses, how many they are, and the values of the visible ones (which are divided
+    by the cell's total). Predicted ranks of all parts together give the order.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    adata
+        Cells to rebuild; ``None`` takes those that the model has. Of cells that it was trained on, it may know more
+        than of new ones.
+    protocol
+        Which of the two.
+    reference
+        Cells from which means, neighbours and read-outs come in the masked protocol, at most 2,000 of them; ``None``
+        takes the cells of ``adata`` that are not rebuilt. A cell of the reference with the same tokens as a rebuilt one
+        is left out. The published protocol reads no reference.
+    n_cells
+        Number of cells to rebuild, drawn at random among those of at least ten genes; ``None`` means 200, but
+        no more than half of the cells where there is no other reference, and 10 in the published protocol, as
+        published.
+    n_folds
+        Number of parts.
+    seed
+        Seed of all draws.
+
+    Returns
+    -------
+    RankReconstruction
+        Methods of the masked protocol: ``"embedding"``, a ridge regression of each gene's rank on the embedding of the
+        visible genes; ``"masked head"``, the model's score of the gene behind a [MASK] put first; and what they have to
+        beat: ``"components"``, the same regression on principal components of the visible expression; ``"neighbours"``,
+        the mean rank in the 50 nearest cells on those; ``"mean rank"``; ``"frequency"``, the share of cells that
+        express the gene; and ``"copy"``, which sees the answer. Of the published one: ``"model"``, ``"copy"`` and
+        ``"mean rank"`` in the same cells.
+
+    Raises
+    ------
+    TypeError
+        If the model is none, or a number is not whole.
+    RuntimeError
+        If the model is not trained.
+    ValueError
+        If the protocol is unknown, a number is too small, the cells cannot be read, no cell has ten genes, or there are
+        fewer than ten cells of reference.
+    """
+    if protocol not in get_args(Protocol):
+        raise ValueError(f"protocol must be one of {get_args(Protocol)}. Got {protocol!r}. Choose one of them.")
+    if protocol == "published" and reference is not None:
+        raise ValueError("The published protocol reads no reference. Got one. Pass protocol='masked', or leave it out.")
+    asked = None if n_cells is None else whole_number("n_cells", n_cells, 1)
+    n_folds = whole_number("n_folds", n_folds, 2)
+    source, names = open_query(model, adata)
+    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    if asked is None:
+        # Without a reference, the other half of few cells serves as one.
+        own = protocol == "masked" and reference is None
+        asked = max(1, min(_CELLS[protocol], source.n_obs // 2 if own else source.n_obs))
+    rows, tokens, others = _draw(source, asked, rng)
+    if protocol == "published":
+        return _published(model.module, tokens, names[rows])
+    if reference is not None:
+        source, _ = open_query(model, reference)
+        others = rng.permutation(source.n_obs)
+    known = _without(source.tokens(np.sort(others[:_MOST_REFERENCE])), tokens)
+    genes = np.unique(tokens.ids[real_positions(tokens)])
+    predicted = MaskedRanks(model.module, model.vocabulary, known, genes, n_folds, seed)(tokens, rng)
+    return _scored(predicted, tokens, names[rows], len(known.lengths))
+
+
+def _draw(source: CellSource, n: int, rng: np.random.Generator) -> tuple[np.ndarray, Tokens, np.ndarray]:
+    """Draw cells of at least ten genes; return their numbers, their tokens, and the other cells in a random order."""
+    order = rng.permutation(source.n_obs)
+    picked: list[np.ndarray] = []
+    seen, short = 0, 0
+    while sum(map(len, picked)) < n and seen < len(order):
+        part = order[seen : seen + n]
+        long = source.tokens(part).lengths >= _LEAST_GENES
+        picked.append(part[long][: n - sum(map(len, picked))])
+        short, seen = short + int((~long).sum()), seen + len(part)
+    rows = np.sort(np.concatenate(picked))
+    if not len(rows):
+        raise ValueError(
+            f"An order of genes needs cells of at least {_LEAST_GENES} genes that the model knows. None of the "
+            f"{source.n_obs} cells has as many. Pass cells with more genes."
+        )
+    if short:
+        warn(f"{short} of {seen} cells have fewer than {_LEAST_GENES} genes that the model knows; they were left out.")
+    return rows, source.tokens(rows), order[~np.isin(order, rows)]
+
+
+def _without(reference: Tokens, cells: Tokens) -> Tokens:
+    """Leave out the cells of the reference that are empty or have the same tokens as one of ``cells``."""
+    known = {_key(cells, row) for row in range(len(cells.lengths))}
+    new = [row for row, n in enumerate(reference.lengths) if n and _key(reference, row) not in known]
+    if len(new) < _LEAST_REFERENCE:
+        raise ValueError(
+            f"Means, neighbours and read-outs need at least {_LEAST_REFERENCE} cells that are not rebuilt. Got "
+            f"{len(new)}. Pass more cells, a smaller n_cells, or other cells as reference."
+        )
+    return take_tokens(reference, np.array(new))
+
+
+def _key(tokens: Tokens, row: int) -> bytes:
+    return tokens.ids[row, : tokens.lengths[row]].tobytes()
+
+
+def _scored(predicted: dict[str, np.ndarray], tokens: Tokens, cells: pd.Index, n_reference: int) -> RankReconstruction:
+    truth = [relative_ranks(n) for n in tokens.lengths.tolist()]
+    methods = (*predicted, "copy")
+    spearman, pearson = np.full((2, len(truth), len(methods)), 1.0)
+    for column, scores in enumerate(predicted.values()):
+        for row, known in enumerate(truth):
+            said = scores[row, : len(known)]
+            spearman[row, column] = correlation(known, rankdata(said))
+            pearson[row, column] = correlation(known, said)
+    return RankReconstruction(
+        "masked", cells, tokens.lengths.astype(int), methods, spearman, pearson, n_reference=n_reference
+    )
+
+
+def _published(module: GeneMambaModule, tokens: Tokens, cells: pd.Index) -> RankReconstruction:
+    context = module.encoder_config.context_len or tokens.ids.shape[1]
+    lengths = np.minimum(tokens.lengths, context)
+    truth = [ids[:n].astype(np.int64) for ids, n in zip(tokens.ids, lengths)]
+    lists = {"model": _named(module, tokens), "copy": truth, "mean rank": _by_mean_rank(truth)}
+    scores = tuple(compare_lists(truth, predicted) for predicted in lists.values())
+    return RankReconstruction(
+        "published", cells, lengths.astype(int), tuple(lists), lists=scores,
+        spearman=np.array([[s.spearman for s in scores]]), pearson=np.array([[s.pearson for s in scores]]),
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _named(module: GeneMambaModule, tokens: Tokens) -> list[np.ndarray]:
+    """Name the gene with the largest score at each place that the layers read, cell by cell, nothing hidden."""
+    was_training = module.training
+    module.eval()
+    named = []
+    try:
+        for row in range(len(tokens.lengths)):
+            batch = to_batch(take_tokens(tokens, np.array([row])))
+            ids, values, lengths = (batch[name].to(module.device) for name in ("token_ids", "token_values", "lengths"))
+            read = module.inference(ids, values, lengths)
+            context = read["context"].expand(read["hidden"].shape[1], -1)
+            logits = module.gene_head(read["hidden"][0], context, module.encoder.embeddings.weight)
+            named.append(logits.argmax(dim=1).cpu().numpy())
+    finally:
+        module.train(was_training)
+    return named
+
+
+def _by_mean_rank(lists: list[np.ndarray]) -> list[np.ndarray]:
+    """Put the genes of each list in the order of their mean relative rank over all lists."""
+    ranks = pd.Series(np.concatenate([relative_ranks(len(genes)) for genes in lists]))
+    mean = ranks.groupby(np.concatenate(lists)).mean()
+    return [genes[np.argsort(-mean[genes].to_numpy(), kind="stable")] for genes in lists]

@@ -1,0 +1,162 @@
+"""Genes perturbed in cells: means by group, controls, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from genemamba_sc import tl
+from genemamba_sc.data import Tokens, to_batch
+
+GENES = [f"ENSG{i:011d}" for i in range(1, 11)]
+
+
+@pytest.fixture(scope="module")
+def deleted(trained, make_cells):
+    return tl.perturb(trained, make_cells(), GENES, groupby="cell_type", n_controls=8)
+
+
+def encode(model, tokens):
+    batch = to_batch(tokens)
+    with torch.inference_mode():
+        read = model.module.eval().inference(batch["token_ids"], batch["token_values"], batch["lengths"])
+        logits = model.module.generative(read["context"], batch["token_ids"], batch["token_values"])
+    return read["cell"].numpy(), logits["cell_type_logits"].softmax(dim=1).numpy()
+
+
+def test_effects_are_the_means_over_the_cells_of_a_group_that_have_the_gene(trained, make_cells, deleted):
+    adata = make_cells()
+    gene = trained.vocabulary.token_of(GENES[2])
+    cells = adata[adata.obs["cell_type"] == "monocyte"]
+    all_tokens = trained._source(cells.copy()).tokens(np.arange(cells.n_obs))
+    cosine, distance, change = [], [], []
+    for row in range(cells.n_obs):
+        ids, values = (array[row, : all_tokens.lengths[row]] for array in (all_tokens.ids, all_tokens.values))
+        if gene not in ids:
+            continue
+        kept = ids != gene
+        one = [
+            Tokens(i[None], v[None], np.array([len(i)], np.int32))
+            for i, v in ((ids, values), (ids[kept], values[kept]))
+        ]
+        (z, p), (z_after, p_after) = (encode(trained, tokens) for tokens in one)
+        cosine.append(1 - (z * z_after).sum() / np.linalg.norm(z) / np.linalg.norm(z_after))
+        distance.append(np.linalg.norm(z - z_after))
+        change.append(p_after[0] - p[0])
+    group = deleted.groups.index("monocyte")
+    assert deleted.n_cells[2, group] == len(cosine)
+    assert deleted.cosine_shift[2, group] == pytest.approx(np.mean(cosine), abs=1e-5)
+    assert deleted.l2_shift[2, group] == pytest.approx(np.mean(distance), abs=1e-4)
+    np.testing.assert_allclose(deleted.type_change[2, group], np.mean(change, axis=0), atol=1e-5)
+
+
+def test_deleting_the_markers_of_a_type_lowers_its_probability_more_than_controls_do(deleted):
+    # Genes 0 to 4 are those of T cells, 5 to 9 those of B cells; see make_cells.
+    for name, rows in (("T cell", slice(0, 5)), ("B cell", slice(5, 10))):
+        group, kind = deleted.groups.index(name), deleted.cell_types.index(name)
+        change, control = deleted.type_change[rows, group, kind], deleted.control_type_change[rows, group, kind]
+        assert (change < 0).all()
+        assert change.mean() < control.mean()
+        assert deleted.lowers_more[rows, group, kind].mean() > 0.8
+
+
+def test_the_changes_of_the_types_add_up_to_zero(deleted):
+    np.testing.assert_allclose(deleted.type_change.sum(axis=2), 0, atol=1e-6)
+
+
+def test_the_table_has_a_row_per_gene_and_group(deleted):
+    table = deleted.to_frame()
+    assert len(table) == 30
+    assert list(table.columns[:9]) == [
+        "gene_id", "symbol", "group", "n_cells", "cosine_shift", "l2_shift", "control_cosine_shift", "n_controls",
+        "p_cosine",
+    ]  # fmt: skip
+    effects = ("change", "control_change", "p_change", "lowers_more")
+    assert set(table.columns[9:]) == {f"{effect}:{name}" for effect in effects for name in deleted.groups}
+    row = table[(table.gene_id == GENES[3]) & (table.group == "T cell")].iloc[0]
+    place = 3, deleted.groups.index("T cell")
+    assert (row.cosine_shift, row.p_cosine, row.n_controls) == (deleted.cosine_shift[place], deleted.p_cosine[place], 8)
+    assert ((table.p_cosine >= 1 / 9) & (table.p_cosine <= 1)).all()
+
+
+def test_blocks_and_the_number_of_genes_change_nothing(trained, make_cells, deleted, monkeypatch):
+    monkeypatch.setattr("genemamba_sc.tl._cells._BLOCK_CELLS", 7)
+    monkeypatch.setattr("genemamba_sc.tl._changes._AT_ONCE", 5)
+    few = tl.perturb(trained, make_cells(), GENES[2:4], groupby="cell_type", n_controls=0)
+    np.testing.assert_array_equal(few.n_cells, deleted.n_cells[2:4])
+    np.testing.assert_allclose(few.cosine_shift, deleted.cosine_shift[2:4], atol=1e-6)
+    np.testing.assert_allclose(few.type_change, deleted.type_change[2:4], atol=1e-6)
+    assert np.isnan(few.p_cosine).all()
+    assert not few.n_controls.any()
+
+
+def test_the_top_reaches_every_cell_and_a_shift_those_that_have_the_gene(trained, make_cells):
+    adata = make_cells()
+    top = tl.perturb(trained, adata, GENES[:2], kind="top", n_controls=0)
+    assert top.n_cells.tolist() == [[60], [60]]
+    assert top.type_change[0, 0, top.cell_types.index("T cell")] > 0
+    down = tl.perturb(trained, adata, GENES[:1], kind="shift", shift=-30, n_controls=0)
+    assert down.n_cells[0, 0] == (adata.X[:, 0] > 0).sum()
+    assert down.cosine_shift[0, 0] > 0
+
+
+def test_many_more_genes_than_cells_have_is_no_trouble(trained, make_cells):
+    found = tl.perturb(trained, make_cells(), list(trained.vocabulary.gene_ids), n_controls=3)
+    assert found.n_cells.shape == (trained.vocabulary.n_genes, 1)
+    # All genes are on the list, so they serve as each other's controls.
+    assert (found.n_controls[found.n_cells > 0] == 3).all()
+
+
+def test_a_gene_that_no_cell_has_is_told_and_has_no_effect(trained, make_cells):
+    adata = make_cells()
+    counts = adata.X.toarray()
+    counts[:, 4] = 0
+    adata.X = counts
+    with pytest.warns(UserWarning, match="1 of 2 genes are expressed in none of these cells, such as ENSG0+5: no eff"):
+        found = tl.perturb(trained, adata, [GENES[4], GENES[5]], n_controls=2)
+    assert np.isnan(found.cosine_shift).tolist() == [[True], [False]]
+    assert (found.n_cells[0, 0], found.n_controls[0, 0]) == (0, 0)
+
+
+def test_a_cell_without_genes_is_left_as_it_is(trained, make_cells):
+    adata = make_cells()
+    counts = adata.X.toarray()
+    counts[0] = 0
+    adata.X = counts
+    assert tl.perturb(trained, adata, GENES[:1], kind="top", n_controls=0).n_cells.tolist() == [[59]]
+
+
+def test_indices_choose_the_cells(trained, make_cells):
+    adata = make_cells()
+    rows = np.flatnonzero(adata.obs["cell_type"] == "B cell")
+    some = tl.perturb(trained, adata, GENES[:3], indices=rows, n_controls=0)
+    groups = tl.perturb(trained, adata, GENES[:3], groupby="cell_type", n_controls=0)
+    np.testing.assert_allclose(some.l2_shift[:, 0], groups.l2_shift[:, groups.groups.index("B cell")], atol=1e-6)
+
+
+def test_a_model_without_labels_has_effects_on_the_embedding_only(fit, make_cells):
+    model = fit(make_cells(), setup={}, max_epochs=0)
+    found = tl.perturb(model, None, GENES[:2], n_controls=2)
+    assert found.cell_types == ()
+    assert (found.cosine_shift > 0).all()
+    with pytest.raises(ValueError, match="This model was set up without labels and knows no cell types"):
+        tl.perturb(model, None, GENES[:2], types=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"kind": "double"}, ValueError, "kind must be one of .* Got 'double'. Choose one of them."),
+        ({"kind": "shift"}, ValueError, "kind='shift' needs a number of places"),
+        ({"shift": 3}, ValueError, "no other kind takes one. Got kind='delete', shift=3"),
+        ({"kind": "shift", "shift": 1.5}, TypeError, "shift must be a whole number. Got 1.5"),
+        ({"groupby": "cluster"}, ValueError, "groupby must name a column of obs. Got 'cluster'"),
+        ({"indices": []}, ValueError, "At least one cell is needed. Got none"),
+        ({"n_controls": -1}, ValueError, "n_controls must be at least 0. Got -1"),
+        ({"genes": ["CD3"]}, ValueError, "It lacks 1 of 1: 'CD3'"),
+        ({"genes": []}, ValueError, "At least one gene is needed"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_wrong_arguments_are_refused(trained, arguments, error, message):
+    with pytest.raises(error, match=message):
+        tl.perturb(trained, **{"genes": GENES[:1], **arguments})
