@@ -32,8 +32,8 @@ from genemamba_sc.weights._tensors import check_encoder, read_header, read_safet
 
 FORMAT = "genemamba_sc"
 # 2: the cell-type head has programs. 3: every file that changes a prediction has a checksum; origin and gene aliases.
-# 4: arrays of an integration may lie beside the weights.
-FORMAT_VERSION = 4
+# 4: arrays of an integration may lie beside the weights. 5: so may those of a calibration.
+FORMAT_VERSION = 5
 
 _NEEDED = (WEIGHTS_FILE, GENES_FILE)
 _OPTIONAL = (CELLS_FILE, ALIASES_FILE)
