@@ -178,6 +178,12 @@ def test_cells_that_trained_the_model_are_refused(model: GeneMambaModel):
         model.calibrate(model.adata, "cell_type")
 
 
+def test_cells_that_were_attached_later_have_no_part_in_the_training(model: GeneMambaModel, others: AnnData):
+    query = GeneMambaModel.load_query_data(others, model, accelerator="cpu")
+    query.calibrate(others, "cell_type")
+    assert len(query.calibration_.labels) == 300
+
+
 def test_a_type_that_no_calibration_cell_has_is_in_sets_by_the_threshold_of_all(
     model: GeneMambaModel, make_cells: Cells, fit: Fit, others: AnnData
 ):

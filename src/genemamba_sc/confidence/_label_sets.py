@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float64, Integer
 from scipy.special import logsumexp
 
-# Between the names of a set in one text: no name of a cell type has it.
+# Between the names of a set in one text. A name that has it makes the text ambiguous, not the table of members.
 SEPARATOR = " | "
 
 

@@ -166,7 +166,8 @@ def _codes(model: Any, adata: AnnData, labels_key: str) -> np.ndarray:
 
 def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None:
     trained = model.train_indices
-    if adata is not model.adata or trained is None:
+    # A loaded model may hold other cells than those that its row numbers are of.
+    if adata is not model.adata or trained is None or getattr(model, "trainer", None) is None:
         return
     n_seen = int(np.isin(rows, np.asarray(trained)).sum())
     if n_seen:

@@ -8,21 +8,20 @@ from torch import Tensor
 
 from genemamba_sc._json import Fields
 from genemamba_sc.confidence import Calibration
+from genemamba_sc.weights._saved_model import CALIBRATION_PREFIX
 
 _ENTRY = "calibration"
-# Prefix of the arrays of a calibration, which stand among the weights and under their checksum.
-_PREFIX = "calibration."
 
 
 def kept(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give what is saved of a calibration: the entry of the configuration, and the arrays by name."""
-    arrays = {_PREFIX + name: torch.from_numpy(values) for name, values in calibration.arrays().items()}
+    arrays = {CALIBRATION_PREFIX + name: torch.from_numpy(values) for name, values in calibration.arrays().items()}
     return {"cells": calibration.cells}, arrays
 
 
 def without_calibration(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give the other tensors alone."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_PREFIX)}
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(CALIBRATION_PREFIX)}
 
 
 def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_types: int, n_tokens: int) -> Calibration | None:
@@ -48,7 +47,11 @@ def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_types: int, n_to
     ValueError
         If text, arrays and cell types do not fit together. The message names the file.
     """
-    arrays = {name.removeprefix(_PREFIX): t.numpy() for name, t in tensors.items() if name.startswith(_PREFIX)}
+    arrays = {
+        name.removeprefix(CALIBRATION_PREFIX): t.numpy()
+        for name, t in tensors.items()
+        if name.startswith(CALIBRATION_PREFIX)
+    }
     if not arrays and _ENTRY not in meta.values:
         return None
     meta.require(_ENTRY)

@@ -80,7 +80,7 @@ def _check_own(n_obs: int) -> None:
     except ModuleNotFoundError as error:
         raise ImportError(
             "Clusters for majority_voting are made with igraph. Got no igraph here. Install it with: "
-            "pip install 'genemamba-sc[benchmark]', or name a column of adata.obs with clusters."
+            "pip install 'genemamba-sc[clusters]', or name a column of adata.obs with clusters."
         ) from error
 
 

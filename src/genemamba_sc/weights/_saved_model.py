@@ -35,6 +35,9 @@ FORMAT = "genemamba_sc"
 # 4: arrays of an integration may lie beside the weights. 5: so may those of a calibration.
 FORMAT_VERSION = 5
 
+# Prefixes of arrays that lie beside the weights, under the same checksum, and are no parameters.
+INTEGRATION_PREFIX, CALIBRATION_PREFIX = "integration.", "calibration."
+
 _NEEDED = (WEIGHTS_FILE, GENES_FILE)
 _OPTIONAL = (CELLS_FILE, ALIASES_FILE)
 _FILES = (CONFIG_FILE, *_NEEDED, *_OPTIONAL, ADATA_FILE)
