@@ -1,11 +1,12 @@
 """Measure what an annotation says about itself: coverage of label sets, calibration of confidence, unknown cells.
 
-    RESULTS=benchmarks/annotation/results
+    cd benchmarks/annotation
     export OMP_NUM_THREADS=1
-    SIZE="--epochs 1 --most-cells 4000"
-    python benchmarks/annotation/confidence.py --parts sets --seeds 3 $SIZE --out $RESULTS/sets.jsonl
-    python benchmarks/annotation/confidence.py --parts unknown $SIZE --out $RESULTS/unknown.jsonl
-    python benchmarks/annotation/confidence_table.py $RESULTS
+    SETS="--parts sets --epochs 1 --out results/sets.jsonl"
+    python confidence.py $SETS --seeds 3 --most-cells 4000 --sets immune_3studies,kang_ctrl,onek1k
+    python confidence.py $SETS --seeds 3 --most-cells 2000 --sets zheng_sorted,pbmc3k,cell_lines
+    python confidence.py --parts unknown --epochs 1 --most-cells 1600 --out results/unknown.jsonl
+    python confidence_table.py results
 
 Part `sets`: every set and split of `splits.py`. Per split one model with the package's defaults but `--epochs`, and on
 its test cells: coverage and mean size of sets at 0.8, 0.9, 0.95, also with the predicted type in every set, and by
@@ -100,13 +101,21 @@ def sets_of(adata: ad.AnnData, split: Split, seed: int, epochs: int | None) -> I
     test = adata[split.test].copy()
     types = [str(name) for name in model.cell_types]
     codes = np.array([types.index(name) if name in types else -1 for name in column(test, LABEL)])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*look less like the known types")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         found = model.annotate(test)
     # Tails of probabilities are rounded; sets at several coverages are read off the scores themselves.
     logits = cell_type_logits(model.module, model._source(test), np.arange(len(codes)))
     said = judged(model.calibration_, logits, codes, types)
-    yield "sets", said | {"flagged": float((found.unknown >= 0.95).mean())}
+    yield (
+        "sets",
+        said
+        | {
+            "flagged": float((found.unknown >= 0.95).mean()),
+            "shift": found.shift.distance,
+            "is_told": any("differ from the calibration cells" in str(warning.message) for warning in told),
+        },
+    )
     if split.kind == "batch" and len(test) > 3 * LOCAL_CELLS:
         known = np.flatnonzero(codes >= 0)
         local = np.random.default_rng(seed).choice(known, LOCAL_CELLS, replace=False)
@@ -155,7 +164,7 @@ def unknown_of(adata: ad.AnnData, split: Split, left_out: str, seed: int, epochs
     model, test = trained(adata, rows, seed, epochs), adata[split.test].copy()
     is_new = column(test, LABEL) == left_out
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*look less like the known types")
+        warnings.filterwarnings("ignore", message="These cells differ from the calibration cells")
         found = model.annotate(test, reject_unknown=True)
     scores = {"ours": found.unknown.to_numpy(), "our probability": -found.confidence.to_numpy()}
     scores |= baseline_scores(adata[rows].copy(), test, seed)

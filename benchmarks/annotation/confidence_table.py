@@ -83,8 +83,9 @@ def main(folder: Path) -> None:
     print(coverage_table(sets, "sets", "batch"))
     print("\n### The same, calibrated on 200 labelled cells of that batch\n")
     print(coverage_table(sets, "local", "batch"))
+    print("\n### Calibration error of confidence (15 bins, %), and what is told of test cells without their labels\n")
     print(
-        "\n### Calibration error of confidence (15 bins, %), and the share of test cells that look unknown (5 stated)\n"
+        "`look unknown`: share of cells from 0.95 on, 5 % stated. `warned`: in how many splits `annotate` warned, %.\n"
     )
     print(calibration_table(sets))
     print("\n### Unknown cells: AUROC with each type left out in turn, mean over types\n")

@@ -13,14 +13,23 @@ def test_it_finds_the_temperature_that_labels_were_drawn_with(true: float):
     logits = rng.normal(scale=3.0, size=(20_000, 4))
     shares = softmax(logits / true, axis=1).cumsum(axis=1)
     labels = (rng.random((20_000, 1)) > shares).sum(axis=1).clip(max=3)
-    assert fit_temperature(logits, labels) == pytest.approx(true, rel=0.05)
+    assert fit_temperature(logits, labels) == pytest.approx(true, rel=0.05)  # 20,000 cells outweigh the prior
 
 
 def test_cells_that_are_all_predicted_rightly_do_not_make_it_fall_without_end():
     logits = np.array([[4.0, 0.0], [0.0, 4.0]] * 20)
     found = fit_temperature(logits, np.array([0, 1] * 20))
-    # A doubt of 1 / 42 is shared by the two types.
-    assert probabilities_of(logits[:1], found)[0, 0] == pytest.approx(83 / 84, abs=1e-4)
+    assert 0.5 < found < 1.0
+    # There the slope of the surprise of 40 cells, by x = -log(T), is that of the prior: 40 · 4 s p = x / 0.2², where
+    # s = exp(x) and p is the probability of the wrong type.
+    x = -np.log(found)
+    assert 40 * 4 * np.exp(x) / (1 + np.exp(4 * np.exp(x))) == pytest.approx(x / 0.04, rel=1e-3)
+
+
+def test_few_cells_move_it_less_than_many():
+    few = fit_temperature(np.array([[3.0, 0.0]] * 4), np.array([0, 0, 1, 1]))
+    many = fit_temperature(np.array([[3.0, 0.0]] * 400), np.array([0, 0, 1, 1] * 100))
+    assert 1.0 < few < 1.5 < many
 
 
 def test_no_cells_leave_scores_as_they_are():
@@ -28,8 +37,8 @@ def test_no_cells_leave_scores_as_they_are():
 
 
 def test_it_stays_in_its_range():
-    wrong = np.array([[50.0, 0.0]] * 9)
-    assert fit_temperature(wrong, np.ones(9, dtype=int)) == pytest.approx(10.0, rel=1e-3)
+    wrong = np.array([[500.0, 0.0]] * 999)
+    assert fit_temperature(wrong, np.ones(999, dtype=int)) == pytest.approx(10.0, rel=1e-3)
 
 
 def test_predictions_stay_and_rows_sum_to_one():

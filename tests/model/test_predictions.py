@@ -1,6 +1,7 @@
 """Predictions and annotations: what is written, what the calibration says, and what is refused beforehand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -74,6 +75,10 @@ def test_a_set_of_a_cell_does_not_depend_on_the_others(sure: GeneMambaModel):
 def test_calibrated_probabilities_are_scores_over_the_temperature_and_change_no_prediction(
     sure: GeneMambaModel, monkeypatch: pytest.MonkeyPatch
 ):
+    # Three times as high, and two in five wrong: too sure.
+    labels = np.where(np.arange(60) % 5 < 2, (sure.calibration_.labels + 1) % 3, sure.calibration_.labels)
+    too_sure = replace(sure.calibration_, logits=3 * sure.calibration_.logits, labels=labels)
+    monkeypatch.setattr(sure, "calibration_", too_sure)
     soft = sure.predict_celltype(soft=True).to_numpy()
     temperature = sure.calibration_.temperature
     types = sure.predict_celltype()
@@ -81,7 +86,7 @@ def test_calibrated_probabilities_are_scores_over_the_temperature_and_change_no_
     plain = sure.predict_celltype(soft=True).to_numpy()
     powers = plain.astype(float) ** (1 / temperature)
     np.testing.assert_allclose(soft, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
-    assert temperature != pytest.approx(1.0, abs=0.01)
+    assert temperature > 1.5
     assert np.array_equal(sure.predict_celltype(), types)
 
 
@@ -122,9 +127,20 @@ def test_cells_of_another_kind_look_unknown_and_keep_the_nearest_type_unless_ask
 
 def test_many_strange_cells_are_told(sure: GeneMambaModel, make_cells: Cells):
     query = strange(make_cells(300), 100)
-    with pytest.warns(
-        UserWarning, match=r"3\d% of these cells look less like the known types than 95% .*coverage of 0\.9"
-    ):
+    with pytest.warns(UserWarning, match=r"differ from .* 3\d% of them look less like .* than 95% .*coverage of 0\.9"):
+        sure.annotate(query)
+
+
+def test_cells_that_the_model_is_less_sure_of_are_told_and_cells_like_those_of_the_training_are_not(
+    sure: GeneMambaModel, make_cells: Cells, recwarn: pytest.WarningsRecorder
+):
+    query = make_cells(600, seed=0)[300:].copy()
+    found = sure.annotate(query)
+    assert not found.shift.is_seen and not [w for w in recwarn if "differ from the calibration" in str(w.message)]
+    assert query.uns["genemamba"]["shift_distance"] == found.shift.distance
+    counts = query.X.toarray()
+    query.X = np.random.default_rng(0).permuted(counts, axis=1).astype(np.float32)
+    with pytest.warns(UserWarning, match=r"the model is not as sure of them .*Kolmogorov-Smirnov distance 0\."):
         sure.annotate(query)
 
 

@@ -3,6 +3,7 @@
 from genemamba_sc.confidence._calibration import Calibration, unknown_share
 from genemamba_sc.confidence._known_cells import KnownCells, fit_known_cells
 from genemamba_sc.confidence._label_sets import SEPARATOR, LabelSets, check_coverage, fewest_cells
+from genemamba_sc.confidence._shift import Shift
 from genemamba_sc.confidence._temperature import fit_temperature, probabilities_of
 from genemamba_sc.confidence._voting import most_frequent, over_clustering_resolution
 
@@ -11,6 +12,7 @@ __all__ = [
     "Calibration",
     "KnownCells",
     "LabelSets",
+    "Shift",
     "check_coverage",
     "fewest_cells",
     "fit_known_cells",

@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 from genemamba_sc.confidence._known_cells import KnownCells
 from genemamba_sc.confidence._label_sets import LabelSets, check_coverage, members, odds_against, thresholds
+from genemamba_sc.confidence._shift import Shift, shift_between
 from genemamba_sc.confidence._temperature import fit_temperature, probabilities_of
 
 
@@ -117,6 +118,16 @@ class Calibration:
             known += (own - middle) / spread
             asked += (other - middle) / spread
         return unknown_share(asked, known)
+
+    def shift(self, logits: Float32[np.ndarray, "n c"]) -> Shift:
+        """Compare how sure the model is of cells with how sure it was of the calibration cells; no label is needed.
+
+        Parameters
+        ----------
+        logits
+            Scores of the types, shape (n, c).
+        """
+        return shift_between(odds_against(self.logits).min(axis=1), odds_against(logits).min(axis=1))
 
     def arrays(self) -> dict[str, Float32[np.ndarray, "..."]]:
         """Give all numbers by name; :meth:`of_arrays` makes the same calibration of them."""

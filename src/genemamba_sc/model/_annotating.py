@@ -167,6 +167,7 @@ def annotation_of(model: Any, source: CellSource, adata: AnnData, batch_size: in
         sets=asked.sets(model, read.logits, names),
         unknown=unknown,
         rejected_from=asked.rejected_from,
+        shift=None if calibration is None else calibration.shift(read.logits),
     )
 
 
@@ -186,17 +187,25 @@ def _types(
 
 
 def warn_if_cells_differ(found: Annotation) -> None:
-    """Warn where so many cells look unknown that what is stated for cells like the calibration cells does not hold."""
-    if found.unknown is None or len(found.unknown) < _FEWEST_TOLD:
+    """Warn where cells differ from the calibration cells, so that what is stated for cells like these need not hold."""
+    if found.unknown is None or found.shift is None or len(found.unknown) < _FEWEST_TOLD:
         return
-    share = float((found.unknown >= 1 - _MOST_LOST).mean())
+    share, signs = float((found.unknown >= 1 - _MOST_LOST).mean()), []
+    if found.shift.is_seen:
+        signs.append(
+            f"the model is not as sure of them as of the calibration cells (Kolmogorov-Smirnov distance "
+            f"{found.shift.distance:.2f})"
+        )
     if share > _TIMES_UNKNOWN * _MOST_LOST:
-        stated = "" if found.sets is None else f"the coverage of {found.sets.coverage:g}, "
+        signs.append(
+            f"{share:.0%} of them look less like the known types than {1 - _MOST_LOST:.0%} of the calibration cells"
+        )
+    if signs:
+        stated = "" if found.sets is None else f"the coverage of {found.sets.coverage:g} and "
         warn(
-            f"{share:.0%} of these cells look less like the known types than {1 - _MOST_LOST:.0%} of the calibration "
-            "cells: they are of other types, or of another study, condition or protocol. What is stated for cells "
-            f"like the calibration cells ({stated}the calibrated confidence) need not hold for them. Look at "
-            f"obs[{UNKNOWN_KEY!r}], or call model.calibrate on some labelled cells like these."
+            f"These cells differ from the calibration cells: {', and '.join(signs)}. They are of another study, "
+            f"condition or composition, or of other types, and {stated}the calibrated confidence need not hold for "
+            f"them. Look at obs[{UNKNOWN_KEY!r}], or call model.calibrate on some labelled cells like these."
         )
 
 

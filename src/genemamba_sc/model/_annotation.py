@@ -21,7 +21,7 @@ from genemamba_sc._constants import (
 )
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
-from genemamba_sc.confidence import LabelSets
+from genemamba_sc.confidence import LabelSets, Shift
 from genemamba_sc.model._voting import Voting
 
 _UNKNOWN_COLOUR = "#808080"
@@ -54,6 +54,9 @@ class Annotation:
         From which share on a cell is called ``"Unknown"``; ``None`` where none is.
     voting
         What clusters agreed on; ``None`` where they were not asked.
+    shift
+        How much the model's sureness of these cells differs from that of the calibration cells; ``None`` where it has
+        none.
     """
 
     cell_types: pd.Series
@@ -65,6 +68,7 @@ class Annotation:
     unknown: pd.Series | None = None
     rejected_from: float | None = None
     voting: Voting | None = None
+    shift: Shift | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Give one row per cell, with the columns that :meth:`genemamba_sc.GeneMambaModel.annotate` writes to obs."""
@@ -144,6 +148,8 @@ def _provenance(model: Any, found: Annotation) -> dict[str, Any]:
     }
     if found.is_calibrated:
         said |= {"calibrated_on": model.calibration_.cells, "temperature": model.calibration_.temperature}
+    if found.shift is not None:
+        said |= {"shift_distance": found.shift.distance, "shift_p_value": found.shift.p_value}
     if found.sets is not None:
         said |= {"coverage": found.sets.coverage, "coverage_is_per_type": found.sets.per_type}
     if found.rejected_from is not None:

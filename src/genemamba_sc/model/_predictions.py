@@ -163,7 +163,8 @@ class PredictionMixin(QueryMixin):
             found = replace(found, embedding=integrate_cells(self, adata, rows, found.embedding, batch_key))
         found = asked.voted(adata, found)
         write_annotation(self, adata, found)
-        warn_if_cells_differ(found)
+        if adata is not self.adata:  # the model is surer of the cells that trained it, which is no news
+            warn_if_cells_differ(found)
         return found
 
     def calibrate(
