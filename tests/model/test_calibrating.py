@@ -102,7 +102,7 @@ def test_validation_batches_that_did_not_train_are_told(make_cells: Cells, fit: 
         cells, setup={"labels_key": "cell_type", "batch_key": "batch"}, max_epochs=0, integrate=False,
         datasplitter_kwargs={"external_indexing": split},
     ).calibration_  # fmt: skip
-    assert found.cells == "60 validation cells of the training, from 1 batches, none of which trained the model"
+    assert found.cells == "60 validation cells of the training, from one batch, which did not train the model"
 
 
 def test_cells_of_the_user_replace_the_validation_cells(make_cells: Cells, fit: Fit, others: AnnData):

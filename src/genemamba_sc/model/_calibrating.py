@@ -139,6 +139,8 @@ def _of_batches(splitter: TokenDataSplitter, rows: np.ndarray) -> str:
         return ""
     present = np.unique(batches[rows])
     n_new = int((~np.isin(present, batches[splitter.train_idx])).sum())
+    if len(present) == 1:
+        return f", from one batch, which {'trained the model, too' if n_new == 0 else 'did not train the model'}"
     trained = "all" if n_new == 0 else "none" if n_new == len(present) else f"{len(present) - n_new}"
     return f", from {len(present)} batches, {trained} of which trained the model"
 
