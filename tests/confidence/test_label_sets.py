@@ -68,6 +68,15 @@ def test_too_few_cells_for_a_coverage_are_refused(coverage: float, least: int):
         thresholds(np.arange(least - 1.0), labels[1:], ["a", "b"], coverage, per_type=False)
 
 
+@pytest.mark.parametrize("n_cells", [1, 6, 23, 211])
+def test_the_coverage_that_a_message_names_is_possible(n_cells: int):
+    labels = np.zeros(n_cells, dtype=int)
+    with pytest.raises(ValueError) as refused:
+        thresholds(np.zeros(n_cells), labels, ["a", "b"], 0.9999, per_type=False)
+    named = float(str(refused.value).split("up to coverage=")[1].split(",")[0])
+    assert thresholds(np.zeros(n_cells), labels, ["a", "b"], named, per_type=False).tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("coverage", [0, 1, 1.0, -0.1, 1.5, float("nan")])
 def test_a_coverage_outside_of_0_and_1_is_refused(coverage: float):
     with pytest.raises(ValueError, match=r"coverage must lie in \(0, 1\), both ends left out\. Got "):

@@ -216,16 +216,25 @@ def test_sets_that_cannot_be_made_are_refused_before_cells_are_read(
 
 @pytest.mark.parametrize("choices", [{"coverage": 0.9}, {"per_type": True}, {"allow_empty": False}])
 def test_choices_of_sets_that_are_not_returned_are_refused(sure: GeneMambaModel, choices: dict):
-    with pytest.raises(
-        ValueError, match=rf"{next(iter(choices))} are choices of label sets\. Got them with return_sets"
-    ):
+    with pytest.raises(ValueError, match=rf"need return_sets=True\. Got {next(iter(choices))} with return_sets=Fal"):
         sure.predict_celltype(**choices)
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 2, float("nan")])
-def test_a_share_to_lose_outside_of_0_and_1_is_refused(sure: GeneMambaModel, value: float, unchecked: None):
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 2, float("nan"), "yes"])
+def test_a_share_to_lose_outside_of_0_and_1_is_refused(sure: GeneMambaModel, value: object, unchecked: None):
     with pytest.raises(ValueError, match=r"reject_unknown must be True, False, or a share in \(0, 1\)"):
         sure.annotate(reject_unknown=value)
+
+
+def test_a_view_of_a_backed_file_is_refused_before_cells_are_read(
+    sure: GeneMambaModel, make_cells: Cells, tmp_path: Path
+):
+    make_cells().write_h5ad(tmp_path / "cells.h5ad")
+    view = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")[:9]
+    with pytest.raises(
+        ValueError, match=r"writes to obs, which a view of a backed AnnData does not take\. .*to_memory"
+    ):
+        sure.annotate(view)
 
 
 def test_too_few_calibration_cells_to_reject_any_are_told(sure: GeneMambaModel):

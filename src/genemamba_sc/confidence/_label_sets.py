@@ -156,7 +156,7 @@ def thresholds(
     """
     coverage = check_coverage(coverage)
     least, counts = fewest_cells(coverage), np.bincount(labels, minlength=len(types))
-    most = "" if len(labels) == 0 else f" up to coverage={_largest_coverage(len(labels)):.4g}"
+    most = "" if len(labels) == 0 else f" up to coverage={_largest_coverage(len(labels))}"
     if len(labels) < least:
         raise ValueError(
             f"Sets of coverage {coverage:g} need at least {least} calibration cells. Got {len(labels)}. "
@@ -195,7 +195,8 @@ def members(
 
 
 def _largest_coverage(n_cells: int) -> float:
-    return n_cells / (n_cells + 1)
+    """Round n / (n + 1) down to four digits, so that what a message names is possible."""
+    return math.floor(10_000 * n_cells / (n_cells + 1)) / 10_000
 
 
 def _whole(value: float) -> float:

@@ -50,12 +50,18 @@ class Asked:
         TypeError, ValueError
             If a choice is out of range, or needs calibration cells and there are none, or too few.
         """
+        if adata.is_view and adata.isbacked:
+            raise ValueError(
+                "annotate() writes to obs, which a view of a backed AnnData does not take. Got such a view. Pass "
+                "adata.to_memory(), or the AnnData itself."
+            )
         check_voting(adata, self.majority_voting)
         if self.coverage is not None or self.per_type:
             check_sets(model, True, self.coverage, self.per_type, self.allow_empty)
-        if self.rejected_from is None:
+        if self.reject_unknown is False:
             return
         _check_share(self.reject_unknown)
+        assert self.rejected_from is not None
         if UNKNOWN_TYPE in map(str, model.cell_types):
             raise ValueError(
                 f"reject_unknown calls cells {UNKNOWN_TYPE!r}, which is a type of this model. Got both. Leave "
@@ -125,8 +131,8 @@ def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: 
     useless = [name for name, is_given in given.items() if is_given]
     if useless:
         raise ValueError(
-            f"{', '.join(useless)} are choices of label sets. Got them with return_sets=False. Pass return_sets=True, "
-            "or leave them out."
+            f"Choices of label sets need return_sets=True. Got {', '.join(useless)} with return_sets=False. Pass "
+            "return_sets=True, too, or leave them out."
         )
     return asked
 
