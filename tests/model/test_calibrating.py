@@ -173,9 +173,13 @@ def test_cells_that_cannot_calibrate_are_refused(model: GeneMambaModel, others: 
     assert model.calibration_ is before
 
 
-def test_cells_that_trained_the_model_are_refused(model: GeneMambaModel):
-    with pytest.raises(ValueError, match=r"must not have trained the model\. 270 of 300 have\. Pass other cells, or"):
-        model.calibrate(model.adata, "cell_type")
+def test_cells_of_the_training_are_refused_and_its_test_cells_are_not(make_cells: Cells, fit: Fit):
+    trained = fit(make_cells(300), max_epochs=0, train_size=0.7, validation_size=0.1)
+    message = r"had no part in the training\. 240 of 300 trained or validated the model\. Pass other cells, or indices="
+    with pytest.raises(ValueError, match=message):
+        trained.calibrate(trained.adata, "cell_type")
+    trained.calibrate(trained.adata, "cell_type", indices=trained.test_indices)
+    assert len(trained.calibration_.labels) == 60
 
 
 def test_cells_that_were_attached_later_have_no_part_in_the_training(model: GeneMambaModel, others: AnnData):

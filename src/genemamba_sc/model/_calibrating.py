@@ -167,13 +167,14 @@ def _codes(model: Any, adata: AnnData, labels_key: str) -> np.ndarray:
 
 
 def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None:
-    trained = model.train_indices
     # A loaded model may hold other cells than those that its row numbers are of.
-    if adata is not model.adata or trained is None or getattr(model, "trainer", None) is None:
+    if adata is not model.adata or getattr(model, "trainer", None) is None:
         return
-    n_seen = int(np.isin(rows, np.asarray(trained)).sum())
+    # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
+    parts = [part for part in (model.train_indices, model.validation_indices) if part is not None]
+    n_seen = int(np.isin(rows, np.concatenate(parts)).sum()) if parts else 0
     if n_seen:
         raise ValueError(
-            f"Calibration cells must not have trained the model. {n_seen} of {len(rows)} have. Pass other cells, or "
-            "indices= of cells that did not train, such as model.validation_indices."
+            f"Calibration cells must have had no part in the training. {n_seen} of {len(rows)} trained or validated "
+            "the model. Pass other cells, or indices= of cells that did neither."
         )

@@ -188,8 +188,8 @@ class PredictionMixin(QueryMixin):
         Parameters
         ----------
         adata
-            Cells that did not train the model, a random sample of those that the statements are to hold for; of more
-            than 10,000 cells a random 10,000 are taken.
+            Cells that neither trained nor validated the model, a random sample of those that the statements are to
+            hold for; of more than 10,000 cells a random 10,000 are taken.
         labels_key
             Column of ``obs`` with their types, all of which the model must know. Cells of the ``unlabeled_category``
             of :meth:`setup_anndata` do not count.
