@@ -53,8 +53,10 @@ def calibration_table(frame: pd.DataFrame) -> str:
     for split in ("stratified", "batch"):
         for _, row in grouped(frame, "sets", split).iterrows():
             told = [f"{row['temperature']:.2f}", percent(row["ece_before"]), percent(row["ece_after"])]
-            lines.append([row["set"], row["held_out"] or "random", *told, percent(row["flagged"])])
-    return markdown(["set", "held out", "temperature", "ECE before", "ECE after", "look unknown"], lines)
+            seen = [percent(row["flagged"]), f"{row['shift']:.2f}", percent(row["is_told"])]
+            lines.append([row["set"], row["held_out"] or "random", *told, *seen])
+    header = ["set", "held out", "temperature", "ECE before", "ECE after", "look unknown", "distance", "warned"]
+    return markdown(header, lines)
 
 
 def unknown_table(frame: pd.DataFrame, *, by_type: bool) -> str:
@@ -74,6 +76,7 @@ def unknown_table(frame: pd.DataFrame, *, by_type: bool) -> str:
 
 def main(folder: Path) -> None:
     sets = pd.DataFrame(read_rows(folder / "sets.jsonl"))
+    sets["is_told"] = sets["is_told"].astype(float)
     unknown = pd.DataFrame(read_rows(folder / "unknown.jsonl"))
     off = [row["coverage 0.9"] - 0.9 for _, row in grouped(sets, "sets", "stratified").iterrows()]
     print("### Sets without shift: coverage in % / mean size, by stated coverage; means of random splits\n")
