@@ -192,7 +192,7 @@ def test_every_imported_package_is_declared():
     imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
     others = imported - set(sys.stdlib_module_names) - {"genemamba_sc"}
     project = PYPROJECT["project"]
-    extras = [r for e in ("cuda", "corpus", "hub", "network") for r in project["optional-dependencies"][e]]
+    extras = [r for e in ("cuda", "corpus", "hub", "graphs") for r in project["optional-dependencies"][e]]
     users = [*project["dependencies"], *extras]
     assert {"numpy", "torch"} <= others
     assert sorted({DISTRIBUTIONS.get(name, name) for name in others} - requirement_names(users)) == []

@@ -48,6 +48,23 @@ def test_an_old_model_is_saved_anew_without_a_change(name: str, tmp_path: Path):
     assert np.array_equal(again.get_latent_representation(query), model.get_latent_representation(query))
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_old_model_has_no_calibration_until_it_gets_one(name: str):
+    model = GeneMambaModel.load(HERE / name / "model", adata=False, accelerator="cpu")
+    query = query_of(HERE / name)
+    before = model.predict_celltype(query, soft=True)
+    with pytest.raises(
+        ValueError, match=r"saved before there were any\. Train again .* or call model\.calibrate\(adata"
+    ):
+        model.predict_celltype(query, return_sets=True)
+    query.obs["type"] = before.columns.to_numpy()[np.arange(query.n_obs) % before.shape[1]]
+    model.calibrate(query, "type")
+    coverage = query.n_obs / (query.n_obs + 1) - 0.01
+    types, sets = model.predict_celltype(query, return_sets=True, coverage=coverage)
+    assert list(types) == list(before.columns[before.to_numpy().argmax(axis=1)])
+    assert sets.members.shape == before.shape
+
+
 def test_cells_have_the_tokens_that_they_had():
     model = GeneMambaModel.load(HERE / "format_2" / "model", adata=False, accelerator="cpu")
     tokens = model._source(query_of(HERE / "format_2")).tokens(np.arange(6))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         checkpoint_report,
         selftest,
     )
+    from genemamba_sc.confidence import LabelSets
     from genemamba_sc.corpus import TokenCorpus, build_corpus
     from genemamba_sc.data import (
         GeneAliases,
@@ -45,6 +46,7 @@ __all__ = [
     "GeneReport",
     "GeneVocabulary",
     "IntegrationConfig",
+    "LabelSets",
     "ObjectiveConfig",
     "PathwaySet",
     "PlanConfig",
@@ -81,6 +83,7 @@ _HOMES = {
     "GeneReport": "data",
     "GeneVocabulary": "data",
     "IntegrationConfig": "integration",
+    "LabelSets": "confidence",
     "ObjectiveConfig": "nn",
     "PathwaySet": "data",
     "PlanConfig": "model",

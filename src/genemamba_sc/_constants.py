@@ -26,5 +26,11 @@ VOCABULARY_KEY: Final = "gene_vocabulary"
 # Columns of obs that `annotate` writes.
 PREDICTION_KEY: Final = "genemamba_celltype"
 CONFIDENCE_KEY: Final = "genemamba_confidence"
+SET_KEY: Final = "genemamba_set"
+UNKNOWN_KEY: Final = "genemamba_unknown"
+VOTING_KEY: Final = "genemamba_majority_voting"
+CLUSTERS_KEY: Final = "genemamba_over_clustering"
+# What `annotate` calls cells of no known type, where it is asked to.
+UNKNOWN_TYPE: Final = "Unknown"
 # Entry of uns that says which model wrote them.
 UNS_KEY: Final = "genemamba"

@@ -141,6 +141,37 @@ def test_annotate_takes_a_saved_model_and_the_layer_of_this_query(
     assert list(written.obs["genemamba_celltype"]) == list(trained.predict_celltype(make_cells()))
 
 
+def test_annotate_says_how_sure_it_is_and_lets_clusters_vote(
+    out: str, make_cells: Cells, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    sure = fit(make_cells(300), max_epochs=0)
+    sure.save(tmp_path / "sure")
+    query = make_cells()
+    query.obs["mine"] = query.obs["cell_type"].astype(str)
+    query.write_h5ad(tmp_path / "query.h5ad")
+    ask = ["annotate", str(tmp_path / "query.h5ad"), out, "--model", str(tmp_path / "sure")]
+    choices = ["--coverage", "0.6", "--no-allow-empty", "--reject-unknown", "--majority-voting", "mine"]
+    assert main([*ask, *choices]) == 0
+    written = anndata.read_h5ad(out)
+    expected = make_cells()
+    expected.obs["mine"] = expected.obs["cell_type"].astype(str)
+    sure.annotate(expected, coverage=0.6, allow_empty=False, reject_unknown=True, majority_voting="mine")
+    columns = ["genemamba_celltype", "genemamba_set", "genemamba_majority_voting"]
+    assert written.obs[columns].astype(str).equals(expected.obs[columns].astype(str))
+    assert written.uns["genemamba"]["coverage"] == 0.6 and written.uns["genemamba"]["unknown_from"] == 0.95
+    assert main([*ask, "--per-type", "--coverage", "0.99"]) == 1
+    assert "coverage 0.99 need at least 99 calibration cells. Got 30" in capsys.readouterr().err
+
+
+def test_annotate_refuses_clusters_that_are_not_there_before_it_trains(
+    cells: str, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    options = ["--reference", cells, "--labels-key", "cell_type", "--majority-voting", "clusters"]
+    assert main(["annotate", cells, out, *options]) == 1
+    assert "majority_voting must name one column of adata.obs" in capsys.readouterr().err
+
+
 def test_embed_takes_pretrained_weights_and_trains_nothing(
     out: str, make_cells: Cells, trained: GeneMambaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -197,6 +228,9 @@ def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.
     assert told["scan backend"].startswith("compiled: ") or told["scan backend"].startswith("mamba_ssm: ")
     assert told["model"] == model
     assert told["cell types"] == "B cell, T cell, monocyte"
+    assert told["calibrated on"].endswith(
+        "validation cells of the training, from 2 batches, all of which trained the model"
+    )
     assert told["genes"].startswith("40 (human), ")
     assert "d_model=16" in told["encoder"]
     assert told["trained on"].startswith("60 cells, ")
@@ -252,6 +286,7 @@ def test_the_demo_trains_draws_and_compares(
         (["embed", "Q", "O", "--pretrained", "mini", "--max-epochs", "3"], "--pretrained embeds without training"),
         (["embed", "Q", "O", "--pretrained", "mini", "--model", "M"], "--model is a model that you saved"),
         (["embed", "Q", "O", "--revision", "abc"], "--revision is of weights on the Hugging Face Hub: name them with"),
+        (["annotate", "Q", "O", "--model", "M", "--coverage", "1"], "a number between 0 and 1 is needed, both"),
         (["embed", "Q", "O", "--max-epochs", "-1"], "a whole number of at least 0 is needed, got '-1'"),
         (["embed", "Q", "O", "--max-epochs", "many"], "a whole number of at least 0 is needed, got 'many'"),
         (["embed", "Q", "O", "--seed", "-1"], "a whole number of at least 0 is needed, got '-1'"),
@@ -261,8 +296,8 @@ def test_the_demo_trains_draws_and_compares(
     ],
     ids=["neither reference nor model", "reference and model", "reference without labels", "model to save again",
          "model with training options", "demo model with epochs", "gene table without model",
-         "pretrained with training options", "pretrained and model", "revision of nothing", "negative epochs",
-         "epochs in words", "negative seed", "no output", "unknown command", "no command"],
+         "pretrained with training options", "pretrained and model", "revision of nothing", "sure of all",
+         "negative epochs", "epochs in words", "negative seed", "no output", "unknown command", "no command"],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused_as_wrong_usage(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str

@@ -29,6 +29,10 @@ def saved_model(folder: Path) -> None:
     aliases_table(folder.with_suffix(".tsv"))
     model.gene_aliases = GeneAliases.from_tsv(folder.with_suffix(".tsv"))
     model.pretrained_cells_ = read_cell_hashes(OLD / "weights" / "cells.safetensors")
+    counts = pd.read_csv(OLD / "counts.csv", index_col=0)
+    obs = pd.DataFrame({"type": np.resize(model.cell_types, len(counts))}, index=counts.index)
+    cells = AnnData(counts.to_numpy(np.float32), obs=obs, var=pd.DataFrame(index=counts.columns))
+    model.calibrate(cells, "type")
     model.save(folder)
 
 

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer
 from genemamba_sc.model import _inference
-from genemamba_sc.model._inference import cell_type_probabilities, embed
+from genemamba_sc.model._inference import cell_type_logits, embed, read_cells
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.nn import EncoderConfig
 
@@ -92,22 +92,37 @@ def test_a_batch_size_below_one_is_refused(module, source):
         embed(module, source, np.arange(3), batch_size=0)
 
 
-def test_probabilities_are_the_softmax_of_genes_and_encoder(module, source):
+def test_the_scores_of_types_are_those_of_genes_and_encoder(module, source):
     indices = np.array([5, 4, 9])
 
-    probabilities = cell_type_probabilities(module, source, indices)
+    logits = cell_type_logits(module, source, indices)
 
     tokens = source.tokens(indices)
     head = module.cell_type_head
     with torch.no_grad():
         scores = head.score_genes(torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.values))
-        expected = head(torch.from_numpy(embed(module, source, indices)), scores).softmax(1).numpy()
-    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
-    assert np.ptp(probabilities, axis=0).min() > 1e-3
+        expected = head(torch.from_numpy(embed(module, source, indices)), scores).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert np.ptp(logits, axis=0).min() > 1e-3
 
 
-@pytest.mark.parametrize("function", [embed, cell_type_probabilities], ids=["embeddings", "probabilities"])
+def test_one_pass_reads_embedding_scores_and_coordinates(module, source):
+    indices = np.array([20, 3, 4, 0])
+    table = np.random.default_rng(0).normal(size=(N_GENES + 4, 2)).astype(np.float32)
+    module.cell_type_head.medians.copy_(torch.linspace(0.5, 2.0, N_GENES + 4))
+
+    read = read_cells(module, source, indices, table=table)
+
+    np.testing.assert_allclose(read.latent, embed(module, source, indices), atol=1e-5)
+    np.testing.assert_allclose(read.logits, cell_type_logits(module, source, indices), atol=1e-5)
+    tokens = source.tokens(indices)
+    levels = np.log1p(tokens.values * module.cell_type_head.medians.numpy()[tokens.ids])
+    np.testing.assert_allclose(read.coordinates, (levels[:, :, None] * table[tokens.ids]).sum(axis=1), atol=1e-4)
+    assert not read.coordinates[2].any()
+    assert read_cells(module, source, indices).coordinates.shape == (4, 0)
+
+
+@pytest.mark.parametrize("function", [embed, cell_type_logits], ids=["embeddings", "scores"])
 @pytest.mark.parametrize("training", [True, False], ids=["in training", "in evaluation"])
 def test_the_mode_of_the_module_stays(module, source, function, training):
     module.train(training)

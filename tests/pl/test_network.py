@@ -76,5 +76,5 @@ def test_what_cannot_be_drawn_is_refused(edges, monkeypatch):
     with pytest.raises(ValueError, match="n_edges must be at least 1"):
         network(edges, n_edges=0)
     monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(ImportError, match=r"pip install 'genemamba-sc\[network\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'genemamba-sc\[graphs\]'"):
         network(edges)

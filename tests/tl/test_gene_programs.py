@@ -73,7 +73,7 @@ def test_small_clusters_are_left_out(model, cells, network, igraph):
 
 def test_without_igraph_the_extra_is_named(model, cells, network, monkeypatch):
     monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(ImportError, match=r"pip install 'genemamba-sc\[network\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'genemamba-sc\[graphs\]'"):
         gene_programs(model, network, cells)
 
 

@@ -78,6 +78,17 @@ def natural(text: str) -> int:
     return _whole(text, 0)
 
 
+def inner_share(text: str) -> float:
+    """Read a number in (0, 1), both ends left out."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"a number between 0 and 1 is needed, both left out, got {text!r}")
+    return number
+
+
 def positive(text: str) -> int:
     """Read a whole number of at least 1."""
     return _whole(text, 1)

@@ -1,4 +1,4 @@
-"""Annotate cells: compute types, confidence and embedding in one pass over the cells."""
+"""Hold what a model says about cells, and write it to an AnnData."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +8,23 @@ import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float32
 
-from genemamba_sc._constants import CONFIDENCE_KEY, OBSM_KEY, PREDICTION_KEY, UNS_KEY
+from genemamba_sc._constants import (
+    CLUSTERS_KEY,
+    CONFIDENCE_KEY,
+    OBSM_KEY,
+    PREDICTION_KEY,
+    SET_KEY,
+    UNKNOWN_KEY,
+    UNKNOWN_TYPE,
+    UNS_KEY,
+    VOTING_KEY,
+)
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
-from genemamba_sc.data import CellSource
-from genemamba_sc.model._inference import cells_and_probabilities
+from genemamba_sc.confidence import LabelSets, Shift
+from genemamba_sc.model._voting import Voting
+
+_UNKNOWN_COLOUR = "#808080"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,20 +34,59 @@ class Annotation:
     Parameters
     ----------
     cell_types
-        Type of each cell, shape ``(n_obs,)``; a categorical in the order of the model, indexed by cell.
+        Type of each cell, shape ``(n_obs,)``; a categorical in the order of the model, indexed by cell. Where unknown
+        cells are rejected, ``"Unknown"`` is the last category.
     confidence
-        Probability of that type, shape ``(n_obs,)``. It is not calibrated: a cell of a type that the model does not
-        know gets one of those it knows, and often with high confidence.
+        Probability of the most likely type, shape ``(n_obs,)``. It divides a cell among the types that the model
+        knows: a cell of another type gets one of these, and often with high confidence.
     probabilities
         Probability of every type, cells × types; rows sum to one.
     embedding
         Embedding, shape ``(n_obs, d_model)``.
+    is_calibrated
+        Whether the probabilities are calibrated on cells that the model did not learn from.
+    sets
+        Types that each cell may be of; ``None`` where the model has too few calibration cells.
+    unknown
+        Share of the calibration cells that are nearer to the known types, shape ``(n_obs,)``, in [0, 1); ``None`` where
+        the model has none.
+    rejected_from
+        From which share on a cell is called ``"Unknown"``; ``None`` where none is.
+    voting
+        What clusters agreed on; ``None`` where they were not asked.
+    shift
+        How much the model's sureness of these cells differs from that of the calibration cells; ``None`` where it has
+        none.
     """
 
     cell_types: pd.Series
     confidence: pd.Series
     probabilities: pd.DataFrame
     embedding: Float32[np.ndarray, "n d"]
+    is_calibrated: bool = False
+    sets: LabelSets | None = None
+    unknown: pd.Series | None = None
+    rejected_from: float | None = None
+    voting: Voting | None = None
+    shift: Shift | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give one row per cell, with the columns that :meth:`genemamba_sc.GeneMambaModel.annotate` writes to obs."""
+        # The categories are text, because not every reader of h5ad accepts others.
+        columns = {PREDICTION_KEY: _as_text(self.cell_types), CONFIDENCE_KEY: self.confidence}
+        if self.sets is not None:
+            columns[SET_KEY] = self.sets.as_text()
+        if self.unknown is not None:
+            columns[UNKNOWN_KEY] = self.unknown
+        if self.voting is not None:
+            columns[VOTING_KEY] = _as_text(self.voting.cell_types)
+            if not self.voting.by:
+                columns[CLUSTERS_KEY] = self.voting.clusters
+        return pd.DataFrame(columns)
+
+
+def _as_text(types: pd.Series) -> pd.Series:
+    return types.cat.rename_categories([str(name) for name in types.cat.categories])
 
 
 def require_cell_types(model: Any) -> None:
@@ -61,32 +112,6 @@ def require_cell_types(model: Any) -> None:
         warn("Expression did not tell the labels apart in training: every type has the same score in every cell.")
 
 
-def annotation_of(model: Any, source: CellSource, adata: AnnData, batch_size: int | None) -> Annotation:
-    """Ask a model about all cells of a source.
-
-    Parameters
-    ----------
-    model
-        A model with cell types.
-    source
-        Tokens of the cells of ``adata``.
-    adata
-        AnnData that gives the names of the cells.
-    batch_size
-        Number of cells per pass; ``None`` packs cells of similar length.
-    """
-    rows = np.arange(adata.n_obs)
-    latent, probabilities = cells_and_probabilities(model.module, source, rows, batch_size=batch_size)
-    names, best = adata.obs_names, probabilities.argmax(axis=1)
-    types = pd.Categorical.from_codes(best, categories=pd.Index(model.cell_types))
-    return Annotation(
-        cell_types=pd.Series(types, index=names, name=PREDICTION_KEY),
-        confidence=pd.Series(probabilities[rows, best], index=names, name=CONFIDENCE_KEY),
-        probabilities=pd.DataFrame(probabilities, index=names, columns=pd.Index(model.cell_types)),
-        embedding=latent,
-    )
-
-
 def write_annotation(model: Any, adata: AnnData, found: Annotation) -> None:
     """Write an annotation to an AnnData, together with its origin.
 
@@ -97,32 +122,55 @@ def write_annotation(model: Any, adata: AnnData, found: Annotation) -> None:
     adata
         AnnData of the same cells.
     found
-        Annotation to write.
+        Annotation to write. Columns of an earlier annotation that it lacks are removed.
     """
-    # The categories are text, because not every reader of h5ad accepts others.
-    types = found.cell_types.cat.rename_categories([str(name) for name in found.cell_types.cat.categories])
-    adata.obs[PREDICTION_KEY] = pd.Categorical(types)
-    adata.obs[CONFIDENCE_KEY] = found.confidence.to_numpy()
+    columns = found.to_frame()
+    for key in (SET_KEY, UNKNOWN_KEY, VOTING_KEY, CLUSTERS_KEY):
+        if key in adata.obs and key not in columns:
+            del adata.obs[key]
+    for key, values in columns.items():
+        adata.obs[key] = values.array if isinstance(values.dtype, pd.CategoricalDtype) else values.to_numpy()
     store(adata, OBSM_KEY, found.embedding)
-    _copy_colours(model, adata)
-    adata.uns[UNS_KEY] = {
+    for key in (PREDICTION_KEY, VOTING_KEY):
+        if key in columns:
+            _copy_colours(model, adata, key)
+    adata.uns[UNS_KEY] = _provenance(model, found)
+
+
+def _provenance(model: Any, found: Annotation) -> dict[str, Any]:
+    """Say what the model was and how it was asked, in values that an h5ad file can hold."""
+    said: dict[str, Any] = {
         "package_version": __version__,
         "vocabulary_fingerprint": model.vocabulary.fingerprint,
         "pretrained_from": "" if model.pretrained_ is None else model.pretrained_["origin"],
         "cell_types": [str(name) for name in model.cell_types],
+        "is_calibrated": found.is_calibrated,
     }
+    if found.is_calibrated:
+        said |= {"calibrated_on": model.calibration_.cells, "temperature": model.calibration_.temperature}
+    if found.shift is not None:
+        said |= {"shift_distance": found.shift.distance, "shift_p_value": found.shift.p_value}
+    if found.sets is not None:
+        said |= {"coverage": found.sets.coverage, "coverage_is_per_type": found.sets.per_type}
+    if found.rejected_from is not None:
+        said["unknown_from"] = found.rejected_from
+    if found.voting is not None:
+        said["majority_voting"] = found.voting.by or CLUSTERS_KEY
+    return said
 
 
-def _copy_colours(model: Any, adata: AnnData) -> None:
-    """Give the predictions the colours that the labels of the reference have."""
+def _copy_colours(model: Any, adata: AnnData, key: str) -> None:
+    """Give the predictions the colours that the labels of the reference have; unknown cells are grey."""
+    adata.uns.pop(f"{key}_colors", None)
     labels_key = model.registry_["setup_args"].get("labels_key")
     if model.adata is None or f"{labels_key}_colors" not in model.adata.uns or labels_key not in model.adata.obs:
         return
     known = model.adata.obs[labels_key].astype("category").cat.categories
     colours = dict(zip(map(str, known), model.adata.uns[f"{labels_key}_colors"]))
-    wanted = [str(name) for name in model.cell_types]
+    wanted = list(adata.obs[key].cat.categories)
+    colours.setdefault(UNKNOWN_TYPE, _UNKNOWN_COLOUR)
     if set(wanted) <= colours.keys():
-        adata.uns[f"{PREDICTION_KEY}_colors"] = [colours[name] for name in wanted]
+        adata.uns[f"{key}_colors"] = [colours[name] for name in wanted]
 
 
 def store(adata: AnnData, key: str, latent: Float32[np.ndarray, "n d"]) -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float32, Integer
 from scvi import settings
 from scvi.utils import track
 from torch import Tensor
+from torch.nn import functional as F
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc._warn import warn
@@ -25,6 +27,25 @@ _BLOCK_CELLS = 4096
 _TOKEN_BUDGET = 16_384
 # Largest share of pads in a pass: many short cells fit in a pass, and they then differ in length.
 _MOST_PADDING = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class CellReadings:
+    """Hold what one pass reads off cells.
+
+    Parameters
+    ----------
+    latent
+        Embeddings, shape (n, d).
+    logits
+        Scores of the cell types, shape (n, c).
+    coordinates
+        Coordinates on components of expression, shape (n, k); no columns where none were asked for.
+    """
+
+    latent: Float32[np.ndarray, "n d"]
+    logits: Float32[np.ndarray, "n c"]
+    coordinates: Float32[np.ndarray, "n k"]
 
 
 def embed(
@@ -57,28 +78,46 @@ def embed(
     return _run(module, source, indices, _cells, module.encoder_config.d_model, batch_size)
 
 
-def cell_type_probabilities(
+def cell_type_logits(
     module: GeneMambaModule,
     source: CellSource,
     indices: Integer[np.ndarray, "n"],
     *,
     batch_size: int | None = None,
 ) -> Float32[np.ndarray, "n c"]:
-    """Compute the probabilities of the cell types; rows sum to one. Parameters are as in :func:`embed`."""
-    return _run(module, source, indices, _probabilities, module.n_labels, batch_size)
+    """Compute the scores of the cell types, whose softmax are probabilities. Parameters are as in :func:`embed`."""
+    return _run(module, source, indices, _logits, module.n_labels, batch_size)
 
 
-def cells_and_probabilities(
+def read_cells(
     module: GeneMambaModule,
     source: CellSource,
     indices: Integer[np.ndarray, "n"],
     *,
+    table: Float32[np.ndarray, "v k"] | None = None,
     batch_size: int | None = None,
-) -> tuple[Float32[np.ndarray, "n d"], Float32[np.ndarray, "n c"]]:
-    """Compute embeddings and probabilities in one pass over the cells; parameters are as in :func:`embed`."""
-    width = module.encoder_config.d_model
-    both = _run(module, source, indices, _cells_and_probabilities, width + module.n_labels, batch_size)
-    return np.ascontiguousarray(both[:, :width]), np.ascontiguousarray(both[:, width:])
+) -> CellReadings:
+    """Compute all that an annotation needs in one pass over the cells.
+
+    Parameters
+    ----------
+    module, source, indices, batch_size
+        As in :func:`embed`.
+    table
+        Coordinates that a token adds per ``log1p`` of its counts per 10,000, shape (v, k); ``None`` computes none.
+    """
+    width, n_labels = module.encoder_config.d_model, module.n_labels
+    weights = None if table is None else torch.from_numpy(table).to(module.device)
+
+    def everything(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+        read = _encode(module, batch)
+        parts = [read["cell"].float(), _logits_of(module, batch, read).float()]
+        return torch.cat(parts if weights is None else [*parts, _coordinates(module, batch, weights)], dim=1)
+
+    n_found = 0 if table is None else table.shape[1]
+    found = _run(module, source, indices, everything, width + n_labels + n_found, batch_size)
+    parts = np.split(found, [width, width + n_labels], axis=1)
+    return CellReadings(*(np.ascontiguousarray(part) for part in parts))
 
 
 def _encode(module: GeneMambaModule, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -89,18 +128,19 @@ def _cells(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
     return _encode(module, batch)["cell"]
 
 
-def _probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    return _probabilities_of(module, batch, _encode(module, batch))
+def _logits(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
+    return _logits_of(module, batch, _encode(module, batch))
 
 
-def _cells_and_probabilities(module: GeneMambaModule, batch: dict[str, Tensor]) -> Tensor:
-    read = _encode(module, batch)
-    return torch.cat([read["cell"].float(), _probabilities_of(module, batch, read).float()], dim=1)
+def _logits_of(module: GeneMambaModule, batch: dict[str, Tensor], read: dict[str, Tensor]) -> Tensor:
+    return module.generative(read["context"], batch["token_ids"], batch["token_values"])["cell_type_logits"]
 
 
-def _probabilities_of(module: GeneMambaModule, batch: dict[str, Tensor], read: dict[str, Tensor]) -> Tensor:
-    scores = module.generative(read["context"], batch["token_ids"], batch["token_values"])
-    return scores["cell_type_logits"].softmax(dim=1)
+def _coordinates(module: GeneMambaModule, batch: dict[str, Tensor], weights: Tensor) -> Tensor:
+    assert module.cell_type_head is not None  # only what knows types asks where they lie
+    ids = batch["token_ids"]
+    levels = torch.log1p(batch["token_values"] * module.cell_type_head.medians[ids])
+    return F.embedding_bag(ids, weights, mode="sum", per_sample_weights=levels)
 
 
 @torch.inference_mode()

@@ -9,21 +9,20 @@ from torch import Tensor
 
 from genemamba_sc._json import Fields
 from genemamba_sc.integration import Integration, IntegrationConfig
+from genemamba_sc.weights._saved_model import INTEGRATION_PREFIX
 
 _ENTRY = "integration"
-# Prefix of the arrays of an integration, which stand among the weights and under their checksum.
-_PREFIX = "integration."
 
 
 def kept(integration: Integration) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give what is saved of an integration: the entry of the configuration, and the arrays by name."""
-    arrays = {_PREFIX + name: torch.from_numpy(values) for name, values in integration.arrays().items()}
+    arrays = {INTEGRATION_PREFIX + name: torch.from_numpy(values) for name, values in integration.arrays().items()}
     return dataclasses.asdict(integration.config), arrays
 
 
 def without_integration(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give the weights alone."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_PREFIX)}
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(INTEGRATION_PREFIX)}
 
 
 def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int, d_model: int) -> Integration | None:
@@ -49,7 +48,11 @@ def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int, d_
     ValueError
         If choices, arrays and batches do not fit together. The message names the file.
     """
-    arrays = {name.removeprefix(_PREFIX): t.numpy() for name, t in tensors.items() if name.startswith(_PREFIX)}
+    arrays = {
+        name.removeprefix(INTEGRATION_PREFIX): t.numpy()
+        for name, t in tensors.items()
+        if name.startswith(INTEGRATION_PREFIX)
+    }
     if not arrays and _ENTRY not in meta.values:
         return None
     meta.require(_ENTRY)

@@ -12,14 +12,16 @@ from scvi.model.base import BaseModelClass
 
 from genemamba_sc._checks import GeneInit, whole_number
 from genemamba_sc._constants import VOCABULARY_KEY
+from genemamba_sc.confidence import Calibration
 from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
+from genemamba_sc.model._calibrating import calibration_before_refit
 from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._integration import fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs
+from genemamba_sc.model._predictions import PredictionMixin
 from genemamba_sc.model._pretrained import PretrainedMixin
-from genemamba_sc.model._queries import QueryMixin
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._storage import StorageMixin
@@ -34,7 +36,7 @@ from genemamba_sc.model._training import (
 from genemamba_sc.nn import EncoderConfig
 
 
-class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
+class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelClass):
     """Encode cells with a bidirectional Mamba over their genes, ranked by normalised expression.
 
     Parameters
@@ -112,6 +114,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
         self.gene_init_ = gene_init
         self.gene_aliases: GeneAliases | None = None
         self.integration_: Integration | None = None
+        self.calibration_: Calibration | None = None
         self.module = self._module_cls(encoder_config, n_labels=len(self.cell_types))
         self._model_summary_string = (
             f"GeneMambaModel: {self._vocabulary.n_genes} genes, {encoder_config.n_layer} layer(s), d_model "
@@ -259,7 +262,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
         warn_if_integration_ends(self, integration)
-        is_first, self.integration_ = not self.history_, None
+        is_first, self.integration_, self.calibration_ = not self.history_, None, None
         try:
             with quiet():
                 runner()
@@ -267,5 +270,7 @@ class GeneMambaModel(QueryMixin, StorageMixin, PretrainedMixin, BaseModelClass):
             if is_first and self.is_trained_:
                 # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)
+        # What follows may fit the weights to the validation cells, too; these tell how sure the model is before that.
+        self.calibration_ = calibration_before_refit(self, splitter)
         if integration is not None:
             self.integration_ = fit_model(self, integration, required=bool(integrate))

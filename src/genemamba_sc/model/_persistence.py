@@ -22,8 +22,8 @@ from genemamba_sc._json import Fields, quoted
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
 from genemamba_sc.data._text_files import naming
+from genemamba_sc.model import _kept_calibration, _kept_integration
 from genemamba_sc.model._integration import batch_names
-from genemamba_sc.model._kept_integration import brought_back, kept, without_integration
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
@@ -75,7 +75,10 @@ def content_of(model: BaseModelClass) -> SavedModel:
     }
     tensors = dict(model.module.state_dict())
     if model.integration_ is not None:
-        meta["integration"], arrays = kept(model.integration_)
+        meta["integration"], arrays = _kept_integration.kept(model.integration_)
+        tensors |= arrays
+    if model.calibration_ is not None:
+        meta["calibration"], arrays = _kept_calibration.kept(model.calibration_)
         tensors |= arrays
     return SavedModel(meta, tensors, model.vocabulary, model.pretrained_cells_, model.gene_aliases)
 
@@ -147,7 +150,9 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     model = meta.made("registry", lambda _: cls(registry=registry, **init))  # scvi-tools reads further parts of it
     model.module.load_state_dict(_tensors(saved))
     model._origin = _origin(meta, model, attributes)
-    model.integration_ = brought_back(meta, saved.tensors, len(batch_names(registry)), init["encoder_config"].d_model)
+    config, n_types = init["encoder_config"], len(cell_types_of(registry))
+    model.integration_ = _kept_integration.brought_back(meta, saved.tensors, len(batch_names(registry)), config.d_model)
+    model.calibration_ = _kept_calibration.brought_back(meta, saved.tensors, n_types, config.vocab_size)
     for name, value in attributes.items():
         setattr(model, name, value)
     model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases
@@ -228,7 +233,7 @@ def _shapes(config: EncoderConfig, registry: dict[str, Any]) -> dict[str, tuple[
 
 def _tensors(saved: SavedModel) -> dict[str, torch.Tensor]:
     """Return the tensors under today's names: until version 1 the cell-type head had no programs."""
-    tensors = without_integration(saved.tensors)
+    tensors = _kept_calibration.without_calibration(_kept_integration.without_integration(saved.tensors))
     if saved.meta.get("format_version") == 1 and "cell_type_head.markers" in tensors:
         tensors["cell_type_head.programs"] = torch.zeros_like(tensors["cell_type_head.markers"])
     return tensors

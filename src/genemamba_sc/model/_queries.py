@@ -1,6 +1,5 @@
-"""Answer queries: genes, cell types, embeddings."""
+"""Answer queries: genes, the names of cell types, embeddings."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
 from genemamba_sc.integration import Integration
-from genemamba_sc.model._annotation import Annotation, annotation_of, require_cell_types, store, write_annotation
-from genemamba_sc.model._inference import cell_type_probabilities, embed
+from genemamba_sc.model._annotation import store
+from genemamba_sc.model._inference import embed
 from genemamba_sc.model._integration import asks_integration, integrate_cells
 from genemamba_sc.model._module import GeneMambaModule
 
@@ -114,93 +113,6 @@ class QueryMixin:
         if indices is None and key_added is not None:
             store(adata, key_added, latent)
         return latent
-
-    def predict_celltype(
-        self,
-        adata: AnnData | None = None,
-        indices: CellIndices | None = None,
-        soft: bool = False,
-        batch_size: int | None = None,
-        *,
-        layer: str | None = None,
-        gene_id_key: str | None = None,
-        scale: Scale | None = None,
-    ) -> np.ndarray | pd.DataFrame:
-        """Predict cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
-
-        Parameters
-        ----------
-        adata, indices
-            As in :meth:`get_latent_representation`; no labels are needed.
-        soft
-            Whether to return the probability of every type.
-        batch_size, layer, gene_id_key, scale
-            As in :meth:`get_latent_representation`.
-
-        Returns
-        -------
-        Labels as they are in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, whose rows sum to
-        one. The unlabelled category is never predicted.
-
-        Raises
-        ------
-        RuntimeError
-            If the model is not trained.
-        ValueError
-            If the model was set up or trained without labels, or ``adata`` cannot be read.
-        """
-        adata = self._query(adata)
-        require_cell_types(self)
-        source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
-        types = pd.Index(self.cell_types)
-        probabilities = cell_type_probabilities(self.module, source, rows, batch_size=batch_size)
-        if soft:
-            return pd.DataFrame(probabilities, index=adata.obs_names[rows], columns=types)
-        return types.to_numpy()[probabilities.argmax(axis=1)]
-
-    predict = predict_celltype
-
-    def annotate(
-        self,
-        adata: AnnData | None = None,
-        *,
-        batch_size: int | None = None,
-        layer: str | None = None,
-        gene_id_key: str | None = None,
-        scale: Scale | None = None,
-        batch_key: str | None = None,
-        integrated: bool | None = None,
-    ) -> Annotation:
-        """Predict the type of every cell, and write types, confidence and embedding, in one pass.
-
-        ``adata.obs`` gets ``genemamba_celltype`` (categories in the order of :attr:`cell_types`, with the colours of
-        the reference where it has any) and ``genemamba_confidence`` (the probability of that type); ``adata.obsm`` gets
-        the embedding ``X_genemamba``; ``adata.uns["genemamba"]`` says what the model was.
-
-        Parameters
-        ----------
-        adata, batch_size, layer, gene_id_key, scale, batch_key, integrated
-            As in :meth:`get_latent_representation`; types and confidence do not depend on the last two.
-
-        Returns
-        -------
-        The same results, as arrays.
-
-        Raises
-        ------
-        RuntimeError, ValueError
-            If :meth:`predict_celltype` raises it.
-        """
-        adata = self._query(adata)
-        require_cell_types(self)
-        integrates = asks_integration(self, adata, batch_key, integrated)
-        source = self._source(adata, layer, gene_id_key, scale)
-        found = annotation_of(self, source, adata, batch_size)
-        if integrates:
-            rows = np.arange(adata.n_obs)
-            found = replace(found, embedding=integrate_cells(self, adata, rows, found.embedding, batch_key))
-        write_annotation(self, adata, found)
-        return found
 
     @torch.inference_mode()
     def get_gene_embeddings(self) -> pd.DataFrame:

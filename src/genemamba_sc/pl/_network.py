@@ -32,7 +32,7 @@ def network(
 ) -> Axes:
     """Draw the strongest edges of a network, laid out by springs (Kamada and Kawai, 1989).
 
-    Needs igraph: ``pip install 'genemamba-sc[network]'``.
+    Needs igraph: ``pip install 'genemamba-sc[graphs]'``.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _layout(n: int, ends: np.ndarray, seed: int) -> np.ndarray:
         import igraph
     except ModuleNotFoundError as error:
         raise ImportError(
-            "Networks are laid out by igraph. Got no igraph here. Install it with: pip install 'genemamba-sc[network]'"
+            "Networks are laid out by igraph. Got no igraph here. Install it with: pip install 'genemamba-sc[graphs]'"
         ) from error
     # The layout draws nothing at random once it knows where to start.
     start = np.random.default_rng(seed).normal(size=(n, 2))

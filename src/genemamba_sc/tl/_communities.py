@@ -49,7 +49,7 @@ def communities(network: GeneNetwork, resolution: float, min_genes: int, seed: i
     except ModuleNotFoundError as error:
         raise ImportError(
             "Gene programs are found by Leiden's algorithm, which needs igraph. Got no igraph here. "
-            "Install it with: pip install 'genemamba-sc[network]'"
+            "Install it with: pip install 'genemamba-sc[graphs]'"
         ) from error
     genes, ends = np.unique(np.stack([network.source, network.target], axis=1), return_inverse=True)
     ends = ends.reshape(-1, 2)

@@ -73,7 +73,7 @@ def gene_programs(
 ) -> GenePrograms:
     """Cluster a network of genes by Leiden's algorithm, and score each cluster in cells.
 
-    Needs igraph: ``pip install 'genemamba-sc[network]'``.
+    Needs igraph: ``pip install 'genemamba-sc[graphs]'``.
 
     Parameters
     ----------

@@ -32,8 +32,11 @@ from genemamba_sc.weights._tensors import check_encoder, read_header, read_safet
 
 FORMAT = "genemamba_sc"
 # 2: the cell-type head has programs. 3: every file that changes a prediction has a checksum; origin and gene aliases.
-# 4: arrays of an integration may lie beside the weights.
-FORMAT_VERSION = 4
+# 4: arrays of an integration may lie beside the weights. 5: so may those of a calibration.
+FORMAT_VERSION = 5
+
+# Prefixes of arrays that lie beside the weights, under the same checksum, and are no parameters.
+INTEGRATION_PREFIX, CALIBRATION_PREFIX = "integration.", "calibration."
 
 _NEEDED = (WEIGHTS_FILE, GENES_FILE)
 _OPTIONAL = (CELLS_FILE, ALIASES_FILE)

@@ -2,7 +2,14 @@
 
 import argparse
 
-from genemamba_sc.cli._options import add_data, add_pretrained, add_training, misused_model, useless_with_model
+from genemamba_sc.cli._options import (
+    add_data,
+    add_pretrained,
+    add_training,
+    inner_share,
+    misused_model,
+    useless_with_model,
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +22,28 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="folder of a saved model with cell types, in place of a reference")
     add_pretrained(parser, "weights to start from: mini, which ships, a folder, or owner/name on the hub")
     parser.add_argument("--save-model", help="folder to save the trained model to")
+    _add_sureness(parser)
     add_data(parser)
     add_training(parser)
+
+
+def _add_sureness(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--coverage", type=inner_share, help="share of the label sets that hold the right type (default: 0.9)"
+    )
+    parser.add_argument("--per-type", action="store_true", help="let the coverage hold for the cells of every type")
+    parser.add_argument(
+        "--allow-empty",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="label sets may be empty; otherwise the predicted type is in every set",
+    )
+    parser.add_argument(
+        "--reject-unknown", action="store_true", help="call cells Unknown that look less like known types than 95 %%"
+    )
+    parser.add_argument(
+        "--majority-voting", metavar="CLUSTERS", help="column of the query's obs, or leiden for clusters made here"
+    )
 
 
 def check(arguments: argparse.Namespace) -> str:
@@ -29,18 +56,22 @@ def check(arguments: argparse.Namespace) -> str:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Write predicted cell types, their confidence and the embedding of every cell of a query."""
+    """Write predicted cell types, how sure they are, and the embedding of every cell of a query."""
     from genemamba_sc.cli import _models as models
     from genemamba_sc.cli._cells import read_cells, write_cells
+    from genemamba_sc.model._voting import check_voting
 
     models.check_early(arguments)
     trains = arguments.model is None
     query = read_cells(arguments.query, models.place(arguments))
     models.check_gene_ids(arguments, query, trains=trains)
+    check_voting(query, arguments.majority_voting)
     if trains:
         model = models.train(arguments, read_cells(arguments.reference, models.place(arguments)))
     else:
         model = models.load(arguments)
-    found = model.annotate(query, **({} if trains else models.where(arguments)))
+    names = ("coverage", "per_type", "allow_empty", "reject_unknown", "majority_voting")
+    choices = {name: getattr(arguments, name) for name in names}
+    found = model.annotate(query, **choices, **({} if trains else models.where(arguments)))
     write_cells(query, arguments.output)
     return "\n".join(f"{name}\t{count}" for name, count in found.cell_types.value_counts().items() if count)

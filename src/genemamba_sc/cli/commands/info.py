@@ -46,16 +46,18 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _describe(folder: str) -> list[str]:
-    from genemamba_sc.weights._saved_model import read_model
+    from genemamba_sc.weights._saved_model import CALIBRATION_PREFIX, INTEGRATION_PREFIX, read_model
 
     saved = read_model(folder)
     config = saved.meta["init"]["encoder_config"]
     arguments = saved.meta["registry"]["setup_args"]
     fields = saved.meta["registry"]["field_registries"]
+    beside = (CALIBRATION_PREFIX, INTEGRATION_PREFIX)
+    n_parameters = sum(tensor.numel() for name, tensor in saved.tensors.items() if not name.startswith(beside))
     lines = [
         f"model\t{folder}",
         f"saved by\t{', '.join(f'{name} {number}' for name, number in saved.meta['versions'].items())}",
-        f"parameters\t{sum(tensor.numel() for tensor in saved.tensors.values()):,}",
+        f"parameters\t{n_parameters:,}",
         f"genes\t{saved.vocabulary.n_genes} ({saved.vocabulary.species}), {saved.vocabulary.fingerprint[:12]}",
         f"encoder\t{', '.join(f'{name}={value}' for name, value in config.items())}",
         f"trained on\t{fields['X']['state_registry']['n_obs']} cells, {arguments}",
@@ -64,6 +66,7 @@ def _describe(folder: str) -> list[str]:
         state = fields["labels"]["state_registry"]
         types = [str(name) for name in state["categorical_mapping"] if name != state.get("unlabeled_category")]
         lines.append(f"cell types\t{', '.join(types)}")
+        lines.append(f"calibrated on\t{saved.meta.get('calibration', {}).get('cells', 'no cells')}")
     return lines
 
 
