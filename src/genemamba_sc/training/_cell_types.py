@@ -16,11 +16,11 @@ from scipy.special import logsumexp
 
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training._dataset import TokenDataset
-from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, fit_linear, held_out_scores
+from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, Watch, fit_linear, held_out_scores
 from genemamba_sc.training._markers import expression_matrix, solve_markers
 from genemamba_sc.training._programs import ProgramPool, level_shares, solve_programs
 
-# Largest number of labelled cells that a fit reads: solvers take minutes beyond this.
+# Largest number of labelled cells that a fit reads: their expression takes 0.8 GB, and each step reads all of it twice.
 _MAX_CELLS = 50_000
 _BLOCK = 4096
 # Largest factor of a score: if all cells are told apart, the factors would grow without end.
@@ -66,6 +66,7 @@ def fit_cell_types(
     *,
     batches: Integer[np.ndarray, "n"] | None = None,
     seed: int = 0,
+    watch: Watch = iter,
 ) -> CellTypeFit:
     """Fit markers and programs, and blend them by what each says about cells that it has not seen.
 
@@ -87,6 +88,8 @@ def fit_cell_types(
         batch.
     seed
         Seed of the folds, and of the choice of the cells that are fitted where there are more than 50,000.
+    watch
+        Function through which the folds of the markers are gone, which take nearly all of the time.
     """
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
     fitted = labelled
@@ -96,7 +99,7 @@ def fit_cell_types(
     genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels[fitted], of_batch)
     pool = ProgramPool(tokens, tables)
     pools = LabelledCells(pool.features, labels[fitted], of_batch)
-    by_gene = held_out_scores(genes, n_labels, solve_markers, seed)
+    by_gene = held_out_scores(genes, n_labels, solve_markers, seed, watch)
     by_pool = held_out_scores(pools, n_labels, solve_programs, seed)
     blend = blend_scores(by_gene, by_pool, genes)
     markers = fit_linear(genes, n_labels, solve_markers, seed)
