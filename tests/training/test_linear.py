@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from genemamba_sc.training._linear import UNSEEN, LabelledCells, fit_linear, folds, held_out_scores, multinomial
+from genemamba_sc.training._linear import UNSEEN, LabelledCells, fit_linear, folds, held_out_scores
+from genemamba_sc.training._multinomial import multinomial
 
 TYPES = np.arange(60) % 3
 

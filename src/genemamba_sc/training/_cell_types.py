@@ -92,13 +92,10 @@ def fit_cell_types(
         Function through which the folds of the markers are gone, which take nearly all of the time.
     """
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
-    fitted = labelled
-    if len(labelled) > _MAX_CELLS:
-        fitted = np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
-    tokens, of_batch = dataset.tokens(indices[fitted]), None if batches is None else batches[fitted]
-    genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels[fitted], of_batch)
-    pool = ProgramPool(tokens, tables)
-    pools = LabelledCells(pool.features, labels[fitted], of_batch)
+    fitted = _at_most(labelled, seed)
+    genes, pools, pool = _features(
+        dataset, indices[fitted], labels[fitted], None if batches is None else batches[fitted], tables
+    )
     by_gene = held_out_scores(genes, n_labels, solve_markers, seed, watch)
     by_pool = held_out_scores(pools, n_labels, solve_programs, seed)
     blend = blend_scores(by_gene, by_pool, genes)
@@ -113,6 +110,35 @@ def fit_cell_types(
         rows = rest[start : start + _BLOCK]
         held_out[rows] = fit.scores(dataset.tokens(indices[rows]), dataset.vocabulary)
     return fit
+
+
+def refit_cell_types(
+    dataset: TokenDataset,
+    indices: Integer[np.ndarray, "n"],
+    labels: Integer[np.ndarray, "n"],
+    n_labels: int,
+    tables: Sequence[Float32[np.ndarray, "v _"]],
+    blend: tuple[float, float],
+    *,
+    batches: Integer[np.ndarray, "n"] | None = None,
+    seed: int = 0,
+) -> CellTypeFit:
+    """Fit markers and programs again, on more cells, with the blend of the first fit; nothing is held out.
+
+    Parameters
+    ----------
+    dataset, indices, labels, n_labels, tables, batches, seed
+        As in :func:`fit_cell_types`.
+    blend
+        Factors of markers and programs.
+    """
+    fitted = _at_most(np.flatnonzero((labels >= 0) & (labels < n_labels)), seed)
+    genes, pools, pool = _features(
+        dataset, indices[fitted], labels[fitted], None if batches is None else batches[fitted], tables
+    )
+    markers = fit_linear(genes, n_labels, solve_markers, seed)
+    programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
+    return _blended(markers, programs, blend, np.zeros((len(indices), n_labels), dtype=np.float32))
 
 
 def blend_scores(
@@ -148,6 +174,27 @@ def blend_scores(
 
     found = minimize(loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _MOST_BLEND)] * 2)
     return float(found.x[0]), float(found.x[1])
+
+
+def _at_most(labelled: np.ndarray, seed: int) -> np.ndarray:
+    """Draw the cells that a fit reads, where there are more than it should."""
+    if len(labelled) <= _MAX_CELLS:
+        return labelled
+    return np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
+
+
+def _features(
+    dataset: TokenDataset,
+    cells: np.ndarray,
+    labels: np.ndarray,
+    batches: np.ndarray | None,
+    tables: Sequence[np.ndarray],
+) -> tuple[LabelledCells, LabelledCells, ProgramPool]:
+    """Read what markers are fitted to, what programs are fitted to, and the pool that the latter come from."""
+    tokens = dataset.tokens(cells)
+    pool = ProgramPool(tokens, tables)
+    genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels, batches)
+    return genes, LabelledCells(pool.features, labels, batches), pool
 
 
 def _blended(markers: LinearFit, programs: LinearFit, blend: tuple[float, float], held_out: np.ndarray) -> CellTypeFit:

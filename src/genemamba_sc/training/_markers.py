@@ -28,7 +28,10 @@ def expression_matrix(tokens: Tokens, vocabulary: GeneVocabulary) -> sparse.csr_
     ids = tokens.ids[real]
     # This undoes the division by the median, which ranks the tokens.
     levels = np.log1p(tokens.values[real] * vocabulary.token_medians[ids].astype(np.float32))
-    return sparse.csr_array((levels, ids, starts), shape=(len(tokens.lengths), vocabulary.size))
+    matrix = sparse.csr_array((levels, ids, starts), shape=(len(tokens.lengths), vocabulary.size))
+    # Tokens are in the order of their ranks. Sorted once, no part of the matrix has to be sorted again.
+    matrix.sort_indices()
+    return matrix
 
 
 def solve_markers(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndarray]:
