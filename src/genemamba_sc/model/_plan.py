@@ -212,10 +212,10 @@ def default_max_epochs(n_train: int, *, learns_types: bool = False) -> int:
     n_train
         Number of training cells.
     learns_types
-        Whether cell types are learned. Most of them are known from the fit that precedes training, so half of the
-        passes are made, at most 20.
+        Whether cell types are learned. Most is known from the fit that precedes training, so that there are fewer: 2
+        from 1,500 cells on.
     """
-    cells, least = (5_000, 2) if learns_types else (10_000, 4)
+    cells, least = (3_000, 2) if learns_types else (10_000, 4)
     return min(20, max(least, math.ceil(cells / max(1, n_train))))
 
 

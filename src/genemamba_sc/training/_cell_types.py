@@ -93,8 +93,9 @@ def fit_cell_types(
     """
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
     fitted = _at_most(labelled, seed)
+    of_batch = None if batches is None else batches[fitted]
     genes, pools, pool = _features(
-        dataset, indices[fitted], labels[fitted], None if batches is None else batches[fitted], tables
+        dataset.tokens(indices[fitted]), dataset.vocabulary, labels[fitted], of_batch, tables
     )
     by_gene = held_out_scores(genes, n_labels, solve_markers, seed, watch)
     by_pool = held_out_scores(pools, n_labels, solve_programs, seed)
@@ -133,8 +134,9 @@ def refit_cell_types(
         Factors of markers and programs.
     """
     fitted = _at_most(np.flatnonzero((labels >= 0) & (labels < n_labels)), seed)
+    of_batch = None if batches is None else batches[fitted]
     genes, pools, pool = _features(
-        dataset, indices[fitted], labels[fitted], None if batches is None else batches[fitted], tables
+        dataset.tokens(indices[fitted]), dataset.vocabulary, labels[fitted], of_batch, tables
     )
     markers = fit_linear(genes, n_labels, solve_markers, seed)
     programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
@@ -184,16 +186,15 @@ def _at_most(labelled: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _features(
-    dataset: TokenDataset,
-    cells: np.ndarray,
+    tokens: Tokens,
+    vocabulary: GeneVocabulary,
     labels: np.ndarray,
     batches: np.ndarray | None,
     tables: Sequence[np.ndarray],
 ) -> tuple[LabelledCells, LabelledCells, ProgramPool]:
     """Read what markers are fitted to, what programs are fitted to, and the pool that the latter come from."""
-    tokens = dataset.tokens(cells)
     pool = ProgramPool(tokens, tables)
-    genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels, batches)
+    genes = LabelledCells(expression_matrix(tokens, vocabulary), labels, batches)
     return genes, LabelledCells(pool.features, labels, batches), pool
 
 
