@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from metrics import accuracy, macro_f1
 from outcome import Options
-from rows import append_row, read_rows
+from rows import Row, append_row, read_rows
 from run import METHODS, names, parts, seed_list
 from splits import BATCH, LABEL, Split, column, load_set
 
@@ -38,10 +38,13 @@ def pairs(name: str, adata: ad.AnnData) -> Iterator[tuple[str, Split]]:
         others = [other for other in np.unique(batch) if other != one] if name == "immune_3studies" else ["others"]
         for other in others:
             asked = (batch != one) if other == "others" else (batch == other)
-            yield f"{one} -> {other}", Split("transfer", other, np.flatnonzero(batch == one), np.flatnonzero(asked & known))
+            yield (
+                f"{one} -> {other}",
+                Split("transfer", other, np.flatnonzero(batch == one), np.flatnonzero(asked & known)),
+            )
 
 
-def measure(name: str, title: str, split: Split, seed: int, method: str, adata: ad.AnnData, options: Options) -> None:
+def measure(name: str, title: str, split: Split, seed: int, method: str, adata: ad.AnnData, options: Options) -> Row:
     """One row."""
     train, test = parts(adata, split)
     truth = column(adata[split.test], LABEL)
@@ -59,17 +62,22 @@ def measure(name: str, title: str, split: Split, seed: int, method: str, adata: 
 
 
 def table(path: Path) -> str:
-    """Mean accuracy / macro-F1 in % over the seeds, the standard deviation of the accuracy, and the difference."""
+    """Mean accuracy ± standard deviation / mean macro-F1 in % over the seeds, and how many these are."""
     frame = pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
     frame[["accuracy", "macro_f1"]] *= 100
-    groups = frame.groupby(["set", "pair", "method"], sort=False)[["accuracy", "macro_f1"]]
-    mean, spread, seeds = groups.mean(), groups.std(ddof=0)["accuracy"], groups.size()
     methods = list(frame["method"].unique())
     lines = [["set", "pair", *methods, "ours − better LR"], ["---"] * (3 + len(methods))]
-    for key in dict.fromkeys(zip(frame["set"], frame["pair"])):
-        cells = [f"{mean.loc[(*key, m)].iloc[0]:.1f}±{spread[(*key, m)]:.1f} / {mean.loc[(*key, m)].iloc[1]:.1f} ({seeds[(*key, m)]})" if (*key, m) in mean.index else "–" for m in methods]
-        lines.append([*key, *cells, difference({m: mean.loc[(*key, m)].iloc[0] for m in methods if (*key, m) in mean.index})])
+    for key, rows in frame.groupby(["set", "pair"], sort=False):
+        parts = dict(list(rows.groupby("method")))
+        cells = [scores(parts[method]) if method in parts else "–" for method in methods]
+        lines.append([*key, *cells, difference({method: part["accuracy"].mean() for method, part in parts.items()})])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def scores(rows: pd.DataFrame) -> str:
+    """One cell of the table."""
+    mean = rows[["accuracy", "macro_f1"]].mean()
+    return f"{mean['accuracy']:.1f}±{rows['accuracy'].std(ddof=0):.1f} / {mean['macro_f1']:.1f} [{len(rows)}]"
 
 
 def difference(mean: dict[str, float]) -> str:
@@ -99,7 +107,9 @@ def main() -> None:
             for title, split in pairs(name, adata):
                 for method in options.methods:
                     if (name, title, seed, method) not in done:
-                        append_row(options.out, measure(name, title, split, seed, method, adata, Options({}, options.train)))
+                        append_row(
+                            options.out, measure(name, title, split, seed, method, adata, Options({}, options.train))
+                        )
 
 
 if __name__ == "__main__":

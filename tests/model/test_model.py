@@ -385,7 +385,9 @@ def test_the_programs_are_told_how_the_table_started(
 ):
     heard = []
     start = _training.start_cell_types
-    monkeypatch.setattr(_training, "start_cell_types", lambda *parts, **more: heard.append(parts[5]) or start(*parts, **more))
+    monkeypatch.setattr(
+        _training, "start_cell_types", lambda *parts, **more: heard.append(parts[5]) or start(*parts, **more)
+    )
     adata = make_cells()
     GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
     if gene_init is None:

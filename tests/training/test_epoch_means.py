@@ -10,7 +10,10 @@ def test_cells_count_alike_and_a_name_counts_where_it_is():
     means.add({"loss": torch.tensor(1.0, requires_grad=True), "accuracy": torch.tensor(0.5)}, 30)
     means.add({"loss": torch.tensor(4.0)}, 10)
     found = means.take()
-    assert {name: (float(value), n) for name, (value, n) in found.items()} == {"loss": (1.75, 40), "accuracy": (0.5, 30)}
+    assert {name: (float(value), n) for name, (value, n) in found.items()} == {
+        "loss": (1.75, 40),
+        "accuracy": (0.5, 30),
+    }
     assert not found["loss"][0].requires_grad
 
 

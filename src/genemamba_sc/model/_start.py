@@ -64,9 +64,7 @@ def sample_genes(
     return GeneSample.of(dataset.tokens, train, dataset.vocabulary.size, seed, batches)
 
 
-def start_genes(
-    module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None, *, show: bool = False
-) -> None:
+def start_genes(module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None, *, show: bool = False) -> None:
     """Set the gene table and the gene frequencies from the training cells.
 
     Parameters

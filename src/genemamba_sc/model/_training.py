@@ -24,7 +24,7 @@ from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
 # Hidden genes of a batch that are predicted beside cell types: these weigh ten times as much, and the softmax over the
-# vocabulary takes a quarter of a step with 128.
+# vocabulary takes a fifth of a step with 128.
 _MASKED_BESIDE_TYPES = 32
 # Names that users of other packages try, and their names here.
 _OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": "max_epochs", "device": "devices"}
@@ -158,9 +158,7 @@ def set_start(
         start_genes(model.module, sample, gene_init, show=show)
     if "labels" not in dataset.columns or config.classification_weight == 0:
         return None
-    return start_cell_types(
-        model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init, show=show
-    )
+    return start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init, show=show)
 
 
 def plan_config(model: Any, plan_kwargs: Mapping[str, Any] | None) -> PlanConfig:
@@ -175,7 +173,7 @@ def plan_config(model: Any, plan_kwargs: Mapping[str, Any] | None) -> PlanConfig
     """
     config = PlanConfig.of(plan_kwargs, table_lr=None if model.gene_init_ == "random" else 0.0)
     learns_types = bool(model.cell_types) and config.classification_weight > 0
-    if learns_types and (plan_kwargs or {}).get("max_masked") is None:
+    if learns_types and "max_masked" not in (plan_kwargs or {}):
         return replace(config, max_masked=_MASKED_BESIDE_TYPES)
     return config
 
