@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -264,7 +265,8 @@ def _heeding(target: Path) -> Iterator[None]:
     """
     before, unheard = (sys.excepthook, sys.unraisablehook), list[BaseException]()
 
-    def keep(unraisable: "sys.UnraisableHookArgs") -> None:
+    # The type of what the hook is given has a name for type checkers only; jaxtyping 0.2.34 looks it up all the same.
+    def keep(unraisable: Any) -> None:
         if unraisable.exc_value is not None and "h5py" in repr(unraisable.object):
             unheard.append(unraisable.exc_value)
         else:

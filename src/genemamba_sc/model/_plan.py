@@ -162,6 +162,8 @@ class GeneMambaPlan(OptimisedPlan):
         """Compute the loss to minimise."""
         output = self(batch)
         self._log(output, "train")
+        if self.trainer.is_last_batch:  # and not when the epoch has ended: the progress bar would be an epoch behind
+            self._log_means("train")
         return output.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -177,10 +179,6 @@ class GeneMambaPlan(OptimisedPlan):
         parts = {name: value for name, value in output.extra_metrics.items() if not torch.isnan(value)}
         self._means[stage].add({"loss": output.loss, **parts}, output.n_obs_minibatch)
 
-    def on_train_epoch_end(self) -> None:
-        """Log the means of the training."""
-        self._log_means("train")
-
     def on_validation_epoch_end(self) -> None:
         """Log the means of the validation, before early stopping reads them."""
         self._log_means("validation")
@@ -188,7 +186,8 @@ class GeneMambaPlan(OptimisedPlan):
     def _log_means(self, stage: str) -> None:
         for name, (value, n_cells) in self._means[stage].take().items():
             sync = self.trainer.world_size > 1
-            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", batch_size=n_cells, sync_dist=sync)
+            options = {"on_step": False, "on_epoch": True, "batch_size": n_cells, "sync_dist": sync}
+            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", **options)
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rates of the gene table, of the layers and of the rest."""
