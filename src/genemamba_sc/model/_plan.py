@@ -185,9 +185,8 @@ class GeneMambaPlan(OptimisedPlan):
 
     def _log_means(self, stage: str) -> None:
         for name, (value, n_cells) in self._means[stage].take().items():
-            sync = self.trainer.world_size > 1
-            options = {"on_step": False, "on_epoch": True, "batch_size": n_cells, "sync_dist": sync}
-            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", **options)
+            options: dict[str, Any] = {"batch_size": n_cells, "sync_dist": self.trainer.world_size > 1}
+            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", on_step=False, on_epoch=True, **options)
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rates of the gene table, of the layers and of the rest."""
