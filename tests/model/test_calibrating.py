@@ -18,8 +18,18 @@ Fit = Callable[..., GeneMambaModel]
 
 @pytest.fixture(scope="module")
 def model(make_cells: Cells, fit: Fit) -> GeneMambaModel:
-    """A model with 30 validation cells."""
-    return fit(make_cells(300), max_epochs=0)
+    """A model with 30 validation cells, which nothing was fitted to."""
+    return fit(make_cells(300), max_epochs=0, refit=False)
+
+
+def test_a_refit_on_the_validation_cells_does_not_change_the_calibration(
+    model: GeneMambaModel, make_cells: Cells, fit: Fit
+):
+    again = fit(make_cells(300), max_epochs=0, refit=True)
+    assert np.array_equal(again.calibration_.logits, model.calibration_.logits)
+    assert not np.array_equal(
+        again.predict_celltype(soft=True).to_numpy(), model.predict_celltype(soft=True).to_numpy()
+    )
 
 
 @pytest.fixture

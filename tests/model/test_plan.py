@@ -108,6 +108,11 @@ def test_passes_by_the_number_of_training_cells(n_train, epochs):
     assert default_max_epochs(n_train) == epochs
 
 
+@pytest.mark.parametrize(("n_train", "epochs"), [(0, 20), (100, 20), (441, 7), (1000, 3), (1500, 2), (10**6, 2)])
+def test_fewer_passes_where_types_are_learned(n_train, epochs):
+    assert default_max_epochs(n_train, learns_types=True) == epochs
+
+
 # --------------------------------------------------------------------- config
 
 

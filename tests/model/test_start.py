@@ -54,7 +54,7 @@ def start_genes(module, dataset, train, gene_init, seed=0) -> None:
 
 def start_cell_types(module, dataset, train, validation, gene_init, seed=0) -> np.ndarray:
     sample = sample_genes(dataset, train, seed)
-    return _start.start_cell_types(module, dataset, train, validation, sample, gene_init)
+    return _start.start_cell_types(module, dataset, train, validation, sample, gene_init).scores
 
 
 TRAIN, VALIDATION = np.arange(0, 45), np.arange(45, 57)
@@ -186,6 +186,29 @@ def test_the_labels_of_validation_cells_are_not_read():
     before, after = (start_cell_types(new_module(d), d, TRAIN, VALIDATION, "random") for d in (dataset, others))
 
     np.testing.assert_array_equal(after, before)
+
+
+def test_a_refit_reads_the_labels_of_validation_cells_and_keeps_blend_and_tables():
+    dataset = new_dataset()
+    module, again = new_module(dataset), new_module(dataset)
+    sample = sample_genes(dataset, TRAIN)
+    start = _start.start_cell_types(module, dataset, TRAIN, VALIDATION, sample, "random")
+    before = {name: buffer.clone() for name, buffer in module.cell_type_head.named_buffers()}
+
+    _start.refit_on_all(module, dataset, np.concatenate([TRAIN, VALIDATION]), start)
+    whole = fit_on(dataset, np.arange(57), start)
+
+    head = module.cell_type_head
+    np.testing.assert_allclose(head.markers, whole.markers, atol=1e-4)
+    np.testing.assert_allclose(head.programs, whole.programs, atol=1e-3)
+    assert whole.blend == start.blend and not torch.equal(head.markers, before["markers"])
+    _start.refit_on_all(again, dataset, TRAIN, start)
+    np.testing.assert_allclose(again.cell_type_head.markers, before["markers"], atol=1e-4)
+
+
+def fit_on(dataset: TokenDataset, cells: np.ndarray, start: _start.CellTypeStart) -> _cell_types.CellTypeFit:
+    labels = dataset.columns["labels"][cells]
+    return _cell_types.refit_cell_types(dataset, cells, labels, 3, start.tables, start.blend, seed=start.seed)
 
 
 def test_training_cells_without_a_label_have_no_score():

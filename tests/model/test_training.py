@@ -10,12 +10,15 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
+import scvi
 import torch
 from anndata import AnnData
 
 from genemamba_sc import GeneMambaModel
+from genemamba_sc.model import _training
 from genemamba_sc.model._plan import GeneMambaPlan
 from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.model._training import plan_config
 from genemamba_sc.training._dataset import TokenDataset
 
 Cells = Callable[..., AnnData]
@@ -53,6 +56,82 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(make_cells: C
 def test_arguments_of_the_trainer_still_reach_it(make_cells: Cells, fit: Fit):
     model = fit(make_cells(), max_epochs=3, limit_train_batches=1, enable_model_summary=False)
     assert model.trainer.limit_train_batches == 1
+
+
+# ------------------------------------------------- what a default depends on, and the refit
+
+
+@pytest.mark.parametrize(
+    ("labels_key", "plan_kwargs", "masked"),
+    [
+        (None, None, 128),
+        ("cell_type", None, 32),
+        ("cell_type", {"max_masked": 128}, 128),
+        ("cell_type", {"classification_weight": 0.0}, 128),
+    ],
+    ids=["no types", "types", "chosen", "types that are not learned"],
+)
+def test_fewer_masked_genes_are_predicted_beside_cell_types(make_cells: Cells, labels_key, plan_kwargs, masked):
+    adata = make_cells()
+    GeneMambaModel.setup_anndata(adata, labels_key=labels_key)
+    assert plan_config(GeneMambaModel(adata, d_model=16), plan_kwargs).max_masked == masked
+
+
+def trained_on(make_cells: Cells, wrong: bool, **arguments: Any) -> GeneMambaModel:
+    """A model of cells whose validation labels, rows 48 to 59, are right or not."""
+    adata = make_cells()
+    if wrong:
+        names = adata.obs["cell_type"].astype(str).to_numpy()
+        names[48:] = np.roll(np.unique(names), 1)[np.unique(names, return_inverse=True)[1]][48:]
+        adata.obs["cell_type"] = names
+    scvi.settings.seed = 0
+    GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
+    model = GeneMambaModel(adata, d_model=16, context_len=16)
+    split = [np.arange(48), np.arange(48, 60)]
+    model.train(
+        max_epochs=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        early_stopping=False,
+        datasplitter_kwargs={"external_indexing": split},
+        **arguments,
+    )
+    return model
+
+
+@pytest.mark.parametrize(("refit", "reads"), [(None, False), (False, False), (True, True)])
+def test_a_refit_reads_the_labels_of_validation_cells(make_cells: Cells, refit, reads):
+    right, wrong = (trained_on(make_cells, is_wrong, refit=refit).module for is_wrong in (False, True))
+    assert torch.equal(right.cell_type_head.markers, wrong.cell_type_head.markers) != reads
+    # The encoder, and what it adds, never do.
+    for (name, one), (_, other) in zip(right.named_parameters(), wrong.named_parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refits"),
+    [({}, True), ({"train_size": 0.8}, False), ({"train_size": 0.8, "refit": True}, True), ({"refit": False}, False)],
+    ids=["a split of train()", "a split of the user", "on demand", "switched off"],
+)
+def test_validation_cells_are_fitted_where_train_chose_them(
+    make_cells: Cells, fit: Fit, monkeypatch, arguments, refits
+):
+    seen = []
+    monkeypatch.setattr(_training, "refit_on_all", lambda module, dataset, cells, start: seen.append(cells))
+    model = fit(make_cells(), max_epochs=1, **arguments)
+    assert len(seen) == refits
+    if refits:
+        everyone = np.concatenate([model.train_indices, model.validation_indices])
+        assert sorted(seen[0].tolist()) == sorted(everyone.tolist())
+
+
+def test_a_model_that_is_refitted_is_saved_and_trained_on(make_cells: Cells, fit: Fit, tmp_path: Path):
+    model = fit(make_cells(), max_epochs=1)
+    model.save(tmp_path / "model", save_anndata=True)
+    again = GeneMambaModel.load(tmp_path / "model", accelerator="cpu")
+    np.testing.assert_array_equal(again.predict_celltype(soft=True), model.predict_celltype(soft=True))
+    again.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+    assert len(again.history["validation_loss"]) == 2
 
 
 # -------------------------------------------------------------- labels that are measurements

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from genemamba_sc.training._linear import UNSEEN, LabelledCells, fit_linear, folds, held_out_scores, multinomial
+from genemamba_sc.training._linear import UNSEEN, LabelledCells, fit_linear, folds, held_out_scores
+from genemamba_sc.training._multinomial import multinomial
 
 TYPES = np.arange(60) % 3
 
@@ -52,10 +53,15 @@ def test_one_type_alone_needs_no_solver_and_too_few_cells_are_not_held_out():
     assert not held_out_scores(marked(np.arange(3)), 3, never).any()
 
 
-def test_two_types_have_opposite_scores():
-    fit = fit_linear(marked(TYPES % 2), 2, solve)
-    np.testing.assert_array_equal(fit.weights[:, 0], -fit.weights[:, 1])
-    assert fit.bias[0] == -fit.bias[1]
+def test_the_folds_are_watched():
+    seen = []
+
+    def watch(pairs: list) -> list:
+        seen.extend(pairs)
+        return pairs
+
+    held_out_scores(marked(TYPES), 3, solve, watch=watch)
+    assert sorted(np.concatenate([unseen for _, unseen in seen]).tolist()) == list(range(60)) and len(seen) == 5
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Marker genes: linear scores from expression."""
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
 
 from genemamba_sc.data import GeneVocabulary, Tokens
+from genemamba_sc.training import _markers
 from genemamba_sc.training._linear import LabelledCells
 from genemamba_sc.training._markers import expression_matrix, solve_markers
+from genemamba_sc.training._multinomial import multinomial
 
 VOCABULARY = GeneVocabulary(("A", "B", "C"), ("", "", ""), np.array([1.0, 2.0, 4.0]), "unknown")
 
@@ -32,14 +32,30 @@ def test_the_matrix_holds_log1p_of_counts_per_10_000():
     np.testing.assert_allclose(matrix, expected, rtol=1e-6)
 
 
-def test_the_weights_are_the_mean_of_an_l2_and_of_l1_regressions():
-    types = np.arange(60) % 3
-    cells = marked_cells(types)
+def test_the_weights_are_a_third_of_a_dense_and_two_thirds_of_a_sparse_fit():
+    cells = marked_cells(np.arange(60) % 3)
     weights, intercepts = solve_markers(cells, 0)
-    many = LogisticRegression(C=0.3, max_iter=150, tol=1e-3).fit(cells.features, types)
-    few = LogisticRegression(C=0.5, l1_ratio=1.0, solver="liblinear", random_state=0)
-    strong = [clone(few).fit(cells.features, types == kind) for kind in range(3)]
-    np.testing.assert_allclose(weights, (many.coef_ + np.stack([f.coef_[0] for f in strong])) / 2, atol=1e-3)
-    np.testing.assert_allclose(intercepts, (many.intercept_ + [f.intercept_[0] for f in strong]) / 2, atol=1e-3)
+    many, many_bias = multinomial(cells, 0.3, 20)
+    norm = np.sqrt((many**2).mean(axis=0))
+    floor = 0.1 * norm.mean()
+    few, _ = multinomial(cells, 1.0, 15, np.sqrt(norm + floor))
+    few, few_bias = multinomial(cells, 1.0, 15, np.sqrt(np.sqrt((few**2).mean(axis=0)) + floor))
+    np.testing.assert_allclose(weights, (many + 2 * few) / 3, atol=1e-4)
+    np.testing.assert_allclose(intercepts, (many_bias + 2 * few_bias) / 3, atol=1e-4)
     assert weights[:, 2:5].argmax(axis=0).tolist() == [0, 1, 2]
     assert not weights[:, [0, 1, 5, 6]].any()  # special tokens
+
+
+def test_few_genes_carry_the_sparse_fit(monkeypatch):
+    """Two genes mark the types, thirty others are noise: the second fit leaves the noise out."""
+    rng = np.random.default_rng(0)
+    types = np.arange(200) % 2
+    features = rng.normal(1.0, 0.5, (200, 32)).astype(np.float32)
+    features[:, :2] += 2 * np.eye(2)[types].astype(np.float32)
+    cells = LabelledCells(features, types, None)
+    many, _ = multinomial(cells, 0.3, 20)
+    few, _ = _markers._few_genes(cells, many)
+    shares = [np.abs(weights[:, 2:]).sum() / np.abs(weights).sum() for weights in (many, few)]
+    assert shares[1] < shares[0] / 2
+    monkeypatch.setattr(_markers, "_MOST_GENES", 2)
+    assert np.flatnonzero(_markers._few_genes(cells, many)[0].any(axis=0)).tolist() == [0, 1]

@@ -19,7 +19,7 @@ from genemamba_sc.model._calibrating import calibration_before_refit
 from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._integration import fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig, default_max_epochs
+from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
 from genemamba_sc.model._predictions import PredictionMixin
 from genemamba_sc.model._pretrained import PretrainedMixin
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
@@ -29,7 +29,9 @@ from genemamba_sc.model._training import (
     cells_to_train,
     check_trainer,
     new_runner,
+    plan_config,
     quiet,
+    refit_markers,
     set_start,
     split_cells,
 )
@@ -190,6 +192,7 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         batch_size: int = 32,
         early_stopping: bool = True,
         early_stopping_patience: int = 10,
+        refit: bool | None = None,
         integrate: bool | None = None,
         integration_kwargs: dict[str, Any] | None = None,
         datasplitter_kwargs: dict[str, Any] | None = None,
@@ -215,6 +218,11 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             was lowest. It has no effect where no cell validates.
         early_stopping_patience
             Number of epochs without improvement before training stops.
+        refit
+            Whether, when training has ended, marker genes and gene programs are fitted again with the labels of the
+            validation cells, whose part in choosing the epoch is then over. ``None`` does it where ``train`` chose the
+            split: where neither ``train_size`` nor ``validation_size`` nor ``external_indexing`` was given. Accuracy on
+            validation cells is then no estimate of that on new cells; set other cells aside for one.
         integrate
             Whether the embedding is integrated over batches; ``None`` does it where ``setup_anndata`` was given a
             ``batch_key`` with at least two batches. Cells of different batches that are each other's nearest
@@ -239,7 +247,7 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             If the user stops it. Once the epochs have begun, what was learned is kept and the model can predict; it is
             not integrated, which ``train(max_epochs=0)`` does then.
         """
-        config = PlanConfig.of(plan_kwargs, table_lr=None if self.gene_init_ == "random" else 0.0)
+        config = plan_config(self, plan_kwargs)
         check_trainer(trainer_kwargs, accelerator, devices)
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
@@ -249,13 +257,15 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
         # Without labels the table is for the embedding alone; with them it also serves the prediction of cell types.
         within_batches = integration is not None and not self.cell_types
-        known = set_start(self, dataset, splitter, config, within_batches=within_batches)
+        show = bool(trainer_kwargs.get("enable_progress_bar", True))
+        start = set_start(self, dataset, splitter, config, within_batches=within_batches, show=show)
+        epochs = default_max_epochs(splitter.n_train, learns_types=start is not None)
         stops_early = early_stopping and splitter.n_val > 0
         runner = new_runner(
             self,
-            splitter.with_columns(known),
+            splitter.with_columns({} if start is None else {"gene_scores": start.scores}),
             config,
-            max_epochs=default_max_epochs(splitter.n_train) if max_epochs is None else max_epochs,
+            max_epochs=epochs if max_epochs is None else max_epochs,
             accelerator=accelerator,
             devices=devices,
             early_stopping=stops_early,
@@ -270,7 +280,9 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             if is_first and self.is_trained_:
                 # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)
-        # What follows may fit the weights to the validation cells, too; these tell how sure the model is before that.
+        # The refit reads the validation cells, too; these tell how sure the model is before that.
         self.calibration_ = calibration_before_refit(self, splitter)
+        if chooses_split(train_size, validation_size, further) if refit is None else refit:
+            refit_markers(self, splitter, start)
         if integration is not None:
             self.integration_ = fit_model(self, integration, required=bool(integrate))

@@ -17,6 +17,7 @@ from torch import Tensor
 from genemamba_sc._checks import whole_number
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.training._callbacks import KeepBestWeights
+from genemamba_sc.training._epoch_means import EpochMeans
 from genemamba_sc.training._optimiser import OptimisedPlan
 
 # Number of labelled cells below which a type is too small to be validated on.
@@ -53,7 +54,8 @@ class PlanConfig:
     label_smoothing
         Label smoothing of the cell-type cross-entropy.
     max_masked
-        Largest number of hidden genes of a batch that enter the softmax over the vocabulary.
+        Largest number of hidden genes of a batch that enter the softmax over the vocabulary. ``train`` takes 32 where
+        cell types are learned.
     """
 
     lr: float = 3e-3
@@ -137,6 +139,7 @@ class GeneMambaPlan(OptimisedPlan):
         # Lightning keeps the mode it finds, and a model that was queried or loaded is in evaluation mode.
         self.module = module.train()
         self.config = config
+        self._means = {"train": EpochMeans(), "validation": EpochMeans()}
         # This also switches it on again where an earlier training had kept the table as it was.
         self.module.encoder.embeddings.requires_grad_(config.table_lr != 0)
 
@@ -159,6 +162,8 @@ class GeneMambaPlan(OptimisedPlan):
         """Compute the loss to minimise."""
         output = self(batch)
         self._log(output, "train")
+        if self.trainer.is_last_batch:  # and not when the epoch has ended: the progress bar would be an epoch behind
+            self._log_means("train")
         return output.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -171,14 +176,17 @@ class GeneMambaPlan(OptimisedPlan):
         self._log(output, "validation")
 
     def _log(self, output: Any, stage: str) -> None:
-        options = {
-            "on_step": False,
-            "on_epoch": True,
-            "batch_size": output.n_obs_minibatch,
-            "sync_dist": self.trainer.world_size > 1,
-        }
         parts = {name: value for name, value in output.extra_metrics.items() if not torch.isnan(value)}
-        self.log_loss(stage, output.loss, parts, **options)
+        self._means[stage].add({"loss": output.loss, **parts}, output.n_obs_minibatch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means of the validation, before early stopping reads them."""
+        self._log_means("validation")
+
+    def _log_means(self, stage: str) -> None:
+        for name, (value, n_cells) in self._means[stage].take().items():
+            options: dict[str, Any] = {"batch_size": n_cells, "sync_dist": self.trainer.world_size > 1}
+            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", on_step=False, on_epoch=True, **options)
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rates of the gene table, of the layers and of the rest."""
@@ -194,15 +202,32 @@ class GeneMambaPlan(OptimisedPlan):
         return [*super().configure_callbacks(), *keeping]
 
 
-def default_max_epochs(n_train: int) -> int:
+def default_max_epochs(n_train: int, *, learns_types: bool = False) -> int:
     """Choose the number of passes over the training cells: 4 from 2,500 cells on, more for fewer cells, at most 20.
 
     Parameters
     ----------
     n_train
         Number of training cells.
+    learns_types
+        Whether cell types are learned. Most is known from the fit that precedes training, so that there are fewer: 2
+        from 1,500 cells on.
     """
-    return min(20, max(4, math.ceil(10_000 / max(1, n_train))))
+    cells, least = (3_000, 2) if learns_types else (10_000, 4)
+    return min(20, max(least, math.ceil(cells / max(1, n_train))))
+
+
+def chooses_split(train_size: float | None, validation_size: float | None, further: Mapping[str, Any]) -> bool:
+    """Tell whether a user leaves it to ``train`` which cells validate.
+
+    Parameters
+    ----------
+    train_size, validation_size
+        As in ``train``.
+    further
+        May hold ``external_indexing``.
+    """
+    return train_size is None and validation_size is None and further.get("external_indexing") is None
 
 
 def default_train_size(labels: Integer[np.ndarray, "n"] | None, n_labels: int) -> float:

@@ -149,8 +149,7 @@ class PretrainedMixin(BaseModelClass):
     ) -> None:
         """Write encoder, genes and a model card, for others to start from; :meth:`save` keeps the whole model.
 
-        The folder does not contain the cell-type head, the integration over batches, the history and the registry: who
-        starts from it trains on batches again.
+        The folder does not contain the cell-type head, the integration of batches, the history and the registry.
 
         Parameters
         ----------

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,13 +16,16 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 from scvi.train import Trainer, TrainRunner
 
-from genemamba_sc.model._plan import PlanConfig, default_train_size, interruptible
+from genemamba_sc.model._plan import PlanConfig, chooses_split, default_train_size, interruptible
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._start import sample_genes, start_cell_types, start_genes
+from genemamba_sc.model._start import CellTypeStart, refit_on_all, sample_genes, start_cell_types, start_genes
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
+# Hidden genes of a batch that are predicted beside cell types: these weigh ten times as much, and the softmax over the
+# vocabulary takes a fifth of a step with 128.
+_MASKED_BESIDE_TYPES = 32
 # Names that users of other packages try, and their names here.
 _OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": "max_epochs", "device": "devices"}
 
@@ -114,14 +117,20 @@ def split_cells(
     further
         ``batch_size`` and ``external_indexing``.
     """
-    if train_size is None and validation_size is None and further.get("external_indexing") is None:
+    if chooses_split(train_size, validation_size, further):
         train_size = default_train_size(dataset.columns.get("labels"), model.module.n_labels)
     return model._data_splitter_cls(dataset, train_size, validation_size, shuffle, **further)
 
 
 def set_start(
-    model: Any, dataset: TokenDataset, splitter: TokenDataSplitter, config: PlanConfig, *, within_batches: bool = False
-) -> dict[str, np.ndarray]:
+    model: Any,
+    dataset: TokenDataset,
+    splitter: TokenDataSplitter,
+    config: PlanConfig,
+    *,
+    within_batches: bool = False,
+    show: bool = False,
+) -> CellTypeStart | None:
     """Set what is known before the first step: the gene table, and the scores of markers and programs.
 
     Parameters
@@ -136,19 +145,54 @@ def set_start(
         Choices that tell whether cell types are learned.
     within_batches
         Whether the gene table is to hold what varies within batches only.
+    show
+        Whether progress bars may be drawn.
 
     Returns
     -------
-    What is now known about every cell, by name: ``gene_scores`` where cell types are learned.
+    What the fit of the cell types found; ``None`` where none are learned.
     """
     gene_init = model.origin.table_start(model.gene_init_)
     sample = sample_genes(dataset, splitter.train_idx, within_batches=within_batches)
     if model.origin.needs_start:
-        start_genes(model.module, sample, gene_init)
+        start_genes(model.module, sample, gene_init, show=show)
     if "labels" not in dataset.columns or config.classification_weight == 0:
-        return {}
-    scores = start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init)
-    return {"gene_scores": scores}
+        return None
+    return start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init, show=show)
+
+
+def plan_config(model: Any, plan_kwargs: Mapping[str, Any] | None) -> PlanConfig:
+    """Combine the choices of a user with the defaults of a model.
+
+    Parameters
+    ----------
+    model
+        The model.
+    plan_kwargs
+        Fields of :class:`PlanConfig` by name.
+    """
+    config = PlanConfig.of(plan_kwargs, table_lr=None if model.gene_init_ == "random" else 0.0)
+    learns_types = bool(model.cell_types) and config.classification_weight > 0
+    if learns_types and "max_masked" not in (plan_kwargs or {}):
+        return replace(config, max_masked=_MASKED_BESIDE_TYPES)
+    return config
+
+
+def refit_markers(model: Any, splitter: TokenDataSplitter, start: CellTypeStart | None) -> None:
+    """Fit markers and programs of a trained model again, with the validation cells.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    splitter
+        Split of its training.
+    start
+        What was found before the training; nothing is done where this is ``None`` or no cell validated.
+    """
+    if start is not None and splitter.n_val > 0:
+        cells = np.concatenate([splitter.train_idx, splitter.val_idx])
+        refit_on_all(model.module, splitter.dataset, cells, start)
 
 
 def new_runner(

@@ -16,11 +16,11 @@ from scipy.special import logsumexp
 
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training._dataset import TokenDataset
-from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, fit_linear, held_out_scores
+from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, Watch, fit_linear, held_out_scores
 from genemamba_sc.training._markers import expression_matrix, solve_markers
 from genemamba_sc.training._programs import ProgramPool, level_shares, solve_programs
 
-# Largest number of labelled cells that a fit reads: solvers take minutes beyond this.
+# Largest number of labelled cells that a fit reads: their expression takes 0.8 GB, and each step reads all of it twice.
 _MAX_CELLS = 50_000
 _BLOCK = 4096
 # Largest factor of a score: if all cells are told apart, the factors would grow without end.
@@ -66,6 +66,7 @@ def fit_cell_types(
     *,
     batches: Integer[np.ndarray, "n"] | None = None,
     seed: int = 0,
+    watch: Watch = iter,
 ) -> CellTypeFit:
     """Fit markers and programs, and blend them by what each says about cells that it has not seen.
 
@@ -87,16 +88,16 @@ def fit_cell_types(
         batch.
     seed
         Seed of the folds, and of the choice of the cells that are fitted where there are more than 50,000.
+    watch
+        Function through which the folds of the markers are gone, which take nearly all of the time.
     """
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
-    fitted = labelled
-    if len(labelled) > _MAX_CELLS:
-        fitted = np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
-    tokens, of_batch = dataset.tokens(indices[fitted]), None if batches is None else batches[fitted]
-    genes = LabelledCells(expression_matrix(tokens, dataset.vocabulary), labels[fitted], of_batch)
-    pool = ProgramPool(tokens, tables)
-    pools = LabelledCells(pool.features, labels[fitted], of_batch)
-    by_gene = held_out_scores(genes, n_labels, solve_markers, seed)
+    fitted = _at_most(labelled, seed)
+    of_batch = None if batches is None else batches[fitted]
+    genes, pools, pool = _features(
+        dataset.tokens(indices[fitted]), dataset.vocabulary, labels[fitted], of_batch, tables
+    )
+    by_gene = held_out_scores(genes, n_labels, solve_markers, seed, watch)
     by_pool = held_out_scores(pools, n_labels, solve_programs, seed)
     blend = blend_scores(by_gene, by_pool, genes)
     markers = fit_linear(genes, n_labels, solve_markers, seed)
@@ -110,6 +111,36 @@ def fit_cell_types(
         rows = rest[start : start + _BLOCK]
         held_out[rows] = fit.scores(dataset.tokens(indices[rows]), dataset.vocabulary)
     return fit
+
+
+def refit_cell_types(
+    dataset: TokenDataset,
+    indices: Integer[np.ndarray, "n"],
+    labels: Integer[np.ndarray, "n"],
+    n_labels: int,
+    tables: Sequence[Float32[np.ndarray, "v _"]],
+    blend: tuple[float, float],
+    *,
+    batches: Integer[np.ndarray, "n"] | None = None,
+    seed: int = 0,
+) -> CellTypeFit:
+    """Fit markers and programs again, on more cells, with the blend of the first fit; nothing is held out.
+
+    Parameters
+    ----------
+    dataset, indices, labels, n_labels, tables, batches, seed
+        As in :func:`fit_cell_types`.
+    blend
+        Factors of markers and programs.
+    """
+    fitted = _at_most(np.flatnonzero((labels >= 0) & (labels < n_labels)), seed)
+    of_batch = None if batches is None else batches[fitted]
+    genes, pools, pool = _features(
+        dataset.tokens(indices[fitted]), dataset.vocabulary, labels[fitted], of_batch, tables
+    )
+    markers = fit_linear(genes, n_labels, solve_markers, seed)
+    programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
+    return _blended(markers, programs, blend, np.zeros((len(indices), n_labels), dtype=np.float32))
 
 
 def blend_scores(
@@ -145,6 +176,26 @@ def blend_scores(
 
     found = minimize(loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _MOST_BLEND)] * 2)
     return float(found.x[0]), float(found.x[1])
+
+
+def _at_most(labelled: np.ndarray, seed: int) -> np.ndarray:
+    """Draw the cells that a fit reads, where there are more than it should."""
+    if len(labelled) <= _MAX_CELLS:
+        return labelled
+    return np.sort(np.random.default_rng(seed).choice(labelled, _MAX_CELLS, replace=False))
+
+
+def _features(
+    tokens: Tokens,
+    vocabulary: GeneVocabulary,
+    labels: np.ndarray,
+    batches: np.ndarray | None,
+    tables: Sequence[np.ndarray],
+) -> tuple[LabelledCells, LabelledCells, ProgramPool]:
+    """Read what markers are fitted to, what programs are fitted to, and the pool that the latter come from."""
+    pool = ProgramPool(tokens, tables)
+    genes = LabelledCells(expression_matrix(tokens, vocabulary), labels, batches)
+    return genes, LabelledCells(pool.features, labels, batches), pool
 
 
 def _blended(markers: LinearFit, programs: LinearFit, blend: tuple[float, float], held_out: np.ndarray) -> CellTypeFit:

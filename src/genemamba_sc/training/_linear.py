@@ -1,13 +1,12 @@
 """Fit linear scores of cell types by convex solvers, and score cells by fits that did not see them."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Integer
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 _FOLDS = 5
@@ -70,6 +69,8 @@ class LinearFit:
 
 # A solver returns coefficients (k, f) and intercepts (k,) of the k types that occur among the cells, at least two.
 Solver = Callable[[LabelledCells, int], tuple[np.ndarray, np.ndarray]]
+# It yields what it is given, and may tell how far it has come.
+Watch = Callable[[list[tuple[np.ndarray, np.ndarray]]], Iterable[tuple[np.ndarray, np.ndarray]]]
 
 
 def fit_linear(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 0) -> LinearFit:
@@ -97,16 +98,20 @@ def fit_linear(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 
     return LinearFit(weights, bias)
 
 
-def held_out_scores(cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 0) -> Float32[np.ndarray, "n c"]:
+def held_out_scores(
+    cells: LabelledCells, n_labels: int, solver: Solver, seed: int = 0, watch: Watch = iter
+) -> Float32[np.ndarray, "n c"]:
     """Score every cell by a fit that did not see it; return 0 where the cells are too few to hold any out.
 
     Parameters
     ----------
     cells, n_labels, solver, seed
         As in :func:`fit_linear`. With three batches or more, whole batches are held out.
+    watch
+        Function through which the folds are gone, such as one that draws a progress bar.
     """
     scores = np.zeros((len(cells.labels), n_labels), dtype=np.float32)
-    for seen, unseen in folds(cells.labels, cells.batches, seed):
+    for seen, unseen in watch(list(folds(cells.labels, cells.batches, seed))):
         scores[unseen] = fit_linear(cells[seen], n_labels, solver, seed)(cells.features[unseen])
     return scores
 
@@ -134,24 +139,3 @@ def folds(
         # A type with fewer cells than folds is missing in some of them; fit_linear handles that.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
-
-
-def multinomial(cells: LabelledCells, strength: float, max_iter: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit all types together, with an L2 penalty; return coefficients (k, f) and intercepts (k,).
-
-    Parameters
-    ----------
-    cells
-        Cells of two types or more.
-    strength
-        Inverse strength of the penalty, ``C`` of scikit-learn.
-    max_iter
-        Largest number of steps of the solver.
-    """
-    model = LogisticRegression(C=strength, max_iter=max_iter, tol=1e-3)
-    model.fit(cells.features, cells.labels, sample_weight=cells.importance)
-    coefficients, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercepts = np.concatenate([-intercepts, intercepts]) / 2
-    return coefficients, intercepts

@@ -80,7 +80,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def __call__(self, average: Tensor, current: Tensor, n_averaged: Tensor | int) -> Tensor:
-        return self.decay * average + (1 - self.decay) * current
+        return torch.lerp(average, current, 1 - self.decay)
 
 
 class AveragedWeights(WeightAveraging):

@@ -4,19 +4,19 @@ A table that was made from many cells, labelled or not, knows which genes go tog
 type by the direction of its pool, where they are too few to weigh each gene on its own.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 
 from genemamba_sc.data import Tokens
-from genemamba_sc.training._linear import LabelledCells, LinearFit, multinomial
+from genemamba_sc.training._linear import LabelledCells, LinearFit
+from genemamba_sc.training._multinomial import multinomial
 
 # Inverse strength of the L2 penalty, the same for every data set.
 _C = 1.0
+_STEPS = 100
 _BLOCK = 4096
 
 
@@ -75,10 +75,7 @@ def solve_programs(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndar
     -------
     Coefficients (k, d) and intercepts (k,) of the k types that occur.
     """
-    with warnings.catch_warnings():
-        # The last digits of the coefficients do not matter for a start.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return multinomial(cells, _C, max_iter=300)
+    return multinomial(cells, _C, _STEPS)
 
 
 def _blocks(pools: np.ndarray, tables: Sequence[np.ndarray]) -> list[np.ndarray]:
