@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genemamba_sc.integration._neighbours import ANY_DISTANCE, mutual_neighbours, partner_means, unit_rows
+from genemamba_sc.integration._neighbours import ANY_DISTANCE, Closeness, mutual_neighbours, partner_means, unit_rows
+
+
+BY_DEFAULT = Closeness()
 
 
 @pytest.fixture
@@ -88,18 +91,21 @@ def test_more_neighbours_than_a_batch_has_are_all_of_it():
     assert links_of(cells, [0, 0, 0, 1, 1], 20) == both_ways(*((i, j) for i in range(3) for j in (3, 4)))
 
 
-def close_links(cells: np.ndarray, batches: list[int], k: int) -> set[tuple[int, int]]:
+def close_links(
+    cells: np.ndarray, batches: list[int], k: int, closeness: Closeness = BY_DEFAULT
+) -> set[tuple[int, int]]:
     """Links that are close, where all of a batch may be neighbours."""
-    pairs = mutual_neighbours(cells, np.array(batches), k, most_of_batch=1.0).tocoo()
+    pairs = mutual_neighbours(cells, np.array(batches), k, most_of_batch=1.0, closeness=closeness).tocoo()
     return set(zip(pairs.coords[0].tolist(), pairs.coords[1].tolist()))
 
 
 def test_a_neighbour_much_farther_than_the_nearest_is_none():
     # Batch 0 has a rare cell at 0 degrees and four others, batch 1 likewise; among five neighbours is everyone.
     cells = degrees(0, 30, 31, 32, 33, 5, 30.2, 31.2, 32.2, 33.2)
-    linked = close_links(cells, [0] * 5 + [1] * 5, 5)
-    assert (0, 5) in linked
-    assert not linked & both_ways(*((0, j) for j in range(6, 10)), *((i, 5) for i in range(1, 5)))
+    far = both_ways(*((0, j) for j in range(6, 10)), *((i, 5) for i in range(1, 5)))
+    linked = close_links(cells, [0] * 5 + [1] * 5, 5, Closeness(to_nearest=1.2))
+    assert (0, 5) in linked and not linked & far
+    assert close_links(cells, [0] * 5 + [1] * 5, 5) >= far
 
 
 @pytest.mark.parametrize(("apart", "is_linked"), [(5.9, True), (6.1, False)])

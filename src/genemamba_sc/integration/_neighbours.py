@@ -30,7 +30,7 @@ class Closeness:
         lacks then has no partner there.
     """
 
-    to_nearest: float = 1.2
+    to_nearest: float = np.inf
     to_own: float = 2.0
 
 
