@@ -6,7 +6,6 @@ from scipy import sparse
 
 from genemamba_sc.integration._neighbours import ANY_DISTANCE, Closeness, mutual_neighbours, partner_means, unit_rows
 
-
 BY_DEFAULT = Closeness()
 
 

@@ -377,8 +377,8 @@ def test_annotate_takes_the_batches_of_a_query(trained: GeneMambaModel, make_cel
     query.obs["lane"] = query.obs.pop("batch")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        moved = trained.annotate(query, batch_key="lane")
-        encoded = trained.annotate(query, integrated=False)
+        moved = trained.annotate(query, batch_key="lane", coverage=0.8)
+        encoded = trained.annotate(query, integrated=False, coverage=0.8)
     assert np.array_equal(moved.embedding, latent(trained, query, batch_key="lane"))
     assert np.array_equal(encoded.embedding, latent(trained, query, integrated=False))
     assert moved.cell_types.equals(encoded.cell_types)

@@ -66,6 +66,6 @@ def test_clusters_that_are_not_there_are_refused(adata: AnnData, name: object, m
 
 def test_without_igraph_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(ImportError, match=r"Got no igraph here\. Install it with: pip install 'genemamba-sc\[clus"):
+    with pytest.raises(ImportError, match=r"Got no igraph here\. Install it with: pip install 'genemamba-sc\[graphs"):
         check_voting(cells(20), "leiden")
     check_voting(cells(20, leiden=["0"] * 20), "leiden")
