@@ -5,8 +5,8 @@ python benchmarks/integration/run.py --sets cell_lines,pbmc_chemistries,immune_3
     --out benchmarks/integration/results/integration.jsonl
 
 A second call goes on where the first stopped. ``--sets immune_3studies:DC@pbmc3k`` takes the cells of DC out of all
-batches but pbmc3k, which makes a type of one batch. Embeddings are kept in ``--cache``: delete
-it after a change of code.
+batches but pbmc3k, which makes a type of one batch. Embeddings are kept in ``--cache``, by the commit
+that made them: a row must not name another one.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from methods import FAMILIES
 from rows import Row, append_row, read_rows
 from scoring import score
 from splits import BATCH, LABEL, SETS, column, load_set
-from versions import versions
+from versions import commit, versions
 
 KEY = ("set", "method", "seed", "scored_on")
 UNLABELLED = tuple(name for names in FAMILIES.values() for name in names)
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             if (name, method, seed) in done:
                 continue
             try:
-                rows = list(measure(name, adata, method, seed, args.cache))
+                rows = list(measure(name, adata, method, seed, args.cache / commit()))
             except Exception:  # noqa: BLE001 - the other rows must not be lost to one; it is named, and counted
                 failed += 1
                 print(f"FAILED {name} {method} seed {seed}\n{traceback.format_exc()}", file=sys.stderr, flush=True)
