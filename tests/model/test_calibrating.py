@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scvi
 from anndata import AnnData
 from safetensors.numpy import load_file
 
@@ -96,7 +97,10 @@ def test_the_hook_reads_scores_of_the_weights_as_they_are_when_it_is_called(make
     splitter = trained._data_splitter_cls(
         _calibrating.TokenDataset(trained._source(trained.adata), _codes(trained)), 0.9, None, True
     )
-    assert np.abs(calibration_before_refit(trained, splitter).logits).max() > 2 * np.abs(before.logits).max()
+    assert (
+        np.abs(calibration_before_refit(trained, splitter, splitter.val_idx).logits).max()
+        > 2 * np.abs(before.logits).max()
+    )
 
 
 def _codes(trained: GeneMambaModel) -> dict[str, np.ndarray]:
@@ -185,7 +189,7 @@ def test_cells_that_cannot_calibrate_are_refused(model: GeneMambaModel, others: 
 
 def test_cells_of_the_training_are_refused_and_its_test_cells_are_not(make_cells: Cells, fit: Fit):
     trained = fit(make_cells(300), max_epochs=0, train_size=0.7, validation_size=0.1)
-    message = r"had no part in the training\. 240 of 300 trained or validated the model\. Pass other cells, or indices="
+    message = r"240 of 300 have names of cells that trained or validated the model\. Pass other cells, or indices="
     with pytest.raises(ValueError, match=message):
         trained.calibrate(trained.adata, "cell_type")
     trained.calibrate(trained.adata, "cell_type", indices=trained.test_indices)
@@ -220,3 +224,49 @@ def test_a_calibration_is_saved_with_the_model(model: GeneMambaModel, others: An
     assert arrays["calibration.logits"].shape == (30, 3)
     query = GeneMambaModel.load_query_data(others, model, accelerator="cpu")
     assert np.array_equal(query.calibration_.logits, model.calibration_.logits)
+
+
+def test_a_training_without_types_has_no_calibration(make_cells: Cells, fit: Fit):
+    again = fit(make_cells(120), max_epochs=0)
+    assert again.calibration_ is not None
+    again.train(max_epochs=1, plan_kwargs={"classification_weight": 0.0}, enable_progress_bar=False)
+    assert again.calibration_ is None
+
+
+def test_cells_that_trained_before_do_not_calibrate_a_second_training(make_cells: Cells, fit: Fit):
+    again = fit(make_cells(300), max_epochs=1)
+    first = set(again.train_indices)
+    scvi.settings.seed = 1  # another split
+    with pytest.warns(UserWarning, match=r"of 30 validation cells trained this model before"):
+        again.train(max_epochs=1, enable_progress_bar=False)
+    unseen = set(again.validation_indices) - first
+    assert 0 < len(unseen) < 30 and len(again.calibration_.labels) == len(unseen)
+
+
+def test_cells_of_the_training_are_refused_in_a_copy_and_after_loading(
+    model: GeneMambaModel, others: AnnData, tmp_path: Path
+):
+    with pytest.raises(ValueError, match=r"300 of 300 have names of cells that trained"):
+        model.calibrate(model.adata.copy(), "cell_type")
+    model.save(tmp_path / "model")
+    loaded = GeneMambaModel.load(tmp_path / "model", adata=model.adata, accelerator="cpu")
+    with pytest.raises(ValueError, match=r"300 of 300 have names"):
+        loaded.calibrate(model.adata, "cell_type")
+
+
+def test_a_second_calibration_without_training_cells_is_cross_fitted_again(
+    make_cells: Cells, fit: Fit, others: AnnData
+):
+    alone = fit(make_cells(100), max_epochs=0, train_size=1.0)
+    others.obs_names = [f"other{i}" for i in range(len(others))]
+    alone.calibrate(others, "cell_type")
+    before = alone.calibration_
+    alone.calibrate(others, "cell_type")
+    assert np.array_equal(alone.calibration_.distances, before.distances) and alone.calibration_.cells == before.cells
+
+
+def test_a_training_that_fails_leaves_no_calibration(make_cells: Cells, fit: Fit):
+    again = fit(make_cells(120), max_epochs=0)
+    with pytest.raises(ValueError, match="precision"):
+        again.train(max_epochs=1, precision="foo", enable_progress_bar=False)
+    assert again.calibration_ is None

@@ -15,7 +15,7 @@ import torch
 from anndata import AnnData
 
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.model import _training
+from genemamba_sc.model import _refit
 from genemamba_sc.model._plan import GeneMambaPlan
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._training import plan_config
@@ -117,7 +117,7 @@ def test_validation_cells_are_fitted_where_train_chose_them(
     make_cells: Cells, fit: Fit, monkeypatch, arguments, refits
 ):
     seen = []
-    monkeypatch.setattr(_training, "refit_on_all", lambda module, dataset, cells, start: seen.append(cells))
+    monkeypatch.setattr(_refit, "refit_on_all", lambda module, dataset, cells, start: seen.append(cells))
     model = fit(make_cells(), max_epochs=1, **arguments)
     assert len(seen) == refits
     if refits:

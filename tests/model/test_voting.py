@@ -69,3 +69,8 @@ def test_without_igraph_the_message_names_the_extra(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ImportError, match=r"Got no igraph here\. Install it with: pip install 'genemamba-sc\[graphs"):
         check_voting(cells(20), "leiden")
     check_voting(cells(20, leiden=["0"] * 20), "leiden")
+
+
+def test_columns_that_are_written_anew_do_not_vote():
+    with pytest.raises(ValueError, match=r"annotate\(\) writes .* anew\. Got majority_voting='genemamba_celltype'"):
+        check_voting(cells(20, genemamba_celltype=["0"] * 20), "genemamba_celltype")

@@ -126,7 +126,8 @@ def write_annotation(model: Any, adata: AnnData, found: Annotation) -> None:
     """
     columns = found.to_frame()
     for key in (SET_KEY, UNKNOWN_KEY, VOTING_KEY, CLUSTERS_KEY):
-        if key in adata.obs and key not in columns:
+        votes = found.voting is not None and key == found.voting.by
+        if key in adata.obs and key not in columns and not votes:
             del adata.obs[key]
     for key, values in columns.items():
         adata.obs[key] = values.array if isinstance(values.dtype, pd.CategoricalDtype) else values.to_numpy()

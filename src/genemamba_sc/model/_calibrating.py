@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float32, Integer
 
+from genemamba_sc._warn import warn
 from genemamba_sc.confidence import Calibration, KnownCells, fit_known_cells
 from genemamba_sc.data import CellSource
 from genemamba_sc.model._inference import read_cells
@@ -19,9 +21,41 @@ _REFERENCE_CELLS, _LEAST_OF_TYPE = 4_000, 50
 # More calibration cells than these would change the third digit of a coverage, and take room in a saved model.
 _MOST_CELLS = 10_000
 _FOLDS = 5
+# Calibrations say so of which no training cells are known; the next ones must not take their cells for such.
+_BY_THEMSELVES = ", which also say where the types lie"
+# Names of cells repeat between studies by chance, but rarely.
+_MOST_SAME_NAMES = 0.1
 
 
-def calibration_before_refit(model: Any, splitter: TokenDataSplitter) -> Calibration | None:
+def cells_not_learned(model: Any, splitter: TokenDataSplitter, n_epochs: int) -> Integer[np.ndarray, "n"]:
+    """Return the validation cells that no training of this model learned from, and note those that this one does.
+
+    A second training draws its split again: most of its validation cells are then cells that the encoder knows.
+
+    Parameters
+    ----------
+    model
+        Model that is about to be trained.
+    splitter
+        Split of the training.
+    n_epochs
+        Passes of the training; without any the encoder learns nothing, and the rest is fitted anew each time.
+    """
+    known = model.train_indices if _holds_its_cells(model) else None
+    earlier = getattr(model, "_learned_rows", np.empty(0, dtype=np.int64) if known is None else known)
+    model._learned_rows = np.union1d(earlier, splitter.train_idx) if n_epochs else earlier
+    unseen = np.setdiff1d(splitter.val_idx, earlier)
+    if len(unseen) < splitter.n_val and model.cell_types:
+        warn(
+            f"{splitter.n_val - len(unseen)} of {splitter.n_val} validation cells trained this model before, so they "
+            "do not calibrate it. Call model.calibrate(adata, labels_key) with other labelled cells."
+        )
+    return unseen
+
+
+def calibration_before_refit(
+    model: Any, splitter: TokenDataSplitter, unseen: Integer[np.ndarray, "n"]
+) -> Calibration | None:
     """Calibrate a trained model on the validation cells of its training.
 
     Call this while the weights of the model have not seen these cells: before anything is fitted to them, too. What a
@@ -33,6 +67,8 @@ def calibration_before_refit(model: Any, splitter: TokenDataSplitter) -> Calibra
         Model that was just trained.
     splitter
         Split of its training.
+    unseen
+        Validation cells that it did not learn from earlier either.
 
     Returns
     -------
@@ -41,7 +77,7 @@ def calibration_before_refit(model: Any, splitter: TokenDataSplitter) -> Calibra
     dataset, head = splitter.dataset, model.module.cell_type_head
     if head is None or not head.is_fitted or "labels" not in dataset.columns:
         return None
-    rows, train = (_labelled(model, dataset, part) for part in (splitter.val_idx, splitter.train_idx))
+    rows, train = (_labelled(model, dataset, part) for part in (unseen, splitter.train_idx))
     if not len(rows) or not len(train):
         return None
     rng = np.random.default_rng(0)
@@ -82,11 +118,11 @@ def calibration_on(
         taken = np.sort(np.random.default_rng(0).choice(len(rows), _MOST_CELLS, replace=False))
         rows, codes = rows[taken], codes[taken]
     cells = f"{len(rows)} cells given to calibrate(), by obs[{labels_key!r}]"
-    if model.calibration_ is not None:
+    if model.calibration_ is not None and not model.calibration_.cells.endswith(_BY_THEMSELVES):
         return _calibration(model, source, rows, codes, model.calibration_.known, cells)
     known, distances = _cross_fitted(model, source, rows, codes)
     read = read_cells(model.module, source, rows)
-    return Calibration(read.logits, codes, distances, known, cells)
+    return Calibration(read.logits, codes, distances, known, cells + _BY_THEMSELVES)
 
 
 def _calibration(
@@ -167,14 +203,31 @@ def _codes(model: Any, adata: AnnData, labels_key: str) -> np.ndarray:
 
 
 def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None:
-    # A loaded model may hold other cells than those that its row numbers are of.
-    if adata is not model.adata or getattr(model, "trainer", None) is None:
-        return
-    # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
-    parts = [part for part in (model.train_indices, model.validation_indices) if part is not None]
-    n_seen = int(np.isin(rows, np.concatenate(parts)).sum()) if parts else 0
-    if n_seen:
+    seen = _training_names(model)
+    n_seen = int(adata.obs_names[rows].isin(seen).sum()) if len(seen) else 0
+    if n_seen > _MOST_SAME_NAMES * len(rows) or (n_seen and adata is model.adata):
         raise ValueError(
-            f"Calibration cells must have had no part in the training. {n_seen} of {len(rows)} trained or validated "
-            "the model. Pass other cells, or indices= of cells that did neither."
+            f"Calibration cells must have had no part in the training. {n_seen} of {len(rows)} have names of cells "
+            "that trained or validated the model. Pass other cells, or indices= of cells that did neither."
         )
+
+
+def _training_names(model: Any) -> pd.Index:
+    """Name the cells that trained or validated, where the model holds the cells of its training."""
+    if not _holds_its_cells(model):
+        return pd.Index([])
+    # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
+    return model.adata.obs_names[np.concatenate(_parts(model)[:2])]
+
+
+def _holds_its_cells(model: Any) -> bool:
+    """Tell whether the row numbers of the split are of the cells that the model holds: a loaded one may hold others."""
+    if getattr(model, "trainer", None) is not None:
+        return True
+    is_query = getattr(model, "_holds_query", False) or model.adata is None
+    return not is_query and sum(map(len, _parts(model))) == model.adata.n_obs
+
+
+def _parts(model: Any) -> list[np.ndarray]:
+    parts = (model.train_indices, model.validation_indices, model.test_indices)
+    return [np.empty(0, dtype=np.int64) if part is None else np.asarray(part, dtype=np.int64) for part in parts]

@@ -15,13 +15,14 @@ from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.confidence import Calibration
 from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
-from genemamba_sc.model._calibrating import calibration_before_refit
+from genemamba_sc.model._calibrating import calibration_before_refit, cells_not_learned
 from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._integration import fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
 from genemamba_sc.model._predictions import PredictionMixin
 from genemamba_sc.model._pretrained import PretrainedMixin
+from genemamba_sc.model._refit import refit_markers, wants_refit
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._storage import StorageMixin
@@ -31,7 +32,6 @@ from genemamba_sc.model._training import (
     new_runner,
     plan_config,
     quiet,
-    refit_markers,
     set_start,
     split_cells,
 )
@@ -257,22 +257,28 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
         # Without labels the table is for the embedding alone; with them it also serves the prediction of cell types.
         within_batches = integration is not None and not self.cell_types
+        learns_types = bool(self.cell_types) and config.classification_weight > 0
+        chosen = chooses_split(train_size, validation_size, further)
+        refits = wants_refit(refit, splitter, learns_types=learns_types, chooses_split=chosen)
+        warn_if_integration_ends(self, integration)
+        # Neither holds of what is fitted from here on, whatever becomes of the training.
+        self.integration_, self.calibration_ = None, None
         show = bool(trainer_kwargs.get("enable_progress_bar", True))
         start = set_start(self, dataset, splitter, config, within_batches=within_batches, show=show)
-        epochs = default_max_epochs(splitter.n_train, learns_types=start is not None)
+        if max_epochs is None:
+            max_epochs = default_max_epochs(splitter.n_train, learns_types=start is not None)
         stops_early = early_stopping and splitter.n_val > 0
         runner = new_runner(
             self,
             splitter.with_columns({} if start is None else {"gene_scores": start.scores}),
             config,
-            max_epochs=epochs if max_epochs is None else max_epochs,
+            max_epochs=max_epochs,
             accelerator=accelerator,
             devices=devices,
             early_stopping=stops_early,
             **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
-        warn_if_integration_ends(self, integration)
-        is_first, self.integration_, self.calibration_ = not self.history_, None, None
+        is_first, unseen = not self.history_, cells_not_learned(self, splitter, max_epochs)
         try:
             with quiet():
                 runner()
@@ -281,8 +287,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
                 # For a model that was trained before, scvi-tools only adds curves that it already has.
                 self.history_ = getattr(self.trainer.logger, "history", self.history_)
         # The refit reads the validation cells, too; these tell how sure the model is before that.
-        self.calibration_ = calibration_before_refit(self, splitter)
-        if chooses_split(train_size, validation_size, further) if refit is None else refit:
+        self.calibration_ = None if start is None else calibration_before_refit(self, splitter, unseen)
+        if refits:
             refit_markers(self, splitter, start)
         if integration is not None:
             self.integration_ = fit_model(self, integration, required=bool(integrate))

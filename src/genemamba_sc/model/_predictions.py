@@ -163,7 +163,8 @@ class PredictionMixin(QueryMixin):
             found = replace(found, embedding=integrate_cells(self, adata, rows, found.embedding, batch_key))
         found = asked.voted(adata, found)
         write_annotation(self, adata, found)
-        if adata is not self.adata:  # the model is surer of the cells that trained it, which is no news
+        # The model is surer of the cells that trained it, which is no news; a loaded one may hold any cells.
+        if adata is not self.adata or getattr(self, "trainer", None) is None:
             warn_if_cells_differ(found)
         return found
 
@@ -203,7 +204,8 @@ class PredictionMixin(QueryMixin):
         RuntimeError
             If the model is not trained.
         ValueError
-            If it knows no cell types, cells trained it, a type is new to it, or a label is missing.
+            If it knows no cell types, cells trained it, a type is new to it, or a label is missing. Cells of the
+            training are told by their names, where the model holds the cells that it was trained on.
         """
         adata = self._query(adata)
         require_cell_types(self)

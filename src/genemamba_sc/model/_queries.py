@@ -129,6 +129,10 @@ class QueryMixin:
             adata = self.adata
         if adata is None:
             raise ValueError("This model was loaded without an AnnData. Pass the cells to read with adata=.")
+        if not isinstance(adata, AnnData):
+            raise TypeError(
+                f"Cells are read from an AnnData. Got {type(adata).__name__}. Read a file with anndata.read_h5ad(path)."
+            )
         return adata
 
     def _source(

@@ -125,11 +125,13 @@ class StorageMixin(BaseModelClass):
         ``train`` fine-tunes all of it, on labelled cells of the types that the reference knows.
         """
         if isinstance(reference_model, str | os.PathLike):
-            return load_model(cls, Path(reference_model), adata, accelerator, device)
-        _check_reference(cls, reference_model)
-        model = model_of(cls, _copied(reference_model), Path("reference_model"))
-        attach(model, adata)
-        model.to_device(device_of(accelerator, device))
+            model = load_model(cls, Path(reference_model), adata, accelerator, device)
+        else:
+            _check_reference(cls, reference_model)
+            model = model_of(cls, _copied(reference_model), Path("reference_model"))
+            attach(model, adata)
+            model.to_device(device_of(accelerator, device))
+        model._holds_query = True  # the row numbers of the split are not of these cells
         return model
 
     @classmethod

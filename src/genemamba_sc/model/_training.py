@@ -10,7 +10,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
@@ -19,7 +18,7 @@ from scvi.train import Trainer, TrainRunner
 from genemamba_sc.model._plan import PlanConfig, chooses_split, default_train_size, interruptible
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._start import CellTypeStart, refit_on_all, sample_genes, start_cell_types, start_genes
+from genemamba_sc.model._start import CellTypeStart, sample_genes, start_cell_types, start_genes
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
@@ -176,23 +175,6 @@ def plan_config(model: Any, plan_kwargs: Mapping[str, Any] | None) -> PlanConfig
     if learns_types and "max_masked" not in (plan_kwargs or {}):
         return replace(config, max_masked=_MASKED_BESIDE_TYPES)
     return config
-
-
-def refit_markers(model: Any, splitter: TokenDataSplitter, start: CellTypeStart | None) -> None:
-    """Fit markers and programs of a trained model again, with the validation cells.
-
-    Parameters
-    ----------
-    model
-        Trained model.
-    splitter
-        Split of its training.
-    start
-        What was found before the training; nothing is done where this is ``None`` or no cell validated.
-    """
-    if start is not None and splitter.n_val > 0:
-        cells = np.concatenate([splitter.train_idx, splitter.val_idx])
-        refit_on_all(model.module, splitter.dataset, cells, start)
 
 
 def new_runner(

@@ -1,5 +1,6 @@
 """Let the cells of a cluster agree on one type, as CellTypist's majority voting does."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,12 @@ import scanpy as sc
 from anndata import AnnData
 from jaxtyping import Float32
 
-from genemamba_sc._constants import VOTING_KEY
+from genemamba_sc._constants import CONFIDENCE_KEY, PREDICTION_KEY, SET_KEY, UNKNOWN_KEY, VOTING_KEY
 from genemamba_sc.confidence import most_frequent, over_clustering_resolution
 
 OWN_CLUSTERS = "leiden"
 _NEIGHBOURS = 10
+_WRITTEN = (PREDICTION_KEY, CONFIDENCE_KEY, SET_KEY, UNKNOWN_KEY, VOTING_KEY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,11 @@ def check_voting(adata: AnnData, majority_voting: object) -> None:
     if majority_voting is None:
         return
     columns = list(adata.obs.columns)
+    if majority_voting in _WRITTEN:
+        raise ValueError(
+            f"annotate() writes {sorted(_WRITTEN)} anew. Got majority_voting={majority_voting!r}. Copy the column to "
+            "another name, and name that."
+        )
     if majority_voting == OWN_CLUSTERS and OWN_CLUSTERS not in columns:
         _check_own(adata.n_obs)
     elif not isinstance(majority_voting, str) or columns.count(majority_voting) != 1:
@@ -61,6 +68,8 @@ def check_voting(adata: AnnData, majority_voting: object) -> None:
             f"majority_voting must name one column of adata.obs, or be {OWN_CLUSTERS!r}. Got {majority_voting!r}; the "
             f"columns are {columns}. Name one of these, or pass {OWN_CLUSTERS!r} to cluster the cells here."
         )
+    elif not all(isinstance(name, Hashable) for name in adata.obs[majority_voting]):
+        raise ValueError(f"Clusters must be names or numbers. adata.obs[{majority_voting!r}] has others. Name another.")
     elif adata.obs[majority_voting].isna().any():
         n_missing = int(adata.obs[majority_voting].isna().sum())
         raise ValueError(

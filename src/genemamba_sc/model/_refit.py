@@ -1,0 +1,57 @@
+"""Fit markers and programs again when a training is over, with the validation cells."""
+
+from typing import Any
+
+import numpy as np
+
+from genemamba_sc.model._splitter import TokenDataSplitter
+from genemamba_sc.model._start import CellTypeStart, refit_on_all
+
+
+def wants_refit(refit: bool | None, splitter: TokenDataSplitter, *, learns_types: bool, chooses_split: bool) -> bool:
+    """Decide, before a training begins, whether a refit follows it.
+
+    Parameters
+    ----------
+    refit
+        What the user asked for; ``None`` refits where :meth:`train` chose the split.
+    splitter
+        Split of the training.
+    learns_types
+        Whether the training learns cell types.
+    chooses_split
+        Whether :meth:`train` chose the split.
+
+    Raises
+    ------
+    TypeError
+        If ``refit`` is something else.
+    ValueError
+        If it is asked for and there is nothing to fit again.
+    """
+    if refit is not None and not isinstance(refit, bool):
+        raise TypeError(f"refit must be True, False or None. Got {refit!r}. None refits where train() chose the split.")
+    if refit and not (learns_types and splitter.n_val > 0):
+        lacks = "no cell validates" if learns_types else "no cell types are learned"
+        raise ValueError(
+            f"refit=True fits cell types again with the validation cells, but {lacks} in this training. Leave it out, "
+            "or register labels_key= and choose a train_size below 1."
+        )
+    return chooses_split if refit is None else refit
+
+
+def refit_markers(model: Any, splitter: TokenDataSplitter, start: CellTypeStart | None) -> None:
+    """Fit markers and programs of a trained model again, with the validation cells.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    splitter
+        Split of its training.
+    start
+        What was found before the training; nothing is done where this is ``None`` or no cell validated.
+    """
+    if start is not None and splitter.n_val > 0:
+        cells = np.concatenate([splitter.train_idx, splitter.val_idx])
+        refit_on_all(model.module, splitter.dataset, cells, start)
