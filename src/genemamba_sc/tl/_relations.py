@@ -97,7 +97,7 @@ def relate_genes(
     cells
         The cells.
     method
-        The score; ``None`` takes :func:`best_method`.
+        The score; ``None`` takes ``"explained"``, the only one whose shuffled genes are found unrelated.
     wanted
         Numbers of genes in the vocabulary that must be among them; ``None`` asks for none.
 
@@ -106,7 +106,7 @@ def relate_genes(
     ValueError
         If the method has another name, there are too few cells or genes, or too few cells express a named gene.
     """
-    method = best_method(model) if method is None else _known(method)
+    method = "explained" if method is None else _known(method)
     min_cells = whole_number("min_cells", cells.min_cells, 1)
     adata, source = source_of(model, cells.adata, cells.layer, cells.gene_id_key, cells.scale)
     if adata.n_obs < _LEAST_CELLS:
@@ -131,15 +131,6 @@ def relate_genes(
         found.n_cells[genes] / adata.n_obs,
         adata.n_obs,
     )
-
-
-def best_method(model: GeneMambaModel) -> RelationMethod:
-    """Return the score that did best in ``benchmarks/genes`` for such a model.
-
-    It is ``"combined"`` where the model started from pretrained weights, whose gene table knows other cells, and
-    ``"explained"`` where all it knows are its own.
-    """
-    return "explained" if model.pretrained_ is None else "combined"
 
 
 def _known(method: str) -> RelationMethod:
