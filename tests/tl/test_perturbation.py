@@ -6,6 +6,7 @@ import torch
 
 from genemamba_sc import tl
 from genemamba_sc.data import Tokens, to_batch
+from genemamba_sc.tl._cells import visible_part
 
 GENES = [f"ENSG{i:011d}" for i in range(1, 11)]
 
@@ -20,7 +21,8 @@ def encode(model, tokens):
     with torch.inference_mode():
         read = model.module.eval().inference(batch["token_ids"], batch["token_values"], batch["lengths"])
         logits = model.module.generative(read["context"], batch["token_ids"], batch["token_values"])
-    return read["cell"].numpy(), logits["cell_type_logits"].softmax(dim=1).numpy()
+    scores = logits["cell_type_logits"] / model.calibration_.temperature
+    return read["cell"].numpy(), scores.softmax(dim=1).numpy()
 
 
 def test_effects_are_the_means_over_the_cells_of_a_group_that_have_the_gene(trained, make_cells, deleted):
@@ -57,6 +59,36 @@ def test_deleting_the_markers_of_a_type_lowers_its_probability_more_than_control
         assert (change < 0).all()
         assert change.mean() < control.mean()
         assert deleted.lowers_more[rows, group, kind].mean() > 0.8
+
+
+def test_probabilities_are_those_of_the_predictions(trained, make_cells, monkeypatch):
+    monkeypatch.setattr(type(trained.calibration_), "temperature", 3.0)
+    adata = make_cells()
+    has = np.flatnonzero(adata.X[:, 0].toarray())
+    tokens = trained._source(adata).tokens(has)
+    without = visible_part(tokens, tokens.ids != trained.vocabulary.token_of(GENES[0]))
+    np.testing.assert_allclose(
+        encode(trained, tokens)[1], trained.predict_celltype(adata, soft=True).to_numpy()[has], atol=1e-6
+    )
+
+    single = tl.perturb(trained, adata, GENES[:1], n_controls=0)
+    both = tl.perturb_together(trained, adata, {"one": GENES[:1]}, n_controls=0)
+
+    expected = (encode(trained, without)[1] - encode(trained, tokens)[1]).mean(axis=0)
+    np.testing.assert_allclose(single.type_change[0, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(both.type_change[0], expected, atol=1e-6)
+    np.testing.assert_allclose(both.additive_type_change[0], expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("types", ["B cell", ["B cell"], 0, 1])
+def test_types_are_asked_for_by_true_false_or_none(trained, types):
+    for ask in (
+        lambda: tl.perturb(trained, None, GENES[:1], types=types),
+        lambda: tl.perturb_together(trained, None, {"a": GENES[:1]}, types=types),
+    ):
+        with pytest.raises(TypeError, match="types says whether .* Pass True, False or None"):
+            ask()
 
 
 def test_the_changes_of_the_types_add_up_to_zero(deleted):

@@ -18,7 +18,7 @@ from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p
 from genemamba_sc.tl._gene_lists import tokens_of_genes
-from genemamba_sc.tl._perturbation import types_asked
+from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
 
 JointKind = Literal["delete", "top"]
 
@@ -48,7 +48,8 @@ class JointPerturbation:
     mean_error
         The same for a prediction that moves each cell by the mean shift of the set over these cells, shape ``(s,)``.
     type_change, additive_type_change
-        Change of the probability of each type, and the sum of those of the single genes, shape ``(s, c)``.
+        Change of the probability of each type, calibrated where the model's are, and the sum of those of the single
+        genes, shape ``(s, c)``.
     control_l2_shift
         ``l2_shift`` of sets of matched genes, averaged, shape ``(s,)``.
     p_l2
@@ -130,7 +131,7 @@ def perturb_together(
     source, _ = open_query(model, adata)
     known = types_asked(model, types)
     members = [tokens_of_genes(model.vocabulary, genes) for genes in sets.values()]
-    cells = _Cells(model.module, source, cells_asked(indices, source.n_obs), kind)
+    cells = _Cells(model.module, TypeProbabilities.of(model), source, cells_asked(indices, source.n_obs), kind)
     expression = Expression.empty(1, model.vocabulary.size)
     for block, _ in blocks_of(source, cells.rows):
         expression.add(block, np.zeros(len(block.lengths), np.int64), model.vocabulary)
@@ -158,6 +159,7 @@ class _Cells:
     """Perturb sets in the cells ``rows`` of a source."""
 
     module: GeneMambaModule
+    probabilities: TypeProbabilities
     source: CellSource
     rows: Int[np.ndarray, "n"]
     kind: JointKind
@@ -182,15 +184,15 @@ class _Cells:
 
     def _of_block(self, tokens: Tokens, genes: np.ndarray, singles: bool) -> tuple[np.ndarray, ...]:
         before, after = ChangedCells(self.module, tokens), ChangedCells(self.module, changed(tokens, genes, self.kind))
-        added, added_types = torch.zeros_like(before.cell), torch.zeros_like(before.logits)
-        known = before.logits.softmax(dim=1)
+        known, then = (self.probabilities(cells.logits) for cells in (before, after))
+        added, added_types = torch.zeros_like(before.cell), np.zeros(known.shape)
         for changes in changes_of(tokens, genes, self.kind, 0) if singles else ():
             rows = torch.as_tensor(changes.rows, device=before.cell.device)
             cell, logits = before.after(changes)
             added.index_add_(0, rows, cell - before.cell[rows])
-            added_types.index_add_(0, rows, logits.softmax(dim=1) - known[rows])
-        joint = (after.cell - before.cell, added, after.logits.softmax(dim=1) - known, added_types)
-        return tuple(tensor.double().cpu().numpy() for tensor in joint)
+            np.add.at(added_types, changes.rows, self.probabilities(logits) - known[changes.rows])
+        joint, sums = (tensor.double().cpu().numpy() for tensor in (after.cell - before.cell, added))
+        return joint, sums, (then - known).astype(np.float64), added_types
 
 
 def changed(tokens: Tokens, genes: Int[np.ndarray, "g"], kind: JointKind) -> Tokens:

@@ -7,19 +7,20 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
 
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Tokens
-from genemamba_sc.model import GeneMambaModel, GeneMambaModule
-from genemamba_sc.model._annotation import require_cell_types
+from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import Changes, Kind, changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p, share_above
 from genemamba_sc.tl._gene_lists import names_of_tokens, tokens_of_genes
 from genemamba_sc.tl._perturbation_result import Perturbation
+from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
 
 _ALL = "all cells"
 
@@ -40,8 +41,8 @@ def perturb(
 
     The list of genes of a cell is changed, as Geneformer does (Theodoris et al., Nature 2023), not its counts: the
     other genes keep their values. A gene takes the value of the one whose place it takes. The effects are those on this
-    model's embedding (of the encoder, before any integration) and type probabilities. They show what the model relies
-    on, not what a cell would do.
+    model's embedding (of the encoder, before any integration) and type probabilities (calibrated where the model's are,
+    as ``predict_celltype(soft=True)`` has them). They show what the model relies on, not what a cell would do.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def perturb(
         expression.add(block, groups[part], model.vocabulary)
     controls = expression.matched(tokens, n_controls)
     wanted = np.union1d(tokens, controls[controls >= 0])
-    totals = _Totals(wanted, len(names), len(known_types), model.module)
+    totals = _Totals(wanted, len(names), len(known_types), model)
     for block, part in blocks_of(source, rows):
         totals.add(block, groups[part], kind, shift)
     _warn_if_absent(model, tokens, totals)
@@ -106,8 +107,9 @@ def perturb(
 class _Totals:
     """Add up effects over cells, for ``u`` genes in ``q`` groups."""
 
-    def __init__(self, wanted: Int[np.ndarray, "u"], n_groups: int, n_types: int, module: GeneMambaModule) -> None:
-        self.wanted, self.module, self.n_effects = wanted, module, 2 + n_types
+    def __init__(self, wanted: Int[np.ndarray, "u"], n_groups: int, n_types: int, model: GeneMambaModel) -> None:
+        self.wanted, self.module, self.n_effects = wanted, model.module, 2 + n_types
+        self.probabilities = TypeProbabilities.of(model)
         self.counts = np.zeros((len(wanted), n_groups), dtype=np.int64)
         # Cosine and distance, then the change of each type.
         self.sums = np.zeros((len(wanted), n_groups, self.n_effects))
@@ -119,10 +121,11 @@ class _Totals:
         self.module.eval()
         try:
             cells = ChangedCells(self.module, tokens)
+            known = self.probabilities(cells.logits)
             for changes in changes_of(tokens, self.wanted, kind, shift):
                 place = np.searchsorted(self.wanted, changes.genes), groups[changes.rows]
                 np.add.at(self.counts, place, 1)
-                np.add.at(self.sums, place, _effects(cells, changes)[:, : self.n_effects])
+                np.add.at(self.sums, place, self._effects(cells, known, changes))
         finally:
             self.module.train(was_training)
 
@@ -131,19 +134,24 @@ class _Totals:
         counts = self.counts[..., None]
         return np.where(counts > 0, self.sums / np.maximum(counts, 1), np.nan)
 
+    def _effects(
+        self, cells: ChangedCells, known: Float32[np.ndarray, "b c"], changes: Changes
+    ) -> Float[np.ndarray, "m k"]:
+        """Compute cosine shift, distance and change of each type, of each change."""
+        cell, logits = cells.after(changes)
+        shifts = _shifts(cell, cells.cell[torch.as_tensor(changes.rows, device=cell.device)])
+        change = self.probabilities(logits) - known[changes.rows]
+        return np.concatenate([shifts, change], axis=1)[:, : self.n_effects]
 
-def _effects(cells: ChangedCells, changes: Changes) -> Float[np.ndarray, "m k"]:
-    """Compute cosine shift, distance and change of each type, of each change."""
-    cell, logits = cells.after(changes)
-    rows = torch.as_tensor(changes.rows, device=cell.device)
-    before = cells.cell[rows]
+
+def _shifts(cell: Tensor, before: Tensor) -> Float[np.ndarray, "m 2"]:
+    """Return cosine shift and distance of embeddings."""
     distance = (cell - before).norm(dim=1)
     size = cell.norm(dim=1) * before.norm(dim=1)
     # 1 - cos by the difference of the unit vectors, which float32 keeps where the cosine is nearly 1.
     unit = torch.nn.functional.normalize(cell, dim=1) - torch.nn.functional.normalize(before, dim=1)
     cosine = torch.where(size > 0, unit.square().sum(dim=1) / 2, torch.ones_like(size))
-    change = logits.softmax(dim=1) - cells.logits[rows].softmax(dim=1)
-    return torch.cat([cosine[:, None], distance[:, None], change], dim=1).double().cpu().numpy()
+    return torch.stack([cosine, distance], dim=1).double().cpu().numpy()
 
 
 def _grouped(
@@ -162,16 +170,6 @@ def _grouped(
     if not len(known):
         raise ValueError(f"Groups of cells are needed. obs[{groupby!r}] has no value in any cell. Name another column.")
     return rows[codes >= 0], codes[codes >= 0], tuple(map(str, known))
-
-
-def types_asked(model: GeneMambaModel, asked: bool | None) -> tuple[str, ...]:
-    """Return the types whose probabilities are compared; refuse a model that knows none where they are asked for."""
-    head = model.module.cell_type_head
-    if asked is None:
-        asked = bool(model.cell_types) and head is not None and head.is_fitted
-    if asked:
-        require_cell_types(model)
-    return tuple(map(str, model.cell_types)) if asked else ()
 
 
 def _check_kind(kind: object, shift: object) -> None:
