@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from genemamba_sc import tl
+from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import Tokens, to_batch
 from genemamba_sc.tl._cells import visible_part
+from genemamba_sc.tl._controls import Expression
 
 GENES = [f"ENSG{i:011d}" for i in range(1, 11)]
 
@@ -107,7 +109,29 @@ def test_the_table_has_a_row_per_gene_and_group(deleted):
     row = table[(table.gene_id == GENES[3]) & (table.group == "T cell")].iloc[0]
     place = 3, deleted.groups.index("T cell")
     assert (row.cosine_shift, row.p_cosine, row.n_controls) == (deleted.cosine_shift[place], deleted.p_cosine[place], 8)
-    assert ((table.p_cosine >= 1 / 9) & (table.p_cosine <= 1)).all()
+
+
+def test_planted_markers_move_the_probability_of_their_type_more_than_all_controls(deleted):
+    group, kind = deleted.groups.index("B cell"), deleted.cell_types.index("B cell")
+    assert deleted.p_types[5:, group, kind].tolist() == [1 / 9] * 5
+
+
+def test_p_is_the_rank_among_the_effects_of_the_controls(trained, make_cells, deleted):
+    adata = make_cells()
+    cells = adata[adata.obs["cell_type"] == "B cell"].copy()
+    expression = Expression.empty(1, trained.vocabulary.size)
+    tokens = trained._source(cells).tokens(np.arange(cells.n_obs))
+    expression.add(tokens, np.zeros(cells.n_obs, int), trained.vocabulary)
+    wanted = np.array([trained.vocabulary.token_of(gene) for gene in GENES])
+    ids = [trained.vocabulary.gene_ids[token - FIRST_GENE_ID] for token in expression.matched(wanted, 8)[5, 0]]
+
+    controls = tl.perturb(trained, cells, ids, n_controls=0).cosine_shift[:, 0]
+
+    place = 5, deleted.groups.index("B cell")
+    assert deleted.control_cosine_shift[place] == pytest.approx(controls.mean(), rel=1e-4)
+    stronger = int((controls >= deleted.cosine_shift[place]).sum())
+    assert 0 < stronger < 8
+    assert deleted.p_cosine[place] == (1 + stronger) / 9
 
 
 def test_blocks_and_the_number_of_genes_change_nothing(trained, make_cells, deleted, monkeypatch):

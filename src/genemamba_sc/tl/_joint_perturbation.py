@@ -51,9 +51,9 @@ class JointPerturbation:
         Change of the probability of each type, calibrated where the model's are, and the sum of those of the single
         genes, shape ``(s, c)``.
     control_l2_shift
-        ``l2_shift`` of sets of matched genes, averaged, shape ``(s,)``.
+        ``l2_shift`` of sets of as many matched genes, averaged, shape ``(s,)``; NaN where no set can be as long.
     p_l2
-        Permutation p-value of ``l2_shift`` among the sets of matched genes, shape ``(s,)``.
+        Permutation p-value of ``l2_shift`` among the sets of matched genes, shape ``(s,)``; NaN where there are none.
     """
 
     kind: JointKind
@@ -109,8 +109,8 @@ def perturb_together(
     indices
         Cells to perturb; ``None`` takes all.
     n_controls
-        Number of sets of matched genes for the p-value: each replaces every gene by one of the genes that are expressed
-        like it; 0 switches that off.
+        Number of sets of matched genes for the p-value: each replaces every gene that is perturbed by another one that
+        is expressed like it and outside the set, no two by the same; 0 switches that off.
     types
         As in :func:`perturb`.
 
@@ -135,7 +135,7 @@ def perturb_together(
     expression = Expression.empty(1, model.vocabulary.size)
     for block, _ in blocks_of(source, cells.rows):
         expression.add(block, np.zeros(len(block.lengths), np.int64), model.vocabulary)
-    found = [_set_row(cells, genes, expression.matched(genes, n_controls)[:, 0].T, len(known)) for genes in members]
+    found = [_set_row(cells, genes, _controls(expression, genes, kind, n_controls), len(known)) for genes in members]
     columns = {name: np.array([row[name] for row in found]) for name in found[0]}
     return JointPerturbation(kind, tuple(map(str, sets)), np.array(list(map(len, members))), known, **columns)
 
@@ -215,9 +215,14 @@ def changed(tokens: Tokens, genes: Int[np.ndarray, "g"], kind: JointKind) -> Tok
     return tokens
 
 
-def _set_row(cells: _Cells, genes: np.ndarray, controls: Int[np.ndarray, "n g"], n_types: int) -> dict[str, object]:
+def _controls(expression: Expression, genes: np.ndarray, kind: JointKind, n: int) -> Int[np.ndarray, "m g"]:
+    """Draw control sets of as many genes as are perturbed: one that no cell has cannot be deleted."""
+    return expression.matched_sets(genes[expression.counts[0, genes] > 0] if kind == "delete" else genes, n)
+
+
+def _set_row(cells: _Cells, genes: np.ndarray, controls: Int[np.ndarray, "m g"], n_types: int) -> dict[str, object]:
     own = cells.shifts(genes, singles=True)
-    others = [cells.shifts(np.unique(drawn[drawn >= 0]), singles=False).distance() for drawn in controls]
+    others = [cells.shifts(drawn, singles=False).distance() for drawn in controls]
     distance, matched = own.distance(), np.array(others, dtype=float)
     known = matched[~np.isnan(matched)]
     return {

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from torch import Tensor
 
-from genemamba_sc.confidence._temperature import probabilities_of
+from genemamba_sc.confidence import probabilities_of
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.model._annotation import require_cell_types
 
