@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genemamba_sc import tl
+from genemamba_sc import GeneAliases, tl
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import Tokens, to_batch
 from genemamba_sc.tl._cells import visible_part
@@ -198,6 +198,43 @@ def test_a_model_without_labels_has_effects_on_the_embedding_only(fit, make_cell
         tl.perturb(model, None, GENES[:2], types=True)
 
 
+def test_every_cell_that_is_asked_for_needs_a_group(trained, make_cells):
+    adata = make_cells()
+    adata.obs.loc["cell7", "cell_type"] = None
+    with pytest.raises(ValueError, match="Every cell needs a group. 1 of 60 cells have none in adata.obs"):
+        tl.perturb(trained, adata, GENES[:1], groupby="cell_type")
+    with pytest.warns(UserWarning, match=r"2 of 3 groups .* one cell only \(B cell, monocyte\)"):
+        found = tl.perturb(
+            trained, adata, GENES[:1], kind="top", groupby="cell_type", indices=[3, 4, 5, 6], n_controls=0
+        )
+    assert found.groups == ("B cell", "T cell", "monocyte")
+    assert found.n_cells.tolist() == [[1, 2, 1]]
+
+
+def test_layers_names_and_older_symbols_are_read_by_all(trained, make_cells, monkeypatch, tmp_path):
+    """Cells whose counts and ids lie elsewhere give the same, and a gene is found by an alias."""
+    adata, moved = make_cells(), make_cells()
+    moved.layers["counts"], moved.var["ids"] = moved.X.copy(), moved.var_names
+    moved.X = -moved.X
+    moved.var_names = [f"g{i}" for i in range(moved.n_vars)]
+    where = {"layer": "counts", "gene_id_key": "ids", "scale": "counts"}
+
+    whole, same = (tl.perturb(trained, c, GENES[:2], n_controls=0, **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.l2_shift, whole.l2_shift)
+    sets = {"a": GENES[:2]}
+    whole, same = (tl.perturb_together(trained, c, sets, n_controls=0, **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.l2_shift, whole.l2_shift)
+    whole, same = (tl.attribute(trained, c, method="occlusion", **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.scores.toarray(), whole.scores.toarray())
+    whole, same = (tl.reconstruct_ranks(trained, c, n_cells=5, **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.spearman, whole.spearman)
+
+    table = tmp_path / "aliases.tsv"
+    table.write_text(f"symbol\tensembl_gene_id\talias_symbol\tprev_symbol\nGENE0\t{GENES[0]}\tOLD\t\n")
+    monkeypatch.setattr(trained, "gene_aliases", GeneAliases.from_tsv(table))
+    assert tl.perturb(trained, adata, ["OLD"], n_controls=0).gene_ids == (GENES[0],)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -205,10 +242,15 @@ def test_a_model_without_labels_has_effects_on_the_embedding_only(fit, make_cell
         ({"kind": "shift"}, ValueError, "kind='shift' needs a number of places"),
         ({"shift": 3}, ValueError, "no other kind takes one. Got kind='delete', shift=3"),
         ({"kind": "shift", "shift": 1.5}, TypeError, "shift must be a whole number. Got 1.5"),
-        ({"groupby": "cluster"}, ValueError, "groupby must name a column of obs. Got 'cluster'"),
+        ({"groupby": "cluster"}, ValueError, "groupby must name one column of adata.obs. Got 'cluster'"),
         ({"indices": []}, ValueError, "At least one cell is needed. Got none"),
         ({"n_controls": -1}, ValueError, "n_controls must be at least 0. Got -1"),
-        ({"genes": ["CD3"]}, ValueError, "It lacks 1 of 1: 'CD3'"),
+        ({"genes": ["CD3"]}, ValueError, "Not in it: 'CD3'"),
+        ({"genes": None}, TypeError, "Genes are named by a list of texts. Got None"),
+        ({"genes": 5}, TypeError, "Genes are named by a list of texts. Got 5"),
+        ({"genes": GENES[:1] * 2}, ValueError, "Each gene can be named once"),
+        ({"groupby": ["cell_type"]}, ValueError, r"groupby must name one column of adata.obs. Got \['cell_type'\]"),
+        ({"adata": "cells.h5ad"}, TypeError, "Cells are an AnnData. Got str"),
         ({"genes": []}, ValueError, "At least one gene is needed"),
     ],
 )

@@ -12,8 +12,9 @@ from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._gene_outputs import source_of, sum_gene_outputs
+from genemamba_sc.model._gene_outputs import sum_gene_outputs
 from genemamba_sc.tl._cell_groups import cell_groups
+from genemamba_sc.tl._cells import open_query, require_model
 from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
 
 
@@ -103,10 +104,11 @@ def gene_embeddings(
     The layers read the ``context_len`` highest-ranked genes of each cell. In cells where a gene ranks lower it has no
     output, so ``n_cells`` is the number of cells in which it ranks high, not of those that express it.
     """
+    require_model(model)
     rows = np.arange(model.vocabulary.n_genes) if genes is None else find_genes(model, genes)
     if adata is None:
         return _static(model, rows, {"groupby": groupby, "layer": layer, "gene_id_key": gene_id_key, "scale": scale})
-    cells, source = source_of(model, adata, layer, gene_id_key, scale)
+    cells, source = open_query(model, adata, layer, gene_id_key, scale)
     groups, group_of_cell = cell_groups(cells, groupby)
     row_of_token = np.full(model.vocabulary.size, -1)
     row_of_token[rows + FIRST_GENE_ID] = np.arange(len(rows))

@@ -11,13 +11,14 @@ from anndata import AnnData
 from jaxtyping import Float, Int
 
 from genemamba_sc._checks import CellIndices, whole_number
-from genemamba_sc.data import CellSource, Tokens, take_tokens
+from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query, visible_part
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p
-from genemamba_sc.tl._gene_lists import tokens_of_genes
+from genemamba_sc.tl._genes import find_genes
 from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
 
 JointKind = Literal["delete", "top"]
@@ -88,6 +89,9 @@ def perturb_together(
     indices: CellIndices | None = None,
     n_controls: int = 20,
     types: bool | None = None,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: Scale | None = None,
 ) -> JointPerturbation:
     """Perturb all genes of a set at once, and tell how much of that the single genes add up to.
 
@@ -102,7 +106,7 @@ def perturb_together(
     adata
         Cells; ``None`` takes those that the model has.
     sets
-        Name of each set -> its genes, ids or symbols.
+        Name of each set -> its genes: ids, symbols or aliases.
     kind
         ``"delete"`` takes the genes out of the cells that have any; ``"top"`` puts them first in every cell, in the
         order in which they are listed.
@@ -111,7 +115,7 @@ def perturb_together(
     n_controls
         Number of sets of matched genes for the p-value: each replaces every gene that is perturbed by another one that
         is expressed like it and outside the set, no two by the same; 0 switches that off.
-    types
+    types, layer, gene_id_key, scale
         As in :func:`perturb`.
 
     Returns
@@ -128,9 +132,9 @@ def perturb_together(
     if not isinstance(sets, Mapping) or not sets:
         raise ValueError(f"Sets of genes are needed. Got {sets!r}. Pass sets={{'name': ['CD3D', 'CD3E']}}.")
     n_controls = whole_number("n_controls", n_controls, 0)
-    source, _ = open_query(model, adata)
+    _, source = open_query(model, adata, layer, gene_id_key, scale)
     known = types_asked(model, types)
-    members = [tokens_of_genes(model.vocabulary, genes) for genes in sets.values()]
+    members = [find_genes(model, genes) + FIRST_GENE_ID for genes in sets.values()]
     cells = _Cells(model.module, TypeProbabilities.of(model), source, cells_asked(indices, source.n_obs), kind)
     expression = Expression.empty(1, model.vocabulary.size)
     for block, _ in blocks_of(source, cells.rows):

@@ -11,7 +11,7 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc.data import CellSource, Scale
 from genemamba_sc.data._medians import spread
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._gene_outputs import source_of
+from genemamba_sc.tl._cells import open_query
 from genemamba_sc.tl._expressed_genes import ExpressedGenes, directions_of, measure_expressed, values_of
 from genemamba_sc.tl._gene_embeddings import gene_embeddings
 from genemamba_sc.tl._genes import gene_labels, gene_table
@@ -108,7 +108,7 @@ def relate_genes(
     """
     method = "explained" if method is None else _known(method)
     min_cells = whole_number("min_cells", cells.min_cells, 1)
-    adata, source = source_of(model, cells.adata, cells.layer, cells.gene_id_key, cells.scale)
+    adata, source = open_query(model, cells.adata, cells.layer, cells.gene_id_key, cells.scale)
     if adata.n_obs < _LEAST_CELLS:
         raise ValueError(f"Genes are related over at least {_LEAST_CELLS} cells. Got {adata.n_obs}. Pass more cells.")
     found = measure_expressed(source, _coordinates(model, adata, cells, method))
