@@ -71,3 +71,9 @@ def test_p_is_the_share_of_genes_with_at_least_this_effect():
 def test_controls_that_lie_above_count_and_equal_ones_half():
     controls = np.array([[1.0, 2.0, 3.0, np.nan], [np.nan] * 4])
     np.testing.assert_allclose(share_above(np.array([2.0, 2.0]), controls), [1.5 / 3, np.nan])
+
+
+def test_effects_that_differ_by_rounding_are_equal():
+    own, controls = np.array([1e-3, -1e-3]), np.array([[1e-3 * (1 - 1e-7), 5e-4], [-1e-3 * (1 - 1e-7), 5e-4]])
+    np.testing.assert_allclose(permutation_p(own[:1], controls[:1]), [2 / 3])
+    np.testing.assert_allclose(share_above(own, controls), [0.25, 0.75])

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale, Tokens
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.model._annotation import require_cell_types
@@ -61,7 +62,7 @@ def attribute(
         on which every gene turns from an average one into itself (Sundararajan et al., ICML 2017).
         ``"occlusion"``: by how much the score falls when the gene is deleted from the list of the cell.
     indices
-        Cells to attribute; ``None`` takes all.
+        Cells to attribute; ``None`` takes all. Cells without genes are left out.
     tolerance
         By how much the attributions of a cell may miss its score; the integration is refined until they do not.
     n_tested
@@ -82,13 +83,19 @@ def attribute(
     RuntimeError
         If the model is not trained, or the attributions miss a score by ``tolerance`` or more after all refinement.
     ValueError
-        If an argument is wrong, types are asked of a model that knows none, or the cells cannot be read.
+        If an argument is wrong, types are asked of a model that knows none, or the cells cannot be read or have no
+        genes.
+
+    Warns
+    -----
+    UserWarning
+        If cells have no genes.
     """
     _check(target, method, tolerance, cell_type)
     n_tested = whole_number("n_tested", n_tested, 1)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
     cells, source = open_query(model, adata, layer, gene_id_key, scale)
-    rows = cells_asked(indices, source.n_obs)
+    rows = _filled(source, cells_asked(indices, source.n_obs))
     job = _Job(model, source, rows, method, float(tolerance))
     aims = job.aims(target, cell_type)
     scores, score, baseline, gap = job.attributed(aims)
@@ -110,6 +117,16 @@ def attribute(
         deletion,
         len(tested),
     )
+
+
+def _filled(source: CellSource, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "k"]:
+    """Leave out the cells without genes, of which no score is a gene's."""
+    has = np.concatenate([tokens.lengths > 0 for tokens, _ in blocks_of(source, rows)])
+    if not has.any():
+        raise ValueError("A cell needs genes that the model knows. No cell asked for has any. Pass other cells.")
+    if not has.all():
+        warn(f"{int((~has).sum())} of {len(has)} cells have no gene that the model knows; they were left out.")
+    return rows[has]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +210,6 @@ class _Job:
         counts = np.zeros(self.model.vocabulary.size)
         for tokens, _ in self.blocks():
             counts += np.bincount(tokens.ids[real_positions(tokens)], minlength=len(counts))
-        if not counts.any():
-            raise ValueError("A cell needs genes that the model knows. No cell asked for has any. Pass other cells.")
         return counts @ self.module.encoder.embeddings.weight.detach().double().cpu().numpy() / counts.sum()
 
     def deletion(

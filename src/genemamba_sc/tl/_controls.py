@@ -10,6 +10,9 @@ from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training._markers import expression_matrix
 
+# Effects are computed in float32: those that differ by less, relatively, are equal.
+_ALIKE = 1e-5
+
 
 @dataclass(frozen=True, eq=False)
 class Expression:
@@ -149,7 +152,8 @@ def permutation_p(observed: Float[np.ndarray, "*s"], controls: Float[np.ndarray,
     """
     known = ~np.isnan(controls)
     n = known.sum(axis=-1)
-    more = (known & (controls >= observed[..., None])).sum(axis=-1)
+    own = observed[..., None]
+    more = (known & ((controls > own) | np.isclose(controls, own, rtol=_ALIKE, atol=0.0))).sum(axis=-1)
     return np.where((n > 0) & ~np.isnan(observed), (1 + more) / (1 + n), np.nan)
 
 
@@ -165,6 +169,7 @@ def share_above(observed: Float[np.ndarray, "*s"], controls: Float[np.ndarray, "
     """
     known = ~np.isnan(controls)
     own = observed[..., None]
-    above = (known & (controls > own)).sum(axis=-1) + 0.5 * (known & (controls == own)).sum(axis=-1)
+    alike = known & np.isclose(controls, own, rtol=_ALIKE, atol=0.0)
+    above = (known & ~alike & (controls > own)).sum(axis=-1) + 0.5 * alike.sum(axis=-1)
     n = known.sum(axis=-1)
     return np.where((n > 0) & ~np.isnan(observed), above / np.maximum(n, 1), np.nan)

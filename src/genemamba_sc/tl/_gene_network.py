@@ -125,7 +125,8 @@ def gene_network(
     -----
     UserWarning
         If the score knows genes from other cells (``"combined"``, ``"static"``, ``"contextual"``), or correlations are
-        asked for and a gene is in fewer than 200 cells.
+        asked for and a gene is in fewer than 200 cells, or there are no more cells than the embedding has directions,
+        where ``"explained"`` is ``"pearson"``.
 
     Notes
     -----

@@ -8,6 +8,7 @@ from anndata import AnnData
 from jaxtyping import Float64, Int64
 
 from genemamba_sc._checks import whole_number
+from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale
 from genemamba_sc.data._medians import spread
 from genemamba_sc.model import GeneMambaModel
@@ -151,6 +152,12 @@ def _coordinates(
         raise ValueError(
             f"method={method!r} needs cells whose embeddings differ. Those of all {adata.n_obs} cells are equal. "
             "Pass other cells, or method='static'."
+        )
+    if directions.shape[1] >= adata.n_obs - 1:
+        warn(
+            f"method={method!r} needs more cells than their embedding has directions. {adata.n_obs} cells have "
+            f"{directions.shape[1]}, which explain everything: that is Pearson's correlation, noise included. "
+            "Pass more cells."
         )
     return directions
 
