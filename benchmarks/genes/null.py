@@ -1,9 +1,9 @@
 """How many edges a network has in cells whose genes were shuffled: each gene's values over the cells, by itself.
 
-    python benchmarks/genes/null.py
+    python benchmarks/genes/null.py [--model mini]
 
-A model that was fitted to the cells as they are is asked about the shuffled ones, where there should be no edges. At
-most 50 edges are kept for each gene.
+A model that was fitted to the cells as they are, or the shipped mini, is asked about the shuffled ones, where there
+should be no edges. At most 50 edges are kept for each gene.
 """
 
 import argparse
@@ -19,7 +19,12 @@ from methods import Cells, load_cells
 
 import genemamba_sc as gm
 
-METHODS, MOST_EDGES = ("explained", "pearson", "spearman"), 50
+# Correlations do not know the model, so they stand beside one of the two only.
+METHODS = {
+    "own": ("explained", "pearson", "spearman"),
+    "mini": ("explained", "combined", "static", "contextual"),
+}
+MOST_EDGES = 50
 
 
 def shuffled(matrix: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
@@ -36,17 +41,21 @@ def shuffled(matrix: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", default="pbmc3k")
+    parser.add_argument("--model", choices=tuple(METHODS), default="own")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     adata = load_cells(options.set)
-    model = Cells(adata, np.arange(1), np.arange(1)).own
+    if options.model == "mini":
+        model = gm.GeneMambaModel.from_pretrained("mini")
+    else:
+        model = Cells(adata, np.arange(1), np.arange(1)).own
     noise = adata.copy()
     noise.X = shuffled(adata.X, 0)
     print(
         "| cells | score | least cells per gene | pairs | edges | edges per million pairs |\n|---|---|---|---|---|---|"
     )
     for name, cells in (("as they are", adata), ("shuffled", noise)):
-        for method in METHODS:
+        for method in METHODS[options.model]:
             for least in (10, 200):
                 found = gm.tl.gene_network(model, cells, method=method, min_cells=least, n_neighbors=MOST_EDGES)
                 n, m = len(found.source), found.n_tested

@@ -17,7 +17,7 @@ def test_genes_of_a_saved_model_come_one_a_line(
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "gene\tneighbour\tgene_id\tscore"
-    expected = [nearest_genes(trained, gene, 2) for gene in ("ENSG00000000001", "ENSG00000000007")]
+    expected = [nearest_genes(trained, gene, n=2) for gene in ("ENSG00000000001", "ENSG00000000007")]
     assert lines[1:] == [
         f"{found.gene}\t{name}\t{identifier}\t{score:.4f}"
         for found in expected

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import matplotlib
 import pandas as pd
+import pytest
 
 matplotlib.use("Agg")
 
@@ -21,3 +22,9 @@ def test_a_curve_is_drawn_for_each_order_at_the_deleted_percent():
     assert ax.get_ylabel() == "mean score of 7 cells"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["attribution", "random"]
     assert pl.attribution(SimpleNamespace(deletion=curves, n_tested=7), ax=ax) is ax
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_attribution_is_refused():
+    with pytest.raises(TypeError, match="An Attribution is drawn. Got NoneType"):
+        pl.attribution(None)

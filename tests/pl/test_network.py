@@ -1,6 +1,7 @@
 """The picture of a network: strongest edges, thicker lines, names; refused where there is nothing to draw."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,18 @@ def test_around_a_gene_only_its_neighbours_are_drawn(edges):
     ax = network(edges, gene="B")
     assert (named(ax), len(lines(ax))) == (set("ABC"), 3)
     assert ax.get_title() == "3 genes, 3 edges around B"
+
+
+def test_a_gene_of_a_network_is_found_by_its_id_too(edges):
+    pytest.importorskip("igraph")
+    ids = SimpleNamespace(to_frame=lambda: edges, genes=tuple("ABCDEF"), gene_ids=tuple("123456"))
+    assert network(ids, gene="2").get_title() == network(ids, gene="B").get_title() == "3 genes, 3 edges around B"
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_has_no_edges_is_refused():
+    with pytest.raises(TypeError, match="Edges are a network or a table. Got list"):
+        network([1])
 
 
 def test_the_first_edges_are_drawn_and_the_seed_decides(edges):

@@ -173,14 +173,20 @@ def test_an_attribution_leaves_the_model_as_it_was_and_repeats(trained, make_cel
     assert all(parameter.grad is None for parameter in trained.module.parameters())
 
 
-def test_a_cell_without_genes_gets_no_scores(trained, make_cells):
-    adata = make_cells(6)
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
+def test_cells_without_genes_are_left_out_and_told(trained, make_cells, method):
+    adata = make_cells()
     counts = adata.X.toarray()
-    counts[2] = 0
+    counts[[1, 3]] = 0
     adata.X = counts
-    found = tl.attribute(trained, adata, n_tested=2)
-    assert found.scores[2].nnz == 0
-    assert found.gap[2] < 1e-4
+    with pytest.warns(UserWarning, match="2 of 5 cells have no gene that the model knows; they were left out"):
+        found = tl.attribute(trained, adata, indices=range(5), method=method)
+    alone = tl.attribute(trained, adata, indices=[0, 2, 4], method=method)
+    assert list(found.cells) == ["cell0", "cell2", "cell4"]
+    assert found.n_tested == 3
+    np.testing.assert_array_equal(found.scores.toarray(), alone.scores.toarray())
+    with pytest.raises(ValueError, match="No cell asked for has any. Pass other cells"):
+        tl.attribute(trained, adata, indices=[1, 3], method=method)
 
 
 def test_a_model_without_labels_attributes_embeddings_only(fit, make_cells):

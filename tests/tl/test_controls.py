@@ -40,6 +40,20 @@ def test_genes_of_the_list_are_no_controls_of_each_other_where_there_are_others(
     assert all(gene not in found[i] for i, gene in enumerate([2, 3, 4, 5]))
 
 
+def test_control_sets_are_as_long_as_the_set_and_take_no_gene_twice():
+    # Genes 2, 3 and 4 are alike, and 5 to 9 are ever less like them.
+    counts = np.array([[0, 0, 50, 50, 50, 52, 54, 56, 58, 60, 0]], float)
+    found = Expression(counts, counts, np.array([100])).matched_sets(np.array([2, 3, 4]), 4)
+    # The fourth would need three genes from the eighth on.
+    assert found.tolist() == [[5, 6, 7], [6, 7, 8], [7, 8, 9]]
+
+
+def test_there_are_no_control_sets_where_too_few_genes_are_left(expression):
+    assert expression.matched_sets(np.array([2, 3, 4]), 2).shape == (0, 3)
+    assert expression.matched_sets(np.array([2, 7]), 2).shape == (0, 2)
+    assert expression.matched_sets(np.array([], dtype=int), 2).shape == (0, 0)
+
+
 def test_a_gene_that_no_cell_has_gets_no_controls(expression):
     assert expression.matched(np.array([7]), 2).tolist() == [[[-1, -1]]]
 
@@ -57,3 +71,9 @@ def test_p_is_the_share_of_genes_with_at_least_this_effect():
 def test_controls_that_lie_above_count_and_equal_ones_half():
     controls = np.array([[1.0, 2.0, 3.0, np.nan], [np.nan] * 4])
     np.testing.assert_allclose(share_above(np.array([2.0, 2.0]), controls), [1.5 / 3, np.nan])
+
+
+def test_effects_that_differ_by_rounding_are_equal():
+    own, controls = np.array([1e-3, -1e-3]), np.array([[1e-3 * (1 - 1e-7), 5e-4], [-1e-3 * (1 - 1e-7), 5e-4]])
+    np.testing.assert_allclose(permutation_p(own[:1], controls[:1]), [2 / 3])
+    np.testing.assert_allclose(share_above(own, controls), [0.25, 0.75])

@@ -1,5 +1,7 @@
 """A table of pairs: by each method what it says it is, and refused where it cannot be."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scanpy as sc
@@ -82,6 +84,17 @@ def test_wrong_questions_are_refused(model, arguments, match):
 def test_an_unknown_method_is_refused(model, cells):
     with pytest.raises(ValueError, match="method must be one of .* Got 'cosine'"):
         gene_correlation(model, GENES, cells, method="cosine")
+
+
+def test_explained_is_pearson_where_the_embedding_explains_everything_and_that_is_told(model, cells):
+    few = cells[:12].copy()
+    with pytest.warns(UserWarning, match="12 cells have 11, which explain everything: that is Pearson's"):
+        found = gene_correlation(model, GENES, few, method="explained", min_cells=1)
+    pearson = gene_correlation(model, GENES, few, method="pearson", min_cells=1)
+    np.testing.assert_allclose(found, pearson, atol=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gene_correlation(model, GENES, cells[:30].copy(), method="explained", min_cells=1)
 
 
 def test_too_few_cells_are_refused(model, cells):

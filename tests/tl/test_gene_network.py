@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genemamba_sc.tl import _edges, gene_correlation, gene_network
+from genemamba_sc.tl import _edges, gene_correlation, gene_network, nearest_genes
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,34 @@ def test_planted_groups_are_connected_and_few_others(model, cells, group_of, met
     assert (frame["p"] <= frame["q"]).all()
 
 
-@pytest.mark.parametrize("method", ["explained", "combined", "pearson", "spearman"])
-def test_genes_that_are_shuffled_over_cells_have_no_edges(model, cells, method):
+@pytest.fixture(scope="module")
+def shuffled(cells):
     rng = np.random.default_rng(0)
-    shuffled = cells.copy()
-    shuffled.X = sparse.csr_matrix(np.stack([rng.permutation(column) for column in cells.X.toarray().T], axis=1))
-    # The gene table knows the genes as they were, so combined is asked by what the cells say.
-    method = "explained" if method == "combined" else method
+    found = cells.copy()
+    found.X = sparse.csr_matrix(np.stack([rng.permutation(column) for column in cells.X.toarray().T], axis=1))
+    return found
 
+
+@pytest.mark.parametrize("method", [None, "explained", "pearson", "spearman"])
+def test_genes_that_are_shuffled_over_cells_have_no_edges(model, shuffled, method):
     network = gene_network(model, shuffled, method=method)
 
     assert len(network.source) <= 7  # a thousandth of the pairs
+
+
+@pytest.mark.parametrize("method", ["combined", "static", "contextual"])
+def test_scores_of_the_gene_table_find_edges_in_shuffled_cells_and_are_warned_of(model, shuffled, method):
+    with pytest.warns(UserWarning, match=f"p-values of method='{method}' say nothing about these cells.*'explained'"):
+        found = gene_network(model, shuffled, method=method)
+    assert len(found.source) > {"combined": 7, "static": 50, "contextual": 50}[method]
+
+
+def test_a_model_that_started_from_weights_asks_these_cells_too(model, cells, monkeypatch):
+    monkeypatch.setattr(type(model), "pretrained_", {"origin": "other cells"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gene_network(model, cells).method == "explained"
+    assert nearest_genes(model, "GENE0", adata=cells).method == "explained"
 
 
 def test_correlations_of_genes_in_few_cells_are_warned_of(model, cells):

@@ -4,9 +4,10 @@ import random
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from genemamba_sc.tl import gene_network, gene_programs
+from genemamba_sc.tl import _gene_programs, gene_network, gene_programs
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,10 @@ def test_planted_groups_are_programs(model, cells, network, group_of, igraph):
 
 def test_a_score_is_the_mean_of_its_genes_less_their_controls(model, cells, network, igraph, monkeypatch):
     from genemamba_sc.data import _log_expression
-    from genemamba_sc.tl import _gene_programs
 
-    # One bin with few genes: all genes outside the program are controls.
+    # One bin with fewer genes than are drawn: all genes outside the program are controls.
     monkeypatch.setattr(_gene_programs, "_BINS", 1)
+    monkeypatch.setattr(_gene_programs, "_CONTROLS", 1000)
     monkeypatch.setattr(_log_expression, "_BLOCK_CELLS", 77)
     found = gene_programs(model, network, cells, key_added=None)
 
@@ -51,6 +52,23 @@ def test_a_score_is_the_mean_of_its_genes_less_their_controls(model, cells, netw
     expected = values[:, inside].mean(axis=1) - values[:, ~inside].mean(axis=1)
     np.testing.assert_allclose(found.scores[:, 0], expected, atol=1e-4)
     assert "gene_programs" not in cells.obsm
+
+
+def test_controls_are_so_many_from_each_bin_of_the_program(monkeypatch):
+    """Of the bin of genes 0 and 1 two others are drawn, not four; bin 1 has no gene, and of bin 2 one is left."""
+    monkeypatch.setattr(_gene_programs, "_CONTROLS", 2)
+    bins = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, -1])
+    drawn = _gene_programs._controls(bins, np.array([0, 1, 9, 11]), np.random.default_rng(0))
+    assert len(drawn) == len(set(drawn)) == 3
+    assert np.bincount(bins[drawn]).tolist() == [2, 0, 1]
+    assert not set(drawn) & {0, 1, 9, 11}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("network", [None, pd.DataFrame({"source": ["GENE0"], "target": ["GENE1"], "score": [1.0]})])
+def test_what_is_no_network_is_refused(model, cells, network):
+    with pytest.raises(TypeError, match="clusters of a GeneNetwork. Got (NoneType|DataFrame)"):
+        gene_programs(model, network, cells)
 
 
 @pytest.mark.usefixtures("unchecked")  # beartype draws from that generator
@@ -66,8 +84,11 @@ def test_the_seed_decides_and_the_generator_of_others_is_left_alone(model, cells
     np.testing.assert_array_equal(first.scores, second.scores)
 
 
-def test_small_clusters_are_left_out(model, cells, network, igraph):
-    none = gene_programs(model, network, cells, min_genes=100)
+def test_small_clusters_are_left_out_and_leave_no_older_scores(model, cells, network, igraph):
+    adata = cells.copy()
+    gene_programs(model, network, adata)
+    none = gene_programs(model, network, adata, min_genes=100)
+    assert "gene_programs" not in adata.obsm
     assert (none.names, none.scores.shape, len(none.to_frame())) == ((), (300, 0), 0)
 
 

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from genemamba_sc import GeneAliases, GeneVocabulary
-from genemamba_sc.tl._genes import find_genes, gene_labels
+from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, tl
+from genemamba_sc.tl._genes import find_genes, gene_labels, ids_and_symbols
 
 
-class Model:
+class Model(GeneMambaModel):
     """What the functions read of a model."""
+
+    vocabulary = None
 
     def __init__(self, aliases=None):
         ids = ("ENSG00000000001", "ENSG00000000002", "ENSG00000000003", "ENSG00000000004", "X")
@@ -68,3 +70,30 @@ def test_what_names_no_genes_is_refused(names, error, match):
 
 def test_labels_are_unique():
     assert gene_labels(Model().vocabulary) == ["CD3E", "CD3D", "ENSG00000000003", "ENSG00000000004", "X"]
+
+
+def test_a_gene_without_a_symbol_is_called_by_its_id():
+    ids = ("ENSG00000000001", "ENSG00000000002", "ENSG00000000003")
+    vocabulary = GeneVocabulary(ids, ("CD3E", "MS4A1", ""), np.ones(3), "human")
+    assert ids_and_symbols(vocabulary, np.array([4, 2])) == ([ids[2], ids[0]], [ids[2], "CD3E"])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_model_is_refused_by_every_tool(model, cells):
+    network = tl.gene_network(model, cells)
+    for wrong in (None, cells):
+        for ask in (
+            lambda first: tl.gene_embeddings(first),
+            lambda first: tl.gene_embeddings(first, cells),
+            lambda first: tl.nearest_genes(first, "GENE0"),
+            lambda first: tl.gene_correlation(first, ["GENE0"]),
+            lambda first: tl.gene_network(first, cells),
+            lambda first: tl.gene_programs(first, network, cells),
+            lambda first: tl.perturb(first, cells, ["GENE0"]),
+            lambda first: tl.perturb_together(first, cells, {"a": ["GENE0"]}),
+            lambda first: tl.attribute(first, cells),
+            lambda first: tl.reconstruct_ranks(first, cells),
+            lambda first: tl.marker_genes(first),
+        ):
+            with pytest.raises(TypeError, match=f"A GeneMambaModel is needed. Got {type(wrong).__name__}"):
+                ask(wrong)

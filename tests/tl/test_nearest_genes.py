@@ -21,7 +21,7 @@ def test_they_are_the_highest_of_the_table_in_order(model):
 
 @pytest.mark.parametrize("method", [None, "combined", "pearson"])
 def test_in_cells_they_are_of_the_planted_group(model, cells, group_of, method):
-    found = nearest_genes(model, "ENSG00000000013", 9, cells, method=method)
+    found = nearest_genes(model, "ENSG00000000013", cells, n=9, method=method)
 
     assert {group_of(gene) for gene in found.genes} == {1}
     assert found.method == (method or "explained")
@@ -33,7 +33,7 @@ def test_there_are_no_more_than_there_are(model):
 
 def test_weights_that_ship_know_the_receptor_of_t_cells():
     model = GeneMambaModel.from_pretrained("mini", accelerator="cpu")
-    assert {"CD3D", "CD3G"} <= set(nearest_genes(model, "CD3E", 3).genes)
+    assert {"CD3D", "CD3G"} <= set(nearest_genes(model, "CD3E", n=3).genes)
     with pytest.raises(ValueError, match=r"'Cd3e' \(similar: CD3E"):
         nearest_genes(model, "Cd3e")
 
@@ -48,7 +48,7 @@ def test_a_gene_without_a_vector_is_refused(model, cells):
     try:
         for given in (None, cells):
             with pytest.raises(ValueError, match="'GENE0' has none"):
-                nearest_genes(model, "GENE0", 3, given, method="static")
+                nearest_genes(model, "GENE0", given, n=3, method="static")
     finally:
         with torch.no_grad():
             weight[2] = kept
@@ -60,4 +60,16 @@ def test_a_gene_without_a_vector_is_refused(model, cells):
 )
 def test_wrong_arguments_are_refused(model, gene, n, error):
     with pytest.raises(error, match="Got"):
-        nearest_genes(model, gene, n)
+        nearest_genes(model, gene, n=n)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "argument", [{"layer": "counts"}, {"gene_id_key": "ids"}, {"scale": "log"}, {"min_cells": -3}, {"min_cells": "a"}]
+)
+def test_without_cells_what_is_about_cells_is_refused(model, argument):
+    ((name, value),) = argument.items()
+    with pytest.raises(ValueError, match=f"{name}={value!r} is about cells. Pass adata"):
+        nearest_genes(model, "GENE0", **argument)
+    with pytest.raises(ValueError, match=f"{name}={value!r} is about cells. Pass adata"):
+        gene_correlation(model, ["GENE0", "GENE1"], **argument)

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from genemamba_sc import tl
+from genemamba_sc import GeneAliases, tl
+from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import Tokens, to_batch
+from genemamba_sc.tl._cells import visible_part
+from genemamba_sc.tl._controls import Expression
 
 GENES = [f"ENSG{i:011d}" for i in range(1, 11)]
 
@@ -20,7 +23,8 @@ def encode(model, tokens):
     with torch.inference_mode():
         read = model.module.eval().inference(batch["token_ids"], batch["token_values"], batch["lengths"])
         logits = model.module.generative(read["context"], batch["token_ids"], batch["token_values"])
-    return read["cell"].numpy(), logits["cell_type_logits"].softmax(dim=1).numpy()
+    scores = logits["cell_type_logits"] / model.calibration_.temperature
+    return read["cell"].numpy(), scores.softmax(dim=1).numpy()
 
 
 def test_effects_are_the_means_over_the_cells_of_a_group_that_have_the_gene(trained, make_cells, deleted):
@@ -59,6 +63,36 @@ def test_deleting_the_markers_of_a_type_lowers_its_probability_more_than_control
         assert deleted.lowers_more[rows, group, kind].mean() > 0.8
 
 
+def test_probabilities_are_those_of_the_predictions(trained, make_cells, monkeypatch):
+    monkeypatch.setattr(type(trained.calibration_), "temperature", 3.0)
+    adata = make_cells()
+    has = np.flatnonzero(adata.X[:, 0].toarray())
+    tokens = trained._source(adata).tokens(has)
+    without = visible_part(tokens, tokens.ids != trained.vocabulary.token_of(GENES[0]))
+    np.testing.assert_allclose(
+        encode(trained, tokens)[1], trained.predict_celltype(adata, soft=True).to_numpy()[has], atol=1e-6
+    )
+
+    single = tl.perturb(trained, adata, GENES[:1], n_controls=0)
+    both = tl.perturb_together(trained, adata, {"one": GENES[:1]}, n_controls=0)
+
+    expected = (encode(trained, without)[1] - encode(trained, tokens)[1]).mean(axis=0)
+    np.testing.assert_allclose(single.type_change[0, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(both.type_change[0], expected, atol=1e-6)
+    np.testing.assert_allclose(both.additive_type_change[0], expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("types", ["B cell", ["B cell"], 0, 1])
+def test_types_are_asked_for_by_true_false_or_none(trained, types):
+    for ask in (
+        lambda: tl.perturb(trained, None, GENES[:1], types=types),
+        lambda: tl.perturb_together(trained, None, {"a": GENES[:1]}, types=types),
+    ):
+        with pytest.raises(TypeError, match="types says whether .* Pass True, False or None"):
+            ask()
+
+
 def test_the_changes_of_the_types_add_up_to_zero(deleted):
     np.testing.assert_allclose(deleted.type_change.sum(axis=2), 0, atol=1e-6)
 
@@ -75,7 +109,29 @@ def test_the_table_has_a_row_per_gene_and_group(deleted):
     row = table[(table.gene_id == GENES[3]) & (table.group == "T cell")].iloc[0]
     place = 3, deleted.groups.index("T cell")
     assert (row.cosine_shift, row.p_cosine, row.n_controls) == (deleted.cosine_shift[place], deleted.p_cosine[place], 8)
-    assert ((table.p_cosine >= 1 / 9) & (table.p_cosine <= 1)).all()
+
+
+def test_planted_markers_move_the_probability_of_their_type_more_than_all_controls(deleted):
+    group, kind = deleted.groups.index("B cell"), deleted.cell_types.index("B cell")
+    assert deleted.p_types[5:, group, kind].tolist() == [1 / 9] * 5
+
+
+def test_p_is_the_rank_among_the_effects_of_the_controls(trained, make_cells, deleted):
+    adata = make_cells()
+    cells = adata[adata.obs["cell_type"] == "B cell"].copy()
+    expression = Expression.empty(1, trained.vocabulary.size)
+    tokens = trained._source(cells).tokens(np.arange(cells.n_obs))
+    expression.add(tokens, np.zeros(cells.n_obs, int), trained.vocabulary)
+    wanted = np.array([trained.vocabulary.token_of(gene) for gene in GENES])
+    ids = [trained.vocabulary.gene_ids[token - FIRST_GENE_ID] for token in expression.matched(wanted, 8)[5, 0]]
+
+    controls = tl.perturb(trained, cells, ids, n_controls=0).cosine_shift[:, 0]
+
+    place = 5, deleted.groups.index("B cell")
+    assert deleted.control_cosine_shift[place] == pytest.approx(controls.mean(), rel=1e-4)
+    stronger = int((controls >= deleted.cosine_shift[place]).sum())
+    assert 0 < stronger < 8
+    assert deleted.p_cosine[place] == (1 + stronger) / 9
 
 
 def test_blocks_and_the_number_of_genes_change_nothing(trained, make_cells, deleted, monkeypatch):
@@ -142,6 +198,43 @@ def test_a_model_without_labels_has_effects_on_the_embedding_only(fit, make_cell
         tl.perturb(model, None, GENES[:2], types=True)
 
 
+def test_every_cell_that_is_asked_for_needs_a_group(trained, make_cells):
+    adata = make_cells()
+    adata.obs.loc["cell7", "cell_type"] = None
+    with pytest.raises(ValueError, match="Every cell needs a group. 1 of 60 cells have none in adata.obs"):
+        tl.perturb(trained, adata, GENES[:1], groupby="cell_type")
+    with pytest.warns(UserWarning, match=r"2 of 3 groups .* one cell only \(B cell, monocyte\)"):
+        found = tl.perturb(
+            trained, adata, GENES[:1], kind="top", groupby="cell_type", indices=[3, 4, 5, 6], n_controls=0
+        )
+    assert found.groups == ("B cell", "T cell", "monocyte")
+    assert found.n_cells.tolist() == [[1, 2, 1]]
+
+
+def test_layers_names_and_older_symbols_are_read_by_all(trained, make_cells, monkeypatch, tmp_path):
+    """Cells whose counts and ids lie elsewhere give the same, and a gene is found by an alias."""
+    adata, moved = make_cells(), make_cells()
+    moved.layers["counts"], moved.var["ids"] = moved.X.copy(), moved.var_names
+    moved.X = -moved.X
+    moved.var_names = [f"g{i}" for i in range(moved.n_vars)]
+    where = {"layer": "counts", "gene_id_key": "ids", "scale": "counts"}
+
+    whole, same = (tl.perturb(trained, c, GENES[:2], n_controls=0, **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.l2_shift, whole.l2_shift)
+    sets = {"a": GENES[:2]}
+    whole, same = (tl.perturb_together(trained, c, sets, n_controls=0, **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.l2_shift, whole.l2_shift)
+    whole, same = (tl.attribute(trained, c, method="occlusion", **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.scores.toarray(), whole.scores.toarray())
+    whole, same = (tl.reconstruct_ranks(trained, c, n_cells=5, **w) for c, w in ((adata, {}), (moved, where)))
+    np.testing.assert_array_equal(same.spearman, whole.spearman)
+
+    table = tmp_path / "aliases.tsv"
+    table.write_text(f"symbol\tensembl_gene_id\talias_symbol\tprev_symbol\nGENE0\t{GENES[0]}\tOLD\t\n")
+    monkeypatch.setattr(trained, "gene_aliases", GeneAliases.from_tsv(table))
+    assert tl.perturb(trained, adata, ["OLD"], n_controls=0).gene_ids == (GENES[0],)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -149,10 +242,15 @@ def test_a_model_without_labels_has_effects_on_the_embedding_only(fit, make_cell
         ({"kind": "shift"}, ValueError, "kind='shift' needs a number of places"),
         ({"shift": 3}, ValueError, "no other kind takes one. Got kind='delete', shift=3"),
         ({"kind": "shift", "shift": 1.5}, TypeError, "shift must be a whole number. Got 1.5"),
-        ({"groupby": "cluster"}, ValueError, "groupby must name a column of obs. Got 'cluster'"),
+        ({"groupby": "cluster"}, ValueError, "groupby must name one column of adata.obs. Got 'cluster'"),
         ({"indices": []}, ValueError, "At least one cell is needed. Got none"),
         ({"n_controls": -1}, ValueError, "n_controls must be at least 0. Got -1"),
-        ({"genes": ["CD3"]}, ValueError, "It lacks 1 of 1: 'CD3'"),
+        ({"genes": ["CD3"]}, ValueError, "Not in it: 'CD3'"),
+        ({"genes": None}, TypeError, "Genes are named by a list of texts. Got None"),
+        ({"genes": 5}, TypeError, "Genes are named by a list of texts. Got 5"),
+        ({"genes": GENES[:1] * 2}, ValueError, "Each gene can be named once"),
+        ({"groupby": ["cell_type"]}, ValueError, r"groupby must name one column of adata.obs. Got \['cell_type'\]"),
+        ({"adata": "cells.h5ad"}, TypeError, "Cells are an AnnData. Got str"),
         ({"genes": []}, ValueError, "At least one gene is needed"),
     ],
 )

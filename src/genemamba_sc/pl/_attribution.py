@@ -31,7 +31,14 @@ def attribution(result: _Tested, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError
+        If the result is none.
     """
+    if not isinstance(result, _Tested):
+        raise TypeError(f"An Attribution is drawn. Got {type(result).__name__}. Pass what gm.tl.attribute returned.")
     if ax is None:
         ax = plt.subplots(figsize=(5.5, 4), layout="constrained")[1]
     for name, curve in result.deletion.items():

@@ -40,7 +40,8 @@ def network(
         A result of :func:`genemamba_sc.tl.gene_network`, or a table with the columns ``source``, ``target`` and
         ``score``, the strongest edges first.
     gene
-        Name of a gene: only it, its neighbours and the edges between these are drawn. ``None`` draws the whole network.
+        Name of a gene, or its id where ``edges`` is a network: only it, its neighbours and the edges between these are
+        drawn. ``None`` draws the whole network.
     n_edges
         Number of edges to draw, from the first on.
     seed
@@ -58,9 +59,16 @@ def network(
     ------
     ImportError
         If igraph is not installed.
+    TypeError
+        If the edges are neither a network nor a table.
     ValueError
         If there is no edge, a column is missing, or the gene has no edge.
     """
+    if not isinstance(edges, HasEdges | pd.DataFrame):
+        raise TypeError(
+            f"Edges are a network or a table. Got {type(edges).__name__}. Pass a result of gm.tl.gene_network."
+        )
+    gene = _name_of(edges, gene)
     table = _chosen(edges if isinstance(edges, pd.DataFrame) else edges.to_frame(), gene)
     table = table.head(whole_number("n_edges", n_edges, 1))
     names, ends = np.unique(table[["source", "target"]].to_numpy(dtype=str), return_inverse=True)
@@ -77,6 +85,12 @@ def network(
     ax.set_axis_off()
     ax.set_title(f"{len(names)} genes, {len(table)} edges" + ("" if gene is None else f" around {gene}"))
     return ax
+
+
+def _name_of(edges: HasEdges | pd.DataFrame, gene: str | None) -> str | None:
+    """Return the name of a gene that is given by an id of the network."""
+    names = dict(zip(getattr(edges, "gene_ids", ()), getattr(edges, "genes", ())))
+    return names.get(gene, gene) if isinstance(gene, str) else gene
 
 
 def _chosen(table: pd.DataFrame, gene: str | None) -> pd.DataFrame:

@@ -13,13 +13,14 @@ from scipy import sparse
 
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
-from genemamba_sc.data import CellSource, Tokens
+from genemamba_sc._warn import warn
+from genemamba_sc.data import CellSource, Scale, Tokens
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.model._annotation import require_cell_types
 from genemamba_sc.tl._attribution_result import Attribution, Method
 from genemamba_sc.tl._cells import blocks_of, cells_asked, embedding_of, open_query, pass_through, real_positions
 from genemamba_sc.tl._deletion import deletion_curves
-from genemamba_sc.tl._gene_lists import names_of_tokens
+from genemamba_sc.tl._genes import ids_and_symbols
 from genemamba_sc.tl._integrated_gradients import integrate
 from genemamba_sc.tl._occlusion import occlusion
 from genemamba_sc.tl._targets import DirectionTarget, Target, TypeTarget, program_pool, type_scores
@@ -38,6 +39,9 @@ def attribute(
     tolerance: float = 1e-4,
     n_tested: int = 100,
     seed: int = 0,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: Scale | None = None,
 ) -> Attribution:
     """Say what each gene of a cell adds to the score of its type, or to its embedding.
 
@@ -58,13 +62,15 @@ def attribute(
         on which every gene turns from an average one into itself (Sundararajan et al., ICML 2017).
         ``"occlusion"``: by how much the score falls when the gene is deleted from the list of the cell.
     indices
-        Cells to attribute; ``None`` takes all.
+        Cells to attribute; ``None`` takes all. Cells without genes are left out.
     tolerance
         By how much the attributions of a cell may miss its score; the integration is refined until they do not.
     n_tested
         Number of cells of the deletion test, drawn at random.
     seed
         Seed of that draw, of the random orders and of the permuted labels.
+    layer, gene_id_key, scale
+        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
 
     Returns
     -------
@@ -77,24 +83,50 @@ def attribute(
     RuntimeError
         If the model is not trained, or the attributions miss a score by ``tolerance`` or more after all refinement.
     ValueError
-        If an argument is wrong, types are asked of a model that knows none, or the cells cannot be read.
+        If an argument is wrong, types are asked of a model that knows none, or the cells cannot be read or have no
+        genes.
+
+    Warns
+    -----
+    UserWarning
+        If cells have no genes.
     """
     _check(target, method, tolerance, cell_type)
     n_tested = whole_number("n_tested", n_tested, 1)
     rng = np.random.default_rng(whole_number("seed", seed, 0))
-    source, names = open_query(model, adata)
-    rows = cells_asked(indices, source.n_obs)
+    cells, source = open_query(model, adata, layer, gene_id_key, scale)
+    rows = _filled(source, cells_asked(indices, source.n_obs))
     job = _Job(model, source, rows, method, float(tolerance))
     aims = job.aims(target, cell_type)
     scores, score, baseline, gap = job.attributed(aims)
     tested = np.sort(rng.permutation(len(rows))[:n_tested])
     deletion = job.deletion(aims, scores, tested, rng)
-    ids, symbols = names_of_tokens(model.vocabulary, np.arange(FIRST_GENE_ID, model.vocabulary.cls_id))
+    ids, symbols = ids_and_symbols(model.vocabulary, np.arange(FIRST_GENE_ID, model.vocabulary.cls_id))
     types = [str(name) for name in model.cell_types]
     called = tuple(types[i] for i in aims.codes) if isinstance(aims, TypeTarget) else ("embedding",) * len(rows)
     return Attribution(
-        method, names[rows], called, tuple(ids), tuple(symbols), scores, score, baseline, gap, deletion, len(tested)
+        method,
+        cells.obs_names[rows],
+        called,
+        tuple(ids),
+        tuple(symbols),
+        scores,
+        score,
+        baseline,
+        gap,
+        deletion,
+        len(tested),
     )
+
+
+def _filled(source: CellSource, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "k"]:
+    """Leave out the cells without genes, of which no score is a gene's."""
+    has = np.concatenate([tokens.lengths > 0 for tokens, _ in blocks_of(source, rows)])
+    if not has.any():
+        raise ValueError("A cell needs genes that the model knows. No cell asked for has any. Pass other cells.")
+    if not has.all():
+        warn(f"{int((~has).sum())} of {len(has)} cells have no gene that the model knows; they were left out.")
+    return rows[has]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +210,6 @@ class _Job:
         counts = np.zeros(self.model.vocabulary.size)
         for tokens, _ in self.blocks():
             counts += np.bincount(tokens.ids[real_positions(tokens)], minlength=len(counts))
-        if not counts.any():
-            raise ValueError("A cell needs genes that the model knows. No cell asked for has any. Pass other cells.")
         return counts @ self.module.encoder.embeddings.weight.detach().double().cpu().numpy() / counts.sum()
 
     def deletion(

@@ -3,14 +3,16 @@
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from jaxtyping import Int64
+from jaxtyping import Int64, Integer
 
 from genemamba_sc._warn import warn
 
 _ALL = "all"
 
 
-def cell_groups(adata: AnnData, groupby: str | None) -> tuple[list[str], Int64[np.ndarray, "n_obs"]]:
+def cell_groups(
+    adata: AnnData, groupby: str | None, rows: Integer[np.ndarray, "n"] | None = None
+) -> tuple[list[str], Int64[np.ndarray, "n"]]:
     """Return the names of the groups, and the number of each cell's group.
 
     Parameters
@@ -19,6 +21,8 @@ def cell_groups(adata: AnnData, groupby: str | None) -> tuple[list[str], Int64[n
         The cells.
     groupby
         Column of ``adata.obs``; ``None`` makes one group of all cells, named ``"all"``.
+    rows
+        Row numbers of the cells that are asked for; ``None`` takes all.
 
     Raises
     ------
@@ -33,15 +37,15 @@ def cell_groups(adata: AnnData, groupby: str | None) -> tuple[list[str], Int64[n
     if adata.n_obs == 0:
         raise ValueError("Genes are compared over cells. Got an AnnData without cells. Pass one with cells.")
     if groupby is None:
-        return [_ALL], np.zeros(adata.n_obs, dtype=np.int64)
+        return [_ALL], np.zeros(adata.n_obs if rows is None else len(rows), dtype=np.int64)
     columns = list(adata.obs.columns)
     if columns.count(groupby) != 1:
         raise ValueError(f"groupby must name one column of adata.obs. Got {groupby!r}; obs has {columns}. Name one.")
-    column = adata.obs[groupby]
+    column = adata.obs[groupby] if rows is None else adata.obs[groupby].iloc[rows]
     n_missing = int(column.isna().sum())
     if n_missing:
         raise ValueError(
-            f"Every cell needs a group. {n_missing} of {adata.n_obs} cells have none in adata.obs[{groupby!r}]. "
+            f"Every cell needs a group. {n_missing} of {len(column)} cells have none in adata.obs[{groupby!r}]. "
             "Fill them with a group of their own, or leave these cells out."
         )
     codes, names = pd.factorize(column.astype(object).map(str), sort=True)
@@ -49,6 +53,6 @@ def cell_groups(adata: AnnData, groupby: str | None) -> tuple[list[str], Int64[n
     if single:
         warn(
             f"A mean needs several cells. {len(single)} of {len(names)} groups of adata.obs[{groupby!r}] have one cell "
-            f"only ({', '.join(single[:5])}): their vectors are those of that cell."
+            f"only ({', '.join(single[:5])}): their means are those of that cell."
         )
     return [str(name) for name in names], codes.astype(np.int64)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
 from jaxtyping import Bool, Float32, Int
@@ -13,6 +12,7 @@ from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import PAD_ID
 from genemamba_sc.data import CellSource, TokenBatch, Tokens, length_batches, take_tokens, to_batch
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
+from genemamba_sc.model._gene_outputs import source_of
 
 # Number of padded tokens of one pass: enough to keep a core busy, few enough for caches.
 _TOKEN_BUDGET = 16_384
@@ -23,8 +23,20 @@ _BLOCK_CELLS = 256
 Pass = Callable[[GeneMambaModule, TokenBatch], Tensor]
 
 
-def open_query(model: GeneMambaModel, adata: AnnData | None) -> tuple[CellSource, pd.Index]:
-    """Return the tokens of the cells of a query, and the names of the cells.
+def require_model(model: object) -> None:
+    """Refuse what is no model; a trained one is asked for by what reads it."""
+    if not isinstance(model, GeneMambaModel):
+        raise TypeError(f"A GeneMambaModel is needed. Got {type(model).__name__}. Pass the trained model first.")
+
+
+def open_query(
+    model: GeneMambaModel,
+    adata: AnnData | None,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: str | None = None,
+) -> tuple[AnnData, CellSource]:
+    """Return the cells of a query, and their tokens.
 
     Parameters
     ----------
@@ -32,6 +44,8 @@ def open_query(model: GeneMambaModel, adata: AnnData | None) -> tuple[CellSource
         A trained model.
     adata
         The cells; ``None`` takes those that the model has.
+    layer, gene_id_key, scale
+        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
 
     Raises
     ------
@@ -42,13 +56,13 @@ def open_query(model: GeneMambaModel, adata: AnnData | None) -> tuple[CellSource
     ValueError
         If there are no cells, or they cannot be read.
     """
-    if not isinstance(model, GeneMambaModel):
-        raise TypeError(f"A GeneMambaModel is needed. Got {type(model).__name__}. Pass the trained model first.")
-    adata = model._query(adata)
-    source = model._source(adata)
+    require_model(model)
+    if not isinstance(adata, AnnData | None):
+        raise TypeError(f"Cells are an AnnData. Got {type(adata).__name__}. Read it first, or wrap it in an AnnData.")
+    cells, source = source_of(model, adata, layer, gene_id_key, scale)
     if not source.n_obs:
         raise ValueError("At least one cell is needed. Got an AnnData with none. Pass cells.")
-    return source, adata.obs_names
+    return cells, source
 
 
 def cells_asked(indices: CellIndices | None, n_obs: int) -> Int[np.ndarray, "n"]:

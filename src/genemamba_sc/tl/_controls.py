@@ -10,6 +10,9 @@ from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training._markers import expression_matrix
 
+# Effects are computed in float32: those that differ by less, relatively, are equal.
+_ALIKE = 1e-5
+
 
 @dataclass(frozen=True, eq=False)
 class Expression:
@@ -74,6 +77,31 @@ class Expression:
             found[:, group] = self._matched_in(group, genes, n)
         return found
 
+    def matched_sets(self, genes: Int[np.ndarray, "g"], n: int) -> Int[np.ndarray, "m g"]:
+        """Draw sets of controls in the first group: one for each gene, near it, and none twice in a set.
+
+        The first set takes the nearest gene of each, the next one begins at the second nearest, and so on.
+
+        Parameters
+        ----------
+        genes
+            Token ids. They are no controls themselves.
+        n
+            Number of sets.
+
+        Returns
+        -------
+        Token ids; fewer than ``n`` sets where there are not so many as long as ``genes``.
+        """
+        if not len(genes):
+            return np.empty((0, 0), dtype=np.int64)
+        known = np.flatnonzero(self.counts[0])
+        n_others = len(np.setdiff1d(known[known >= FIRST_GENE_ID], genes))
+        # Each of the others may be taken by another gene of the set.
+        nearest = self.matched(genes, min(n + len(genes) - 1, n_others))[:, 0]
+        sets = [_one_of_each(nearest[:, first:]) for first in range(n)]
+        return np.array([drawn for drawn in sets if drawn is not None], dtype=np.int64).reshape(-1, len(genes))
+
     def _matched_in(self, group: int, genes: np.ndarray, n: int) -> np.ndarray:
         found = np.full((len(genes), n), -1)
         known = np.flatnonzero(self.counts[group])
@@ -99,6 +127,17 @@ class Expression:
         return places / np.where(spread > 0, spread, 1.0)
 
 
+def _one_of_each(candidates: Int[np.ndarray, "g k"]) -> list[int] | None:
+    """Take the first free candidate of each gene; none where a gene has no free one."""
+    taken: dict[int, None] = {}
+    for row in candidates.tolist():
+        free = next((gene for gene in row if gene >= 0 and gene not in taken), None)
+        if free is None:
+            return None
+        taken[free] = None
+    return list(taken)
+
+
 def permutation_p(observed: Float[np.ndarray, "*s"], controls: Float[np.ndarray, "*s n"]) -> Float[np.ndarray, "*s"]:
     """Return how often a gene drawn among a gene and its controls shows at least its effect: (1 + more) / (1 + n).
 
@@ -113,7 +152,8 @@ def permutation_p(observed: Float[np.ndarray, "*s"], controls: Float[np.ndarray,
     """
     known = ~np.isnan(controls)
     n = known.sum(axis=-1)
-    more = (known & (controls >= observed[..., None])).sum(axis=-1)
+    own = observed[..., None]
+    more = (known & ((controls > own) | np.isclose(controls, own, rtol=_ALIKE, atol=0.0))).sum(axis=-1)
     return np.where((n > 0) & ~np.isnan(observed), (1 + more) / (1 + n), np.nan)
 
 
@@ -129,6 +169,7 @@ def share_above(observed: Float[np.ndarray, "*s"], controls: Float[np.ndarray, "
     """
     known = ~np.isnan(controls)
     own = observed[..., None]
-    above = (known & (controls > own)).sum(axis=-1) + 0.5 * (known & (controls == own)).sum(axis=-1)
+    alike = known & np.isclose(controls, own, rtol=_ALIKE, atol=0.0)
+    above = (known & ~alike & (controls > own)).sum(axis=-1) + 0.5 * alike.sum(axis=-1)
     n = known.sum(axis=-1)
     return np.where((n > 0) & ~np.isnan(observed), above / np.maximum(n, 1), np.nan)

@@ -11,6 +11,7 @@ from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
 from genemamba_sc.tl._relatedness import Cosines
 from genemamba_sc.tl._relations import Cells, RelationMethod, relate_genes
+from genemamba_sc.tl._without_cells import MIN_CELLS, require_static
 
 # A table of so many genes squared takes 100 MB; a sparse network has no such limit.
 _MOST_GENES = 5000
@@ -22,7 +23,7 @@ def gene_correlation(
     adata: AnnData | None = None,
     *,
     method: RelationMethod | None = None,
-    min_cells: int = 10,
+    min_cells: int = MIN_CELLS,
     layer: str | None = None,
     gene_id_key: str | None = None,
     scale: Scale | None = None,
@@ -41,9 +42,9 @@ def gene_correlation(
         The score, see :func:`gene_network`. ``None`` takes ``"static"`` without cells, and with cells what
         :func:`gene_network` takes.
     min_cells
-        Number of cells that must express each gene; of no effect without cells.
+        Number of cells that must express each gene; refused without cells.
     layer, gene_id_key, scale
-        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
+        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`; refused without cells.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def gene_correlation(
         If the model is not trained.
     ValueError
         If a gene is unknown (similar names are offered), named twice or in too few cells, there are too many, or a
-        method that reads cells is asked for without cells.
+        method or an argument is about cells and there are none.
     """
     wanted = find_genes(model, genes)
     if len(wanted) > _MOST_GENES:
@@ -65,7 +66,7 @@ def gene_correlation(
             "gm.tl.gene_network(model, adata, genes=...), which keeps the strongest pairs only."
         )
     if adata is None:
-        require_static(method)
+        require_static(method, min_cells, layer=layer, gene_id_key=gene_id_key, scale=scale)
         names, scores = gene_labels(model.vocabulary), Cosines.of(gene_table(model)[wanted])
         labels, rows = [names[gene] for gene in wanted], np.arange(len(wanted))
         block = scores.block(rows)
@@ -75,18 +76,3 @@ def gene_correlation(
         labels = [relations.labels[row] for row in rows]
         block = relations.scores.block(rows)[:, rows]
     return pd.DataFrame(block, index=pd.Index(labels, name="gene"), columns=pd.Index(labels, name="gene"))
-
-
-def require_static(method: RelationMethod | None) -> None:
-    """Refuse a method that reads cells where there are none.
-
-    Parameters
-    ----------
-    method
-        What was asked for; ``None`` is taken for ``"static"``.
-    """
-    if method not in (None, "static"):
-        raise ValueError(
-            f"Without cells genes are compared by method='static', the gene table. Got {method!r}. "
-            "Pass adata, e.g. adata=model.adata, for a method that reads cells."
-        )

@@ -12,9 +12,11 @@ from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._gene_outputs import source_of, sum_gene_outputs
+from genemamba_sc.model._gene_outputs import sum_gene_outputs
 from genemamba_sc.tl._cell_groups import cell_groups
+from genemamba_sc.tl._cells import open_query, require_model
 from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
+from genemamba_sc.tl._without_cells import refuse_cell_arguments
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +105,12 @@ def gene_embeddings(
     The layers read the ``context_len`` highest-ranked genes of each cell. In cells where a gene ranks lower it has no
     output, so ``n_cells`` is the number of cells in which it ranks high, not of those that express it.
     """
+    require_model(model)
     rows = np.arange(model.vocabulary.n_genes) if genes is None else find_genes(model, genes)
     if adata is None:
-        return _static(model, rows, {"groupby": groupby, "layer": layer, "gene_id_key": gene_id_key, "scale": scale})
-    cells, source = source_of(model, adata, layer, gene_id_key, scale)
+        refuse_cell_arguments(groupby=groupby, layer=layer, gene_id_key=gene_id_key, scale=scale)
+        return _static(model, rows)
+    cells, source = open_query(model, adata, layer, gene_id_key, scale)
     groups, group_of_cell = cell_groups(cells, groupby)
     row_of_token = np.full(model.vocabulary.size, -1)
     row_of_token[rows + FIRST_GENE_ID] = np.arange(len(rows))
@@ -123,12 +127,7 @@ def gene_embeddings(
     return result
 
 
-def _static(model: GeneMambaModel, rows: Int64[np.ndarray, "r"], of_cells: dict[str, object]) -> GeneEmbeddings:
-    if useless := [name for name, value in of_cells.items() if value is not None]:
-        raise ValueError(
-            f"The gene table needs no cells, and {useless[0]}={of_cells[useless[0]]!r} is about cells. "
-            "Pass adata, e.g. adata=model.adata, for vectors in cells, or leave it out."
-        )
+def _static(model: GeneMambaModel, rows: Int64[np.ndarray, "r"]) -> GeneEmbeddings:
     table = gene_table(model)[rows]
     return _named(model, rows, ["static"], table[None], np.zeros((1, len(rows)), dtype=np.int64))
 

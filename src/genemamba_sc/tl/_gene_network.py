@@ -20,6 +20,8 @@ from genemamba_sc.tl._relations import Cells, RelationMethod, Relations, relate_
 
 # In shuffled cells, correlations of genes in fewer cells than this are found related (benchmarks/genes/null.py).
 _LEAST_CORRELATED = 200
+# Scores that read the gene table: they find edges in shuffled cells, too.
+_OF_OTHER_CELLS = ("combined", "static", "contextual")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +96,8 @@ def gene_network(
         Genes at the other end, or at both ends where ``sources`` is ``None``; ``None`` takes all genes that at least
         ``min_cells`` cells express.
     method
-        The score, as in Notes; ``None`` takes ``"combined"`` for a model that started from pretrained weights and
-        ``"explained"`` for others, which did best in ``benchmarks/genes``.
+        The score, as in Notes; ``None`` takes ``"explained"``. The p-values of ``"combined"``, ``"static"`` and
+        ``"contextual"`` say nothing about these cells.
     max_fdr
         Largest false discovery rate of an edge, in (0, 1).
     n_neighbors
@@ -122,7 +124,9 @@ def gene_network(
     Warns
     -----
     UserWarning
-        If correlations are asked for and a gene is in fewer than 200 cells.
+        If the score knows genes from other cells (``"combined"``, ``"static"``, ``"contextual"``), or correlations are
+        asked for and a gene is in fewer than 200 cells, or there are no more cells than the embedding has directions,
+        where ``"explained"`` is ``"pearson"``.
 
     Notes
     -----
@@ -136,7 +140,9 @@ def gene_network(
     The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
     expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random
     vectors, and for ``"combined"`` a normal one. q is the rate of Benjamini and Hochberg over all pairs tested. They
-    say how unusual a score is among genes. They do not say that one gene regulates the other. For ``"pearson"`` and
+    say how unusual a score is among genes. They do not say that one gene regulates the other. For ``"combined"``,
+    ``"static"`` and ``"contextual"`` they say nothing about these cells: the gene table comes from the cells that made
+    the model, so genes stay related where the cells given do not relate them. For ``"pearson"`` and
     ``"spearman"`` they are too small where genes are in few cells, which share a cell by chance more often than such a
     tail has it: raise ``min_cells`` there (``benchmarks/genes/null.py``).
 
@@ -154,6 +160,7 @@ def gene_network(
     rows = columns if at_one_end is None else _numbers(relations, at_one_end)
     if len(np.union1d(rows, columns)) < 2:
         raise ValueError(f"An edge has two different genes. Got {relations.labels[rows[0]]!r} alone. Name more genes.")
+    _warn_of_other_cells(relations.method)
     _warn_of_rare(relations, round(relations.detected.min() * relations.n_cells))
     null = matched_null(relations, seed)
     edges = significant_edges(relations.scores, null, rows, columns, max_fdr, n_neighbors)
@@ -166,6 +173,14 @@ def gene_network(
 def _check_rate(max_fdr: float) -> None:
     if isinstance(max_fdr, bool) or not isinstance(max_fdr, numbers.Real) or not 0 < max_fdr < 1:
         raise ValueError(f"max_fdr must be a number in (0, 1). Got {max_fdr!r}. Pass a rate such as 0.05.")
+
+
+def _warn_of_other_cells(method: str) -> None:
+    if method in _OF_OTHER_CELLS:
+        warn(
+            f"p-values of method={method!r} say nothing about these cells: the gene table comes from the cells that "
+            "made the model, and relates genes that these cells do not. Pass method='explained' to ask these cells."
+        )
 
 
 def _warn_of_rare(relations: Relations, least: int) -> None:

@@ -13,13 +13,13 @@ from genemamba_sc.data import CellSource, Scale
 from genemamba_sc.data._log_expression import log_expression_blocks
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.model._annotation import store
-from genemamba_sc.model._gene_outputs import source_of
+from genemamba_sc.tl._cells import open_query
 from genemamba_sc.tl._communities import communities
 from genemamba_sc.tl._expressed_genes import measure_expressed
 from genemamba_sc.tl._gene_network import GeneNetwork
 from genemamba_sc.tl._genes import find_genes
 
-# Controls are drawn from bins of so many genes of like expression, so many for each gene of a program.
+# Genes are cut into so many bins of like expression, and so many controls are drawn from each bin of a program.
 _BINS, _CONTROLS = 25, 50
 
 
@@ -88,7 +88,8 @@ def gene_programs(
     min_genes
         Clusters of fewer genes are left out.
     key_added
-        Key in ``adata.obsm`` that the scores are written to; ``None`` writes nothing.
+        Key in ``adata.obsm`` that the scores are written to; ``None`` writes nothing. Where no program is found, the
+        key is removed.
     seed
         Seed of the clustering and of the control genes.
     layer, gene_id_key, scale
@@ -102,23 +103,34 @@ def gene_programs(
     ------
     ImportError
         If igraph is not installed.
+    TypeError
+        If the model or the network is none.
     ValueError
         If the network has no edge, a gene of it is not in the vocabulary, or an argument is out of range.
 
     Notes
     -----
-    The score is the one of Tirosh et al. (Science 352, 2016), as ``scanpy.tl.score_genes`` has it: the mean
-    log-normalised expression of the genes of a program, less that of control genes of like expression, 50 for each
-    gene and drawn from the same of 25 bins, without the genes of the program. Cells are read in blocks.
+    The score is the one of Tirosh et al. (Science 352, 2016), with the controls of ``scanpy.tl.score_genes``: the mean
+    log-normalised expression of the genes of a program, less that of control genes of like expression. Genes are cut
+    into 25 bins of like expression, and 50 genes are drawn from each bin that holds a gene of the program, without its
+    own genes. Where scanpy cuts bins otherwise (24 full ones and a rest, over all genes of the AnnData; here the genes
+    that a cell expresses, in bins of equal size), other controls are drawn. Cells are read in blocks.
     """
     min_genes, seed = whole_number("min_genes", min_genes, 1), whole_number("seed", seed, 0)
+    if not isinstance(network, GeneNetwork):
+        raise TypeError(
+            f"Programs are clusters of a GeneNetwork. Got {type(network).__name__}. Pass what gm.tl.gene_network "
+            "returned."
+        )
     found = communities(network, resolution, min_genes, seed)
-    cells, source = source_of(model, adata, layer, gene_id_key, scale)
+    cells, source = open_query(model, adata, layer, gene_id_key, scale)
     names = tuple(f"program {number}" for number in range(1, len(found) + 1))
     ids = [[network.gene_ids[gene] for gene in genes] for genes in found]
     scores = _score(source, [find_genes(model, genes) for genes in ids], seed)
     if key_added is not None and len(found):
         store(cells, key_added, scores)
+    elif key_added in cells.obsm:
+        del cells.obsm[key_added]  # it would be taken for the scores of these programs
     members = tuple(tuple(network.genes[gene] for gene in genes) for genes in found)
     return GenePrograms(names, members, scores, tuple(map(str, cells.obs_names)))
 
@@ -156,6 +168,5 @@ def _controls(
     found = [np.empty(0, dtype=np.int64)]
     for number in np.unique(bins[genes][bins[genes] >= 0]):
         candidates = np.setdiff1d(np.flatnonzero(bins == number), genes)
-        wanted = _CONTROLS * int((bins[genes] == number).sum())
-        found.append(rng.choice(candidates, min(wanted, len(candidates)), replace=False))
+        found.append(rng.choice(candidates, min(_CONTROLS, len(candidates)), replace=False))
     return np.concatenate(found)

@@ -2,15 +2,16 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int64
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._gmt import find_tokens
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.tl._cells import require_model
 
 # Number of unknown genes that get suggestions: comparing a name with 25,000 others takes a tenth of a second.
 _MOST_SUGGESTED = 3
@@ -33,10 +34,15 @@ def find_genes(model: GeneMambaModel, names: str | Sequence[str]) -> Int64[np.nd
     Raises
     ------
     TypeError
-        If a name is no text.
+        If the model is none, or a name is no text.
     ValueError
         If no gene is named, a gene is named twice, or the vocabulary lacks one. The message offers similar names.
     """
+    require_model(model)
+    if not isinstance(names, Iterable):
+        raise TypeError(
+            f"Genes are named by a list of texts. Got {names!r}. Pass symbols or Ensembl ids, such as 'CD3E'."
+        )
     wanted = [names] if isinstance(names, str) else list(names)
     if odd := [name for name in wanted if not isinstance(name, str)]:
         raise TypeError(f"Genes are named by text. Got {odd[0]!r}. Pass symbols or Ensembl ids, such as 'CD3E'.")
@@ -59,6 +65,21 @@ def gene_labels(vocabulary: GeneVocabulary) -> list[str]:
     ]
 
 
+def ids_and_symbols(vocabulary: GeneVocabulary, tokens: Int[np.ndarray, "m"]) -> tuple[list[str], list[str]]:
+    """Return ids and symbols of genes; where a gene has no symbol, its id stands for it.
+
+    Parameters
+    ----------
+    vocabulary
+        The genes of the model.
+    tokens
+        Token ids of genes.
+    """
+    numbers = (tokens - FIRST_GENE_ID).tolist()
+    ids = [vocabulary.gene_ids[i] for i in numbers]
+    return ids, [vocabulary.symbols[i] or gene for i, gene in zip(numbers, ids)]
+
+
 def gene_table(model: GeneMambaModel) -> Float32[np.ndarray, "n d"]:
     """Return the row of each gene in the table of a trained model, in the order of the vocabulary.
 
@@ -72,6 +93,7 @@ def gene_table(model: GeneMambaModel) -> Float32[np.ndarray, "n d"]:
     RuntimeError
         If the model is not trained: its table is noise.
     """
+    require_model(model)
     if not model.is_trained:
         raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before comparing genes.")
     return model.get_gene_embeddings().to_numpy()

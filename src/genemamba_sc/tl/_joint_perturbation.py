@@ -11,14 +11,15 @@ from anndata import AnnData
 from jaxtyping import Float, Int
 
 from genemamba_sc._checks import CellIndices, whole_number
-from genemamba_sc.data import CellSource, Tokens, take_tokens
+from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query, visible_part
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p
-from genemamba_sc.tl._gene_lists import tokens_of_genes
-from genemamba_sc.tl._perturbation import types_asked
+from genemamba_sc.tl._genes import find_genes
+from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
 
 JointKind = Literal["delete", "top"]
 
@@ -48,11 +49,12 @@ class JointPerturbation:
     mean_error
         The same for a prediction that moves each cell by the mean shift of the set over these cells, shape ``(s,)``.
     type_change, additive_type_change
-        Change of the probability of each type, and the sum of those of the single genes, shape ``(s, c)``.
+        Change of the probability of each type, calibrated where the model's are, and the sum of those of the single
+        genes, shape ``(s, c)``.
     control_l2_shift
-        ``l2_shift`` of sets of matched genes, averaged, shape ``(s,)``.
+        ``l2_shift`` of sets of as many matched genes, averaged, shape ``(s,)``; NaN where no set can be as long.
     p_l2
-        Permutation p-value of ``l2_shift`` among the sets of matched genes, shape ``(s,)``.
+        Permutation p-value of ``l2_shift`` among the sets of matched genes, shape ``(s,)``; NaN where there are none.
     """
 
     kind: JointKind
@@ -87,6 +89,9 @@ def perturb_together(
     indices: CellIndices | None = None,
     n_controls: int = 20,
     types: bool | None = None,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: Scale | None = None,
 ) -> JointPerturbation:
     """Perturb all genes of a set at once, and tell how much of that the single genes add up to.
 
@@ -101,16 +106,16 @@ def perturb_together(
     adata
         Cells; ``None`` takes those that the model has.
     sets
-        Name of each set -> its genes, ids or symbols.
+        Name of each set -> its genes: ids, symbols or aliases.
     kind
         ``"delete"`` takes the genes out of the cells that have any; ``"top"`` puts them first in every cell, in the
         order in which they are listed.
     indices
         Cells to perturb; ``None`` takes all.
     n_controls
-        Number of sets of matched genes for the p-value: each replaces every gene by one of the genes that are expressed
-        like it; 0 switches that off.
-    types
+        Number of sets of matched genes for the p-value: each replaces every gene that is perturbed by another one that
+        is expressed like it and outside the set, no two by the same; 0 switches that off.
+    types, layer, gene_id_key, scale
         As in :func:`perturb`.
 
     Returns
@@ -127,14 +132,14 @@ def perturb_together(
     if not isinstance(sets, Mapping) or not sets:
         raise ValueError(f"Sets of genes are needed. Got {sets!r}. Pass sets={{'name': ['CD3D', 'CD3E']}}.")
     n_controls = whole_number("n_controls", n_controls, 0)
-    source, _ = open_query(model, adata)
+    _, source = open_query(model, adata, layer, gene_id_key, scale)
     known = types_asked(model, types)
-    members = [tokens_of_genes(model.vocabulary, genes) for genes in sets.values()]
-    cells = _Cells(model.module, source, cells_asked(indices, source.n_obs), kind)
+    members = [find_genes(model, genes) + FIRST_GENE_ID for genes in sets.values()]
+    cells = _Cells(model.module, TypeProbabilities.of(model), source, cells_asked(indices, source.n_obs), kind)
     expression = Expression.empty(1, model.vocabulary.size)
     for block, _ in blocks_of(source, cells.rows):
         expression.add(block, np.zeros(len(block.lengths), np.int64), model.vocabulary)
-    found = [_set_row(cells, genes, expression.matched(genes, n_controls)[:, 0].T, len(known)) for genes in members]
+    found = [_set_row(cells, genes, _controls(expression, genes, kind, n_controls), len(known)) for genes in members]
     columns = {name: np.array([row[name] for row in found]) for name in found[0]}
     return JointPerturbation(kind, tuple(map(str, sets)), np.array(list(map(len, members))), known, **columns)
 
@@ -158,6 +163,7 @@ class _Cells:
     """Perturb sets in the cells ``rows`` of a source."""
 
     module: GeneMambaModule
+    probabilities: TypeProbabilities
     source: CellSource
     rows: Int[np.ndarray, "n"]
     kind: JointKind
@@ -182,15 +188,15 @@ class _Cells:
 
     def _of_block(self, tokens: Tokens, genes: np.ndarray, singles: bool) -> tuple[np.ndarray, ...]:
         before, after = ChangedCells(self.module, tokens), ChangedCells(self.module, changed(tokens, genes, self.kind))
-        added, added_types = torch.zeros_like(before.cell), torch.zeros_like(before.logits)
-        known = before.logits.softmax(dim=1)
+        known, then = (self.probabilities(cells.logits) for cells in (before, after))
+        added, added_types = torch.zeros_like(before.cell), np.zeros(known.shape)
         for changes in changes_of(tokens, genes, self.kind, 0) if singles else ():
             rows = torch.as_tensor(changes.rows, device=before.cell.device)
             cell, logits = before.after(changes)
             added.index_add_(0, rows, cell - before.cell[rows])
-            added_types.index_add_(0, rows, logits.softmax(dim=1) - known[rows])
-        joint = (after.cell - before.cell, added, after.logits.softmax(dim=1) - known, added_types)
-        return tuple(tensor.double().cpu().numpy() for tensor in joint)
+            np.add.at(added_types, changes.rows, self.probabilities(logits) - known[changes.rows])
+        joint, sums = (tensor.double().cpu().numpy() for tensor in (after.cell - before.cell, added))
+        return joint, sums, (then - known).astype(np.float64), added_types
 
 
 def changed(tokens: Tokens, genes: Int[np.ndarray, "g"], kind: JointKind) -> Tokens:
@@ -213,9 +219,14 @@ def changed(tokens: Tokens, genes: Int[np.ndarray, "g"], kind: JointKind) -> Tok
     return tokens
 
 
-def _set_row(cells: _Cells, genes: np.ndarray, controls: Int[np.ndarray, "n g"], n_types: int) -> dict[str, object]:
+def _controls(expression: Expression, genes: np.ndarray, kind: JointKind, n: int) -> Int[np.ndarray, "m g"]:
+    """Draw control sets of as many genes as are perturbed: one that no cell has cannot be deleted."""
+    return expression.matched_sets(genes[expression.counts[0, genes] > 0] if kind == "delete" else genes, n)
+
+
+def _set_row(cells: _Cells, genes: np.ndarray, controls: Int[np.ndarray, "m g"], n_types: int) -> dict[str, object]:
     own = cells.shifts(genes, singles=True)
-    others = [cells.shifts(np.unique(drawn[drawn >= 0]), singles=False).distance() for drawn in controls]
+    others = [cells.shifts(drawn, singles=False).distance() for drawn in controls]
     distance, matched = own.distance(), np.array(others, dtype=float)
     known = matched[~np.isnan(matched)]
     return {

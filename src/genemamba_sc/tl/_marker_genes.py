@@ -7,7 +7,8 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.model._annotation import require_cell_types
-from genemamba_sc.tl._gene_lists import names_of_tokens
+from genemamba_sc.tl._cells import require_model
+from genemamba_sc.tl._genes import ids_and_symbols
 from genemamba_sc.tl._targets import head_of
 
 
@@ -40,8 +41,7 @@ def marker_genes(model: GeneMambaModel, n: int = 10) -> pd.DataFrame:
     ValueError
         If the model knows no cell types, or ``n`` is too small.
     """
-    if not isinstance(model, GeneMambaModel):
-        raise TypeError(f"A GeneMambaModel is needed. Got {type(model).__name__}. Pass the trained model first.")
+    require_model(model)
     if not model.is_trained:
         raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before querying it.")
     require_cell_types(model)
@@ -53,7 +53,7 @@ def marker_genes(model: GeneMambaModel, n: int = 10) -> pd.DataFrame:
     parts = []
     for kind, name in enumerate(model.cell_types):
         best = np.argsort(-adds[:, kind], kind="stable")[:n]
-        ids, symbols = names_of_tokens(model.vocabulary, best + FIRST_GENE_ID)
+        ids, symbols = ids_and_symbols(model.vocabulary, best + FIRST_GENE_ID)
         numbers = {"weight": weights[best, kind], "contribution": adds[best, kind]}
         parts.append(pd.DataFrame({"cell_type": name, "gene_id": ids, "symbol": symbols, **numbers}))
     return pd.concat(parts, ignore_index=True)

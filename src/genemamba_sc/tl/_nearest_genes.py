@@ -10,10 +10,10 @@ from jaxtyping import Float32
 from genemamba_sc._checks import whole_number
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.tl._gene_correlation import require_static
 from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
 from genemamba_sc.tl._relatedness import Cosines
 from genemamba_sc.tl._relations import Cells, RelationMethod, relate_genes
+from genemamba_sc.tl._without_cells import MIN_CELLS, require_static
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,11 @@ class NearestGenes:
 def nearest_genes(
     model: GeneMambaModel,
     gene: str,
-    n: int = 10,
     adata: AnnData | None = None,
     *,
+    n: int = 10,
     method: RelationMethod | None = None,
-    min_cells: int = 10,
+    min_cells: int = MIN_CELLS,
     layer: str | None = None,
     gene_id_key: str | None = None,
     scale: Scale | None = None,
@@ -63,9 +63,11 @@ def nearest_genes(
         A trained model.
     gene
         Symbol, id or alias of the gene.
+    adata
+        Cells that the genes are compared in; ``None`` takes the gene table and reads no cell.
     n
         Number of genes to return; fewer where there are not so many.
-    adata, method, min_cells, layer, gene_id_key, scale
+    method, min_cells, layer, gene_id_key, scale
         As in :func:`gene_correlation`; with cells, the genes that at least ``min_cells`` of them express are
         searched.
 
@@ -91,7 +93,7 @@ def nearest_genes(
         raise TypeError(f"One gene is named by text. Got {gene!r}. Pass a symbol or an Ensembl id, such as 'CD3E'.")
     wanted = find_genes(model, gene)
     if adata is None:
-        require_static(method)
+        require_static(method, min_cells, layer=layer, gene_id_key=gene_id_key, scale=scale)
         cosines, row = Cosines.of(gene_table(model)), int(wanted[0])
         _require_vector(cosines, row, gene)
         scores, labels, ids = cosines.block(wanted)[0], gene_labels(model.vocabulary), model.vocabulary.gene_ids

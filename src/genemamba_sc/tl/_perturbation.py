@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
 
 from genemamba_sc._checks import CellIndices, whole_number
+from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
-from genemamba_sc.data import Tokens
-from genemamba_sc.model import GeneMambaModel, GeneMambaModule
-from genemamba_sc.model._annotation import require_cell_types
+from genemamba_sc.data import Scale, Tokens
+from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.tl._cell_groups import cell_groups
 from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import Changes, Kind, changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p, share_above
-from genemamba_sc.tl._gene_lists import names_of_tokens, tokens_of_genes
+from genemamba_sc.tl._genes import find_genes, ids_and_symbols
 from genemamba_sc.tl._perturbation_result import Perturbation
-
-_ALL = "all cells"
+from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
 
 
 def perturb(
@@ -35,13 +35,16 @@ def perturb(
     indices: CellIndices | None = None,
     n_controls: int = 20,
     types: bool | None = None,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: Scale | None = None,
 ) -> Perturbation:
     """Perturb each of many genes on its own, in all cells, and average what changes in the model over groups of cells.
 
     The list of genes of a cell is changed, as Geneformer does (Theodoris et al., Nature 2023), not its counts: the
     other genes keep their values. A gene takes the value of the one whose place it takes. The effects are those on this
-    model's embedding (of the encoder, before any integration) and type probabilities. They show what the model relies
-    on, not what a cell would do.
+    model's embedding (of the encoder, before any integration) and type probabilities (calibrated where the model's are,
+    as ``predict_celltype(soft=True)`` has them). They show what the model relies on, not what a cell would do.
 
     Parameters
     ----------
@@ -50,15 +53,16 @@ def perturb(
     adata
         Cells; ``None`` takes those that the model has.
     genes
-        Ids or symbols, as many as you like: genes are computed as they occur, and memory does not grow with the cells.
+        Ids, symbols or aliases, as many as you like: genes are computed as they occur, and memory does not grow with
+        the cells.
     kind
         ``"delete"`` takes the gene out of the cells that have it. ``"shift"`` moves it there by ``shift`` places.
         ``"top"`` makes it the first gene of every cell, also of those that lack it.
     shift
         Places to move up, or down if negative; only for ``"shift"``. The ends of the list stop a gene.
     groupby
-        Column of ``obs`` whose groups are averaged apart; ``None`` averages over all cells. Cells without a value are
-        left out.
+        Column of ``obs`` whose groups are averaged apart, in which every cell has a value; ``None`` averages over all
+        cells, as the group ``"all"``.
     indices
         Cells to perturb; ``None`` takes all.
     n_controls
@@ -66,6 +70,8 @@ def perturb(
         way for comparison; 0 switches that off.
     types
         Whether effects on type probabilities are computed; ``None`` does it where the model tells types apart.
+    layer, gene_id_key, scale
+        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
 
     Returns
     -------
@@ -78,36 +84,41 @@ def perturb(
     RuntimeError
         If the model is not trained.
     ValueError
-        If a gene is not in the vocabulary, there is no gene or cell, an argument is wrong, the cells cannot be read, or
-        effects on types are asked of a model that knows none.
+        If a gene is not in the vocabulary or named twice, there is no gene or cell, a cell has no group, an argument is
+        wrong, the cells cannot be read, or effects on types are asked of a model that knows none.
+
+    Warns
+    -----
+    UserWarning
+        If no cell expresses a gene, or a group has one cell only.
     """
     _check_kind(kind, shift)
     n_controls = whole_number("n_controls", n_controls, 0)
-    source, _ = open_query(model, adata)
-    tokens = tokens_of_genes(model.vocabulary, genes)
-    cells = model.adata if adata is None else adata
-    assert cells is not None  # open_query refuses it
+    cells, source = open_query(model, adata, layer, gene_id_key, scale)
+    tokens = find_genes(model, genes) + FIRST_GENE_ID
     known_types = types_asked(model, types)
-    rows, groups, names = _grouped(cells.obs, groupby, cells_asked(indices, source.n_obs))
+    rows = cells_asked(indices, source.n_obs)
+    names, groups = cell_groups(cells, groupby, rows)
     expression = Expression.empty(len(names), model.vocabulary.size)
     for block, part in blocks_of(source, rows):
         expression.add(block, groups[part], model.vocabulary)
     controls = expression.matched(tokens, n_controls)
     wanted = np.union1d(tokens, controls[controls >= 0])
-    totals = _Totals(wanted, len(names), len(known_types), model.module)
+    totals = _Totals(wanted, len(names), len(known_types), model)
     for block, part in blocks_of(source, rows):
         totals.add(block, groups[part], kind, shift)
     _warn_if_absent(model, tokens, totals)
     effects = _effects_and_controls(totals, tokens, controls)
-    ids, symbols = names_of_tokens(model.vocabulary, tokens)
-    return Perturbation(kind, shift, tuple(ids), tuple(symbols), names, known_types, **effects)
+    ids, symbols = ids_and_symbols(model.vocabulary, tokens)
+    return Perturbation(kind, shift, tuple(ids), tuple(symbols), tuple(names), known_types, **effects)
 
 
 class _Totals:
     """Add up effects over cells, for ``u`` genes in ``q`` groups."""
 
-    def __init__(self, wanted: Int[np.ndarray, "u"], n_groups: int, n_types: int, module: GeneMambaModule) -> None:
-        self.wanted, self.module, self.n_effects = wanted, module, 2 + n_types
+    def __init__(self, wanted: Int[np.ndarray, "u"], n_groups: int, n_types: int, model: GeneMambaModel) -> None:
+        self.wanted, self.module, self.n_effects = wanted, model.module, 2 + n_types
+        self.probabilities = TypeProbabilities.of(model)
         self.counts = np.zeros((len(wanted), n_groups), dtype=np.int64)
         # Cosine and distance, then the change of each type.
         self.sums = np.zeros((len(wanted), n_groups, self.n_effects))
@@ -119,10 +130,11 @@ class _Totals:
         self.module.eval()
         try:
             cells = ChangedCells(self.module, tokens)
+            known = self.probabilities(cells.logits)
             for changes in changes_of(tokens, self.wanted, kind, shift):
                 place = np.searchsorted(self.wanted, changes.genes), groups[changes.rows]
                 np.add.at(self.counts, place, 1)
-                np.add.at(self.sums, place, _effects(cells, changes)[:, : self.n_effects])
+                np.add.at(self.sums, place, self._effects(cells, known, changes))
         finally:
             self.module.train(was_training)
 
@@ -131,47 +143,24 @@ class _Totals:
         counts = self.counts[..., None]
         return np.where(counts > 0, self.sums / np.maximum(counts, 1), np.nan)
 
+    def _effects(
+        self, cells: ChangedCells, known: Float32[np.ndarray, "b c"], changes: Changes
+    ) -> Float[np.ndarray, "m k"]:
+        """Compute cosine shift, distance and change of each type, of each change."""
+        cell, logits = cells.after(changes)
+        shifts = _shifts(cell, cells.cell[torch.as_tensor(changes.rows, device=cell.device)])
+        change = self.probabilities(logits) - known[changes.rows]
+        return np.concatenate([shifts, change], axis=1)[:, : self.n_effects]
 
-def _effects(cells: ChangedCells, changes: Changes) -> Float[np.ndarray, "m k"]:
-    """Compute cosine shift, distance and change of each type, of each change."""
-    cell, logits = cells.after(changes)
-    rows = torch.as_tensor(changes.rows, device=cell.device)
-    before = cells.cell[rows]
+
+def _shifts(cell: Tensor, before: Tensor) -> Float[np.ndarray, "m 2"]:
+    """Return cosine shift and distance of embeddings."""
     distance = (cell - before).norm(dim=1)
     size = cell.norm(dim=1) * before.norm(dim=1)
     # 1 - cos by the difference of the unit vectors, which float32 keeps where the cosine is nearly 1.
     unit = torch.nn.functional.normalize(cell, dim=1) - torch.nn.functional.normalize(before, dim=1)
     cosine = torch.where(size > 0, unit.square().sum(dim=1) / 2, torch.ones_like(size))
-    change = logits.softmax(dim=1) - cells.logits[rows].softmax(dim=1)
-    return torch.cat([cosine[:, None], distance[:, None], change], dim=1).double().cpu().numpy()
-
-
-def _grouped(
-    obs: pd.DataFrame, groupby: str | None, rows: Int[np.ndarray, "n"]
-) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"], tuple[str, ...]]:
-    """Return the cells that have a group, the number of the group of each, and the names of the groups."""
-    if groupby is None:
-        return rows, np.zeros(len(rows), np.int64), (_ALL,)
-    if groupby not in obs:
-        raise ValueError(
-            f"groupby must name a column of obs. Got {groupby!r}; the columns are {list(obs.columns)}. "
-            "Name one of these."
-        )
-    column = obs[groupby].iloc[rows].astype("category").cat.remove_unused_categories()
-    codes, known = column.cat.codes.to_numpy().astype(np.int64), column.cat.categories
-    if not len(known):
-        raise ValueError(f"Groups of cells are needed. obs[{groupby!r}] has no value in any cell. Name another column.")
-    return rows[codes >= 0], codes[codes >= 0], tuple(map(str, known))
-
-
-def types_asked(model: GeneMambaModel, asked: bool | None) -> tuple[str, ...]:
-    """Return the types whose probabilities are compared; refuse a model that knows none where they are asked for."""
-    head = model.module.cell_type_head
-    if asked is None:
-        asked = bool(model.cell_types) and head is not None and head.is_fitted
-    if asked:
-        require_cell_types(model)
-    return tuple(map(str, model.cell_types)) if asked else ()
+    return torch.stack([cosine, distance], dim=1).double().cpu().numpy()
 
 
 def _check_kind(kind: object, shift: object) -> None:
@@ -189,7 +178,7 @@ def _check_kind(kind: object, shift: object) -> None:
 def _warn_if_absent(model: GeneMambaModel, tokens: Int[np.ndarray, "m"], totals: _Totals) -> None:
     absent = tokens[totals.counts[np.searchsorted(totals.wanted, tokens)].sum(axis=1) == 0]
     if len(absent):
-        names = ", ".join(names_of_tokens(model.vocabulary, absent[:3])[1])
+        names = ", ".join(ids_and_symbols(model.vocabulary, absent[:3])[1])
         warn(f"{len(absent)} of {len(tokens)} genes are expressed in none of these cells, such as {names}: no effect.")
 
 

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc._warn import warn
-from genemamba_sc.data import CellSource, Tokens, take_tokens, to_batch
+from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens, to_batch
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.tl._cells import open_query, real_positions
 from genemamba_sc.tl._masked_ranks import MaskedRanks
@@ -94,6 +94,9 @@ def reconstruct_ranks(
     n_cells: int | None = None,
     n_folds: int = 5,
     seed: int = 0,
+    layer: str | None = None,
+    gene_id_key: str | None = None,
+    scale: Scale | None = None,
 ) -> RankReconstruction:
     """Rebuild the order of the genes of cells, and compare it with the known order.
 
@@ -127,6 +130,8 @@ def reconstruct_ranks(
         Number of parts.
     seed
         Seed of all draws.
+    layer, gene_id_key, scale
+        As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`, for ``adata`` and ``reference``.
 
     Returns
     -------
@@ -154,7 +159,8 @@ def reconstruct_ranks(
         raise ValueError("The published protocol reads no reference. Got one. Pass protocol='masked', or leave it out.")
     asked = None if n_cells is None else whole_number("n_cells", n_cells, 1)
     n_folds = whole_number("n_folds", n_folds, 2)
-    source, names = open_query(model, adata)
+    cells, source = open_query(model, adata, layer, gene_id_key, scale)
+    names = cells.obs_names
     rng = np.random.default_rng(whole_number("seed", seed, 0))
     if asked is None:
         # Without a reference, the other half of few cells serves as one.
@@ -164,7 +170,7 @@ def reconstruct_ranks(
     if protocol == "published":
         return _published(model.module, tokens, names[rows])
     if reference is not None:
-        source, _ = open_query(model, reference)
+        _, source = open_query(model, reference, layer, gene_id_key, scale)
         others = rng.permutation(source.n_obs)
     known = _without(source.tokens(np.sort(others[:_MOST_REFERENCE])), tokens)
     genes = np.unique(tokens.ids[real_positions(tokens)])

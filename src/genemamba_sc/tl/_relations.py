@@ -8,10 +8,11 @@ from anndata import AnnData
 from jaxtyping import Float64, Int64
 
 from genemamba_sc._checks import whole_number
+from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale
 from genemamba_sc.data._medians import spread
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._gene_outputs import source_of
+from genemamba_sc.tl._cells import open_query
 from genemamba_sc.tl._expressed_genes import ExpressedGenes, directions_of, measure_expressed, values_of
 from genemamba_sc.tl._gene_embeddings import gene_embeddings
 from genemamba_sc.tl._genes import gene_labels, gene_table
@@ -97,7 +98,7 @@ def relate_genes(
     cells
         The cells.
     method
-        The score; ``None`` takes :func:`best_method`.
+        The score; ``None`` takes ``"explained"``, the only one whose shuffled genes are found unrelated.
     wanted
         Numbers of genes in the vocabulary that must be among them; ``None`` asks for none.
 
@@ -106,9 +107,9 @@ def relate_genes(
     ValueError
         If the method has another name, there are too few cells or genes, or too few cells express a named gene.
     """
-    method = best_method(model) if method is None else _known(method)
+    method = "explained" if method is None else _known(method)
     min_cells = whole_number("min_cells", cells.min_cells, 1)
-    adata, source = source_of(model, cells.adata, cells.layer, cells.gene_id_key, cells.scale)
+    adata, source = open_query(model, cells.adata, cells.layer, cells.gene_id_key, cells.scale)
     if adata.n_obs < _LEAST_CELLS:
         raise ValueError(f"Genes are related over at least {_LEAST_CELLS} cells. Got {adata.n_obs}. Pass more cells.")
     found = measure_expressed(source, _coordinates(model, adata, cells, method))
@@ -133,15 +134,6 @@ def relate_genes(
     )
 
 
-def best_method(model: GeneMambaModel) -> RelationMethod:
-    """Return the score that did best in ``benchmarks/genes`` for such a model.
-
-    It is ``"combined"`` where the model started from pretrained weights, whose gene table knows other cells, and
-    ``"explained"`` where all it knows are its own.
-    """
-    return "explained" if model.pretrained_ is None else "combined"
-
-
 def _known(method: str) -> RelationMethod:
     if method not in get_args(RelationMethod):
         raise ValueError(f"method must be one of {get_args(RelationMethod)}. Got {method!r}. Choose one of them.")
@@ -160,6 +152,12 @@ def _coordinates(
         raise ValueError(
             f"method={method!r} needs cells whose embeddings differ. Those of all {adata.n_obs} cells are equal. "
             "Pass other cells, or method='static'."
+        )
+    if directions.shape[1] >= adata.n_obs - 1:
+        warn(
+            f"method={method!r} needs more cells than their embedding has directions. {adata.n_obs} cells have "
+            f"{directions.shape[1]}, which explain everything: that is Pearson's correlation, noise included. "
+            "Pass more cells."
         )
     return directions
 

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> str:
     model = models.load(argparse.Namespace(**{**vars(arguments), **named, "accelerator": "cpu"}))
     lines = ["gene\tneighbour\tgene_id\tscore"]
     for gene in arguments.genes:
-        found = nearest_genes(model, gene, arguments.n)
+        found = nearest_genes(model, gene, n=arguments.n)
         rows = zip(found.genes, found.gene_ids, found.score)
         lines += [f"{found.gene}\t{name}\t{identifier}\t{score:.4f}" for name, identifier, score in rows]
     return "\n".join(lines)
