@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from scipy.integrate import trapezoid
 
 from genemamba_sc.data import Tokens
 from genemamba_sc.model import GeneMambaModule
@@ -59,7 +60,7 @@ def mean_fall(curves: pd.DataFrame) -> pd.Series:
     """
     shares = curves.index.to_numpy()
     fall = curves.iloc[0] - curves
-    return fall.apply(lambda column: np.trapezoid(column, shares) / (shares[-1] - shares[0]))
+    return fall.apply(lambda column: trapezoid(column, shares) / (shares[-1] - shares[0]))
 
 
 def _curve(module: GeneMambaModule, tokens: Tokens, target: Target, order: np.ndarray) -> Float[np.ndarray, "s"]:
