@@ -1,6 +1,7 @@
 """Cells with planted groups of genes, and a model of them."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ import scvi
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba_sc import GeneMambaModel, GeneVocabulary
+# Before the tests import the package, its types are to be checked: older versions of jaxtyping come too late otherwise.
+if TYPE_CHECKING:
+    from genemamba_sc import GeneMambaModel
 
 GROUPS = 4
 
@@ -44,7 +47,9 @@ def cells() -> AnnData:
 
 
 @pytest.fixture(scope="session")
-def model(cells: AnnData) -> GeneMambaModel:
+def model(cells: AnnData) -> "GeneMambaModel":
+    from genemamba_sc import GeneMambaModel, GeneVocabulary
+
     scvi.settings.seed = 0
     GeneMambaModel.setup_anndata(cells, vocabulary=GeneVocabulary.from_anndata(cells, symbol_key="symbol"))
     found = GeneMambaModel(cells, d_model=16, context_len=32)
