@@ -131,7 +131,7 @@ class QueryMixin:
             raise ValueError("This model was loaded without an AnnData. Pass the cells to read with adata=.")
         if not isinstance(adata, AnnData):
             raise TypeError(
-                f"Cells are read from an AnnData. Got {type(adata).__name__}. Read a file with anndata.read_h5ad(path)."
+                f"Cells are read from an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
             )
         return adata
 
