@@ -7,11 +7,8 @@ first, in several orders; a number is how far the mean score falls, averaged ove
 gone.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
-from trained import MOST_CELLS, split_set, trained_model
+from trained import asked_for, split_set, trained_model
 
 import genemamba_sc as gm
 
@@ -28,14 +25,7 @@ def row(name: str, found: gm.tl.Attribution, target: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--cells", type=int, default=MOST_CELLS, help="at most so many cells of a set")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("runs/genes"), help="folder that keeps the models")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments = asked_for(__doc__, SETS)
     table = [
         f"| set | target | method | {' | '.join(ORDERS)} | passes | largest gap of a sum |",
         "|---|---|---|---|---|---|---|---|---|",

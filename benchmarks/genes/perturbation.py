@@ -9,7 +9,6 @@ the ten genes with the largest Wilcoxon score of each type in the training cells
 expresses, against genes expressed in as many cells of the type and as strongly.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 import scanpy as sc
 import torch
 from anndata import AnnData
-from trained import LABEL, MOST_CELLS, split_set, trained_model
+from trained import LABEL, asked_for, split_set, trained_model
 
 import genemamba_sc as gm
 from genemamba_sc.data import CellSource, Tokens, length_batches, query_source, take_tokens, to_batch
@@ -140,14 +139,7 @@ def speed_rows(name: str, most: int, seed: int, work: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--cells", type=int, default=MOST_CELLS, help="at most so many cells of a set")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("runs/genes"), help="folder that keeps the models")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments = asked_for(__doc__, SETS)
     asked = (arguments.cells, arguments.seed, arguments.work)
     speed = [
         "| set | genes × cells | way | processor seconds | times gm.tl.perturb | largest difference of a result |",

@@ -6,11 +6,10 @@ A model of the package's defaults is trained on four fifths of a set (of at most
 other fifth are rebuilt; means, neighbours and read-outs come from the training cells.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from trained import MOST_CELLS, split_set, trained_model
+from trained import asked_for, split_set, trained_model
 
 import genemamba_sc as gm
 
@@ -46,20 +45,7 @@ def published_rows(name: str, found: gm.tl.RankReconstruction) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--cells", type=int, default=MOST_CELLS, help="at most so many cells of a set")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("runs/genes"), help="folder that keeps the models")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    columns = "embedding | masked head | components | neighbours | mean rank | frequency | embedding above mean rank"
-    masked = [
-        f"| set | cells | {columns} | at least {MARGIN} | embedding above the best baseline |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    published = ["| set | method | L-Dist | BLEU-4 | Spearman | Pearson |", "|---|---|---|---|---|---|"]
-    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments = asked_for(__doc__, SETS)
     for name in arguments.sets.split(","):
         first, second = rebuilt(name, arguments.cells, arguments.seed, arguments.work)
         masked.append(masked_row(name, first))

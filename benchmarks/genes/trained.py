@@ -1,5 +1,6 @@
 """A model of the package's defaults on four fifths of a set, and the fifth that it has not seen."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -35,3 +36,16 @@ def trained_model(name: str, train: ad.AnnData, seed: int, work: Path, most: int
         model.train(accelerator="cpu", enable_progress_bar=False)
         model.save(folder)
     return gm.GeneMambaModel.load(folder, adata=False, accelerator="cpu")
+
+
+def asked_for(description: str | None, sets: tuple[str, ...]) -> argparse.Namespace:
+    """What the command line asks of a script that uses these models; the folder that keeps them is there then."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default=",".join(sets))
+    parser.add_argument("--cells", type=int, default=MOST_CELLS, help="at most so many cells of a set")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("runs/genes"), help="folder that keeps the models")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    return arguments

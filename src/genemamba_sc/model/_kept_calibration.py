@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genemamba_sc._json import Fields
 from genemamba_sc.confidence import Calibration
+from genemamba_sc.model._kept_arrays import of_prefix, under_prefix
 from genemamba_sc.weights._saved_model import CALIBRATION_PREFIX
 
 _ENTRY = "calibration"
@@ -15,13 +15,8 @@ _ENTRY = "calibration"
 
 def kept(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give what is saved of a calibration: the entry of the configuration, and the arrays by name."""
-    arrays = {CALIBRATION_PREFIX + name: torch.from_numpy(values) for name, values in calibration.arrays().items()}
+    arrays = under_prefix(CALIBRATION_PREFIX, calibration.arrays())
     return {"cells": calibration.cells}, arrays
-
-
-def without_calibration(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the other tensors alone."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(CALIBRATION_PREFIX)}
 
 
 def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_types: int, n_tokens: int) -> Calibration | None:
@@ -47,11 +42,7 @@ def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_types: int, n_to
     ValueError
         If text, arrays and cell types do not fit together. The message names the file.
     """
-    arrays = {
-        name.removeprefix(CALIBRATION_PREFIX): t.numpy()
-        for name, t in tensors.items()
-        if name.startswith(CALIBRATION_PREFIX)
-    }
+    arrays = of_prefix(CALIBRATION_PREFIX, tensors)
     if not arrays and _ENTRY not in meta.values:
         return None
     meta.require(_ENTRY)

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genemamba_sc._json import Fields
 from genemamba_sc.integration import Integration, IntegrationConfig
+from genemamba_sc.model._kept_arrays import of_prefix, under_prefix
 from genemamba_sc.weights._saved_model import INTEGRATION_PREFIX
 
 _ENTRY = "integration"
@@ -16,13 +16,8 @@ _ENTRY = "integration"
 
 def kept(integration: Integration) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give what is saved of an integration: the entry of the configuration, and the arrays by name."""
-    arrays = {INTEGRATION_PREFIX + name: torch.from_numpy(values) for name, values in integration.arrays().items()}
+    arrays = under_prefix(INTEGRATION_PREFIX, integration.arrays())
     return dataclasses.asdict(integration.config), arrays
-
-
-def without_integration(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights alone."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(INTEGRATION_PREFIX)}
 
 
 def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int, d_model: int) -> Integration | None:
@@ -48,11 +43,7 @@ def brought_back(meta: Fields, tensors: Mapping[str, Tensor], n_batches: int, d_
     ValueError
         If choices, arrays and batches do not fit together. The message names the file.
     """
-    arrays = {
-        name.removeprefix(INTEGRATION_PREFIX): t.numpy()
-        for name, t in tensors.items()
-        if name.startswith(INTEGRATION_PREFIX)
-    }
+    arrays = of_prefix(INTEGRATION_PREFIX, tensors)
     if not arrays and _ENTRY not in meta.values:
         return None
     meta.require(_ENTRY)

@@ -31,7 +31,7 @@ from genemamba_sc.model._training import (
     check_trainer,
     new_runner,
     plan_config,
-    quiet,
+    run,
     set_start,
     split_cells,
 )
@@ -258,8 +258,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         # Without labels the table is for the embedding alone; with them it also serves the prediction of cell types.
         within_batches = integration is not None and not self.cell_types
         learns_types = bool(self.cell_types) and config.classification_weight > 0
-        chosen = chooses_split(train_size, validation_size, further)
-        refits = wants_refit(refit, splitter, learns_types=learns_types, chooses_split=chosen)
+        chooses = chooses_split(train_size, validation_size, further)
+        refits = wants_refit(refit, splitter, learns_types=learns_types, chooses_split=chooses)
         warn_if_integration_ends(self, integration)
         # Neither holds of what is fitted from here on, whatever becomes of the training.
         self.integration_, self.calibration_ = None, None
@@ -278,14 +278,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             early_stopping=stops_early,
             **{"early_stopping_patience": early_stopping_patience, **trainer_kwargs},
         )
-        is_first, unseen = not self.history_, cells_not_learned(self, splitter, max_epochs)
-        try:
-            with quiet():
-                runner()
-        finally:  # also after an interrupt
-            if is_first and self.is_trained_:
-                # For a model that was trained before, scvi-tools only adds curves that it already has.
-                self.history_ = getattr(self.trainer.logger, "history", self.history_)
+        unseen = cells_not_learned(self, splitter, max_epochs)
+        run(self, runner)
         # The refit reads the validation cells, too; these tell how sure the model is before that.
         self.calibration_ = None if start is None else calibration_before_refit(self, splitter, unseen)
         if refits:

@@ -24,12 +24,19 @@ from genemamba_sc._warn import warn
 from genemamba_sc.data._text_files import naming
 from genemamba_sc.model import _kept_calibration, _kept_integration
 from genemamba_sc.model._integration import batch_names
+from genemamba_sc.model._kept_arrays import without_prefixes
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights._folder import ADATA_FILE, CONFIG_FILE
-from genemamba_sc.weights._saved_model import SavedModel, read_model, write_model
+from genemamba_sc.weights._saved_model import (
+    CALIBRATION_PREFIX,
+    INTEGRATION_PREFIX,
+    SavedModel,
+    read_model,
+    write_model,
+)
 from genemamba_sc.weights._tensors import check_shapes
 
 Model = TypeVar("Model", bound=BaseModelClass)
@@ -233,7 +240,7 @@ def _shapes(config: EncoderConfig, registry: dict[str, Any]) -> dict[str, tuple[
 
 def _tensors(saved: SavedModel) -> dict[str, torch.Tensor]:
     """Return the tensors under today's names: until version 1 the cell-type head had no programs."""
-    tensors = _kept_calibration.without_calibration(_kept_integration.without_integration(saved.tensors))
+    tensors = without_prefixes((CALIBRATION_PREFIX, INTEGRATION_PREFIX), saved.tensors)
     if saved.meta.get("format_version") == 1 and "cell_type_head.markers" in tensors:
         tensors["cell_type_head.programs"] = torch.zeros_like(tensors["cell_type_head.markers"])
     return tensors

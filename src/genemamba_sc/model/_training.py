@@ -250,6 +250,24 @@ class KeepingRunner(TrainRunner):
             )
 
 
+def run(model: Any, runner: "KeepingRunner") -> None:
+    """Train; keep the curves, also after an interrupt.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user stopped it.
+    """
+    is_first = not model.history_
+    try:
+        with quiet():
+            runner()
+    finally:
+        if is_first and model.is_trained_:
+            # For a model that was trained before, scvi-tools only adds curves that it already has.
+            model.history_ = getattr(model.trainer.logger, "history", model.history_)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Suppress what Lightning and torch say at every training and no user can act on; keep errors and warnings."""
