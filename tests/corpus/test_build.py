@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba_sc import GeneVocabulary, RankTokenizer
-from genemamba_sc.corpus import TokenCorpus, _build, _pieces, build_corpus
+from genemamba_sc.corpus import TokenCorpus, _assembly, _build, _pieces, build_corpus
 from genemamba_sc.corpus._assembly import first_of_each
 from genemamba_sc.data import match_genes
 from genemamba_sc.data._cell_hashes import token_hashes
@@ -249,6 +250,45 @@ def test_other_settings_do_not_go_on_in_an_unfinished_corpus(
         build_corpus(cell_files, tmp_path / "corpus", min_genes=5)
     (tmp_path / "corpus" / ".unfinished" / "settings.json").write_text("{")
     with pytest.raises(ValueError, match=r"settings\.json is not readable JSON .* Remove the folder to start anew"):
+        build_corpus(cell_files, tmp_path / "corpus")
+
+
+@pytest.mark.parametrize(
+    "name", ["genes.tsv", "source-00000.json", *(f"piece-00001-00000.{e}" for e in ("npy", "arrow", "json"))]
+)
+def test_a_damaged_part_of_an_unfinished_corpus_is_made_again(
+    name: str, cell_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    build_corpus(cell_files, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(_build, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(cell_files, tmp_path / "corpus")
+    path = tmp_path / "corpus" / ".unfinished" / name
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        build_corpus(cell_files, tmp_path / "corpus")
+    assert contents(tmp_path / "corpus") == contents(tmp_path / "whole")
+    assert ("piece-00001-00000. They are made again" in str([w.message for w in told])) is name.startswith("piece")
+
+
+def test_a_part_that_is_damaged_after_it_took_its_place_is_refused(
+    cell_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(_assembly, "_describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(cell_files, tmp_path / "corpus")
+    whole = sorted((tmp_path / "corpus").glob("data-*.arrow"))
+    content = bytearray(whole[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    whole[0].write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"data-00000-of-.* must be the part .* It is damaged. Remove .*corpus to build"
+    ):
         build_corpus(cell_files, tmp_path / "corpus")
 
 

@@ -14,7 +14,8 @@ from jaxtyping import Bool, UInt64
 from genemamba_sc._files import replacing_file
 from genemamba_sc._version import __version__
 from genemamba_sc.corpus._manifest import FORMAT, FORMAT_VERSION, GENES_FILE, MANIFEST_FILE
-from genemamba_sc.corpus._pieces import Piece
+from genemamba_sc.corpus._pieces import COUNTED, Piece
+from genemamba_sc.corpus._records import noted_digest, read_record
 from genemamba_sc.corpus._shards import LENGTH, ShardWriter, read_batches, shard_schema
 from genemamba_sc.corpus._sources import READING_KEYS, Source
 from genemamba_sc.data import GeneVocabulary
@@ -51,7 +52,7 @@ def assemble(
     ValueError
         If no cell is left.
     """
-    hashes = [np.load(piece.folder / f"{piece.name}.npy") for piece in pieces]
+    hashes = [np.load(piece.hashes) for piece in pieces]
     kept = first_of_each(hashes)
     n_cells = sum(int(mask.sum()) for mask in kept)
     if n_cells == 0:
@@ -100,20 +101,31 @@ def _place(target: Path, pieces: Sequence[Piece], kept: Sequence[np.ndarray], vo
     shards = []
     for number, (piece, mask) in enumerate(filled):
         shard = target / f"data-{number:05d}-of-{len(filled):05d}.arrow"
-        part = piece.folder / f"{piece.name}.arrow"
         if not shard.exists():
             if mask.all():
-                os.replace(part, shard)
+                os.replace(piece.cells, shard)
             else:
                 with replacing_file(shard) as temporary:
-                    _copy_kept(part, temporary, mask, vocab_size)
-                part.unlink()
+                    _copy_kept(piece.cells, temporary, mask, vocab_size)
+                piece.cells.unlink()
         size, digest = size_and_sha256(shard)
+        if mask.all() and digest != noted_digest(_record(piece.record), piece.cells):
+            raise ValueError(
+                f"{shard} must be the part of the corpus that was tokenised, by its SHA-256. It is damaged. "
+                f"Remove {target} to build the corpus anew."
+            )
         n_tokens = sum(int(np.sum(batch.column(LENGTH).to_numpy())) for batch in read_batches(shard))
         shards.append(
             {"file": shard.name, "n_cells": int(mask.sum()), "n_tokens": n_tokens, "size": size, "sha256": digest}
         )
     return shards
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_record(path)
+    if record is None:
+        raise ValueError(f"{path} must be as it was written. It is damaged. Start the same build again to mend it.")
+    return record
 
 
 def _copy_kept(part: Path, target: Path, mask: np.ndarray, vocab_size: int) -> None:
@@ -138,13 +150,13 @@ def _describe(
 ) -> dict[str, Any]:
     """Describe what a file contributed to the corpus."""
     own = [(piece, mask) for piece, mask in zip(pieces, kept) if piece.number == number]
-    told = [json.loads((piece.folder / f"{piece.name}.json").read_text(encoding="utf-8")) for piece, _ in own]
-    total = {key: sum(part[key] for part in told) for key in told[0]} if told else {}
+    told = [_record(piece.record) for piece, _ in own]
+    total = {key: sum(part[key] for part in told) for key in COUNTED} if told else {}
     n_kept = sum(int(mask.sum()) for _, mask in own)
     counts = total.get("counts", 0.0)
     return {
         "name": source.path.name,
-        **json.loads(hashed.read_text(encoding="utf-8")),
+        **{key: _record(hashed)[key] for key in ("size", "sha256")},
         "cells": {
             "read": total.get("read", 0),
             "kept": n_kept,

@@ -12,9 +12,11 @@ from typing import Any
 from genemamba_sc._checks import whole_number
 from genemamba_sc._files import only_writer, replacing_file
 from genemamba_sc._json import read_object
+from genemamba_sc._warn import warn
 from genemamba_sc.corpus._assembly import assemble
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece
+from genemamba_sc.corpus._records import is_whole, read_record, write_record
 from genemamba_sc.corpus._sources import READING_KEYS, Reading, Source, examine, vocabulary_of
 from genemamba_sc.data import GeneVocabulary, Place, Scale
 
@@ -132,18 +134,36 @@ def _build(
     if (target / MANIFEST_FILE).exists():  # another process finished it before the lock was free
         return _finished(target, settings)
     work = _begin(target, settings)
-    if not (work / GENES_FILE).exists():
-        (request.vocabulary or vocabulary_of(request.paths, request.reading)).to_tsv(work / GENES_FILE)
+    _note_genes(work / GENES_FILE, request)
     known = GeneVocabulary.from_tsv(work / GENES_FILE)
     sources = [examine(path, known, request.reading) for path in request.paths]
     pieces = _plan(sources, work, request)
     hashed = [work / f"source-{number:05d}.json" for number in range(len(sources))]
-    tasks: list[Task] = [(hash_source, (s.path, f)) for s, f in zip(sources, hashed) if not f.exists()]
-    tasks += [(tokenize_piece, (piece,)) for piece in pieces if not piece.is_done]
+    tasks: list[Task] = [(hash_source, (s.path, f)) for s, f in zip(sources, hashed) if read_record(f) is None]
+    tasks += [(tokenize_piece, (piece,)) for piece in _missing(pieces, any(target.glob("data-*.arrow")))]
     _run(tasks, jobs, sum(source.n_cells for source in sources), on_progress)
     manifest = assemble(target, pieces, sources, hashed, known, settings)
     shutil.rmtree(work)
     return manifest
+
+
+def _note_genes(path: Path, request: _Request) -> None:
+    """Write the genes that all pieces read, unless a run that was killed has written them and they are whole."""
+    record_path = path.with_suffix(".json")
+    record = read_record(record_path)
+    if record is not None and is_whole(record, path):
+        return
+    (request.vocabulary or vocabulary_of(request.paths, request.reading)).to_tsv(path)
+    write_record(record_path, {}, [path])
+
+
+def _missing(pieces: Sequence[Piece], has_shards: bool) -> list[Piece]:
+    """List the pieces that are still to be made; those that are there, and damaged, are made again."""
+    missing = [piece for piece in pieces if not piece.is_done(has_shards)]
+    damaged = [piece.name for piece in missing if piece.record.exists()]
+    if damaged:
+        warn(f"Parts of an unfinished corpus are damaged: {', '.join(damaged[:5])}. They are made again.")
+    return missing
 
 
 def _checked_paths(files: Sequence[str | Path]) -> list[Path]:

@@ -1,16 +1,15 @@
 """Turn a range of cells of one file, the unit of work, into one part of the corpus, whole or not at all."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc._files import replacing_file
+from genemamba_sc.corpus._records import is_whole, read_record, write_record
 from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
@@ -20,6 +19,8 @@ from genemamba_sc.data._matrix import without_others
 
 # Number of cells in memory at once: with 2,048 tokens each they take some 30 MB.
 _BLOCK = 2048
+# What is told of each piece, in numbers that add up.
+COUNTED = ("read", "kept", "too_few_genes", "tokens", "counts", "counts_with_token")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,32 @@ class Piece:
     min_genes: int
 
     @property
-    def is_done(self) -> bool:
-        """Whether a run has finished the piece."""
-        return (self.folder / f"{self.name}.json").exists()
+    def cells(self) -> Path:
+        """The part of the corpus; it leaves the folder when it takes its place."""
+        return self.folder / f"{self.name}.arrow"
+
+    @property
+    def hashes(self) -> Path:
+        """The hashes of the cells."""
+        return self.folder / f"{self.name}.npy"
+
+    @property
+    def record(self) -> Path:
+        """What is told of the piece, and the digests of its files; written last."""
+        return self.folder / f"{self.name}.json"
+
+    def is_done(self, has_shards: bool) -> bool:
+        """Whether a run has finished the piece, and its files are as they were written.
+
+        Parameters
+        ----------
+        has_shards
+            Whether parts have begun to take their places, so that this one may be gone from the folder.
+        """
+        record = read_record(self.record)
+        if record is None or not is_whole(record, self.hashes):
+            return False
+        return is_whole(record, self.cells) or (has_shards and not self.cells.exists())
 
 
 def tokenize_piece(piece: Piece) -> int:
@@ -78,11 +102,9 @@ def tokenize_piece(piece: Piece) -> int:
         If a value of the file cannot be ranked. The message names the file and the cells.
     """
     tokenizer = _tokenizer(piece.vocabulary, piece.max_len)
-    target = piece.folder / piece.name
-    counts = {"read": 0, "kept": 0, "too_few_genes": 0, "tokens": 0}
-    sums = {"counts": 0.0, "counts_with_token": 0.0}
+    told: dict[str, float] = dict.fromkeys(COUNTED[:4], 0) | dict.fromkeys(COUNTED[4:], 0.0)
     hashes: list[np.ndarray] = [np.empty(0, dtype=np.uint64)]
-    with open_cells(piece.source.path, piece.place) as cells, replacing_file(f"{target}.arrow") as temporary:
+    with open_cells(piece.source.path, piece.place) as cells, replacing_file(piece.cells) as temporary:
         reader, _ = without_others(cells.reader, cells.var)
         with ShardWriter(temporary, shard_schema(tokenizer.vocabulary.size)) as writer:
             for first in range(piece.first, piece.last, _BLOCK):
@@ -90,17 +112,17 @@ def tokenize_piece(piece: Piece) -> int:
                 block, tokens = _tokenize(piece, reader, tokenizer, rows)
                 kept = np.flatnonzero(tokens.lengths >= piece.min_genes)
                 hashes.append(writer.write(take_tokens(tokens, kept), piece.number, rows[kept]))
-                counts["read"] += len(rows)
-                counts["kept"] += len(kept)
-                counts["too_few_genes"] += len(rows) - len(kept)
-                counts["tokens"] += int(tokens.lengths[kept].sum())
-                sums["counts"] += float(block.data.sum(dtype=np.float64))
+                told["read"] += len(rows)
+                told["kept"] += len(kept)
+                told["too_few_genes"] += len(rows) - len(kept)
+                told["tokens"] += int(tokens.lengths[kept].sum())
+                told["counts"] += float(block.data.sum(dtype=np.float64))
                 known = piece.source.columns[block.indices] != UNK_ID
-                sums["counts_with_token"] += float(block.data[known].sum(dtype=np.float64))
-    with replacing_file(f"{target}.npy") as temporary, temporary.open("wb") as stream:
+                told["counts_with_token"] += float(block.data[known].sum(dtype=np.float64))
+    with replacing_file(piece.hashes) as temporary, temporary.open("wb") as stream:
         np.save(stream, np.concatenate(hashes))
-    _write_json(Path(f"{target}.json"), {**counts, **sums})
-    return counts["read"]
+    write_record(piece.record, told, [piece.cells, piece.hashes])
+    return int(told["read"])
 
 
 def _tokenize(
@@ -116,13 +138,8 @@ def _tokenize(
 def hash_source(path: Path, target: Path) -> int:
     """Write size and SHA-256 of a source file to ``target``; return 0, because it reads no cell."""
     size, digest = size_and_sha256(path)
-    _write_json(target, {"size": size, "sha256": digest})
+    write_record(target, {"size": size, "sha256": digest})
     return 0
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing_file(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
 @lru_cache(maxsize=1)
