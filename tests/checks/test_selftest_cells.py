@@ -1,5 +1,6 @@
 """Cells beside a checkpoint: written once, the same everywhere, and only for these weights."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from anndata import AnnData
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import sparse
 
 from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
@@ -82,10 +85,39 @@ def test_a_file_of_other_weights_or_damaged_is_refused(folder: Path, make_cells:
     path.write_bytes(whole[:50])
     with pytest.raises(ValueError, match=r"selftest\.safetensors is damaged .* Copy it again"):
         read_reference_cells(folder)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"is damaged \(its arrays are not those that were written\)\. Copy it again"):
+        read_reference_cells(folder)
     path.write_bytes(whole)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ValueError, match=r"belongs to other weights than those beside it\. Write it again"):
+        read_reference_cells(folder)
+
+
+@pytest.mark.parametrize(
+    "changed, told",
+    [
+        ({"lengths": np.array([9, 9, 9, 99], np.int32)}, "a cell is longer than its tokens"),
+        ({"starts": np.array([0, 5, 3, 4, 9], np.int32)}, "its cells do not follow one another"),
+        ({"values": np.ones(3, np.float32)}, "its genes are not as many as their values"),
+        ({"embeddings": np.full((4, 8), np.nan, np.float32)}, "values that are not finite"),
+        ({"embeddings": np.ones((3, 8), np.float32)}, "different numbers of cells"),
+        ({"genes": np.ones(3, np.float64)}, "genes is float64 with 1 axes"),
+    ],
+)
+def test_arrays_of_a_file_without_a_digest_must_fit_one_another(
+    changed: dict[str, np.ndarray], told: str, folder: Path, make_cells: Cells, columns: np.ndarray
+):
+    path = write_reference_cells(folder, make_cells().X, columns, 4)
+    with safe_open(path, framework="numpy") as stream:
+        arrays = {name: stream.get_tensor(name) for name in stream.keys()}
+        facts = json.loads(stream.metadata()["selftest"])
+    del facts["arrays_sha256"]
+    save_file(arrays, path, metadata={"selftest": json.dumps(facts)})
+    read_reference_cells(folder)
+    save_file(arrays | changed, path, metadata={"selftest": json.dumps(facts)})
+    with pytest.raises(ValueError, match=rf"selftest\.safetensors is damaged \(.*{told}"):
         read_reference_cells(folder)
 
 

@@ -1,8 +1,11 @@
 """Store cells beside a checkpoint with the embeddings it gives them, so that any machine can compare."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor
 from genemamba_sc._bins import BINS_PER_OCTAVE
 from genemamba_sc._digests import sha256_of
 from genemamba_sc._files import replacing_file
+from genemamba_sc._json import quoted
 from genemamba_sc.data import RankTokenizer, Tokens
 from genemamba_sc.data._batches import to_batch
 from genemamba_sc.nn import BiMambaEncoder
@@ -25,7 +29,16 @@ from genemamba_sc.weights._read import Pretrained, read_pretrained
 
 # The metadata has one entry: several would be written in another order each time.
 _FACTS = "selftest"
-_ARRAYS = ("values", "genes", "starts", "ids", "lengths", "embeddings")
+# Arrays of the file: which types they may have, and how many axes.
+_LAYOUT = {
+    "values": (("float32",), 1),
+    "genes": (("uint16", "int32"), 1),
+    "starts": (("int32",), 1),
+    "ids": (("uint16", "int32"), 2),
+    "lengths": (("int32",), 1),
+    "embeddings": (("float32",), 2),
+}
+_ARRAYS = tuple(_LAYOUT)
 # Distance in half-octaves. Nearer to an edge, the logarithm of another device may fall into the next bin of the
 # encoder.
 _NEAR_EDGE = 1e-3
@@ -147,7 +160,7 @@ def write_reference_cells(
         "lengths": tokens.lengths,
         "embeddings": truth.float().numpy(),
     }
-    facts = json.dumps({"weights_sha256": sha256_of(folder / WEIGHTS_FILE)})
+    facts = json.dumps({"weights_sha256": sha256_of(folder / WEIGHTS_FILE), "arrays_sha256": _digest(arrays)})
     with replacing_file(folder / SELFTEST_FILE) as temporary:
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, metadata={_FACTS: facts})
     return folder / SELFTEST_FILE
@@ -174,14 +187,48 @@ def read_reference_cells(folder: Path) -> ReferenceCells:
     try:
         with safe_open(path, framework="numpy") as stream:
             facts = json.loads((stream.metadata() or {})[_FACTS])
-            values, genes, starts, ids, lengths, embeddings = (stream.get_tensor(name) for name in _ARRAYS)
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). Copy it again.") from error
+            arrays = {name: stream.get_tensor(name) for name in _ARRAYS}
+        why = _wrong_with(arrays, facts)
+    except (SafetensorError, KeyError, ValueError, RecursionError, MemoryError) as error:
+        why = f"{type(error).__name__}: {quoted(error)}"
+    if why:
+        raise ValueError(f"{path} is damaged ({why}). Copy it again.")
     if facts["weights_sha256"] != sha256_of(folder / WEIGHTS_FILE):
         raise ValueError(f"{path} belongs to other weights than those beside it. Write it again.")
+    values, genes, starts, ids, lengths, embeddings = (arrays[name] for name in _ARRAYS)
     columns, indices = np.unique(genes.astype(np.int32), return_inverse=True)
     expression = sparse.csr_matrix((values, indices.ravel(), starts), shape=(len(lengths), len(columns)))
     return ReferenceCells(expression, columns, ids.astype(np.int32), lengths, embeddings)
+
+
+def _wrong_with(arrays: Mapping[str, np.ndarray], facts: Any) -> str:
+    """Say what of the arrays cannot be; an empty text where nothing is wrong."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("weights_sha256"), str):
+        return "it does not name its weights"
+    if facts.get("arrays_sha256", _digest(arrays)) != _digest(arrays):  # older files state none
+        return "its arrays are not those that were written"
+    n_cells, starts, lengths = len(arrays["lengths"]), arrays["starts"], arrays["lengths"]
+    for name, (kinds, n_axes) in _LAYOUT.items():
+        if arrays[name].dtype.name not in kinds or arrays[name].ndim != n_axes:
+            return f"{name} is {arrays[name].dtype} with {arrays[name].ndim} axes"
+    if {len(arrays["ids"]), len(arrays["embeddings"]), len(starts) - 1} != {n_cells} or not n_cells:
+        return "its arrays have different numbers of cells"
+    if starts[0] != 0 or starts[-1] != len(arrays["genes"]) or (np.diff(starts) < 0).any():
+        return "its cells do not follow one another"
+    if len(arrays["values"]) != len(arrays["genes"]):
+        return "its genes are not as many as their values"
+    if lengths.min() < 0 or lengths.max() > arrays["ids"].shape[1]:
+        return "a cell is longer than its tokens"
+    finite = np.isfinite(arrays["values"]).all() and np.isfinite(arrays["embeddings"]).all()
+    return "" if finite else "it has values that are not finite"
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in _ARRAYS:
+        digest.update(f"{name} {arrays[name].dtype.name} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _is_fit(tokens: Tokens) -> np.ndarray:
