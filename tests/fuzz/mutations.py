@@ -1,6 +1,7 @@
 """How files are damaged: bits, bytes, values of another kind, keys, lines. Numbers are large, never code."""
 
 import copy
+import gzip
 import json
 import math
 from collections.abc import Iterator
@@ -134,3 +135,9 @@ def damaged_safetensors(draw: st.DrawFn, content: bytes) -> bytes:
         return content[: 8 + size] + draw(damaged_bytes(body))
     header = draw(damaged_json(header))
     return len(header).to_bytes(8, "little") + header + body
+
+
+def gunzipped(content: bytes) -> Any:
+    """Damage what is in a gzip file, or the file."""
+    inner = damaged_lines(gzip.decompress(content)).map(lambda text: gzip.compress(text, 1))
+    return damaged_bytes(content) | inner

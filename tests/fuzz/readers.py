@@ -4,14 +4,18 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from damaged_stores import damaged_arrow, damaged_hdf5
-from mutations import damaged_bytes, damaged_json, damaged_lines, damaged_safetensors
+from cell_readers import CELLS
+from cell_samples import tiny_cells
+from damaged_stores import damaged_arrow
+from mutations import damaged_bytes, damaged_json, damaged_lines, damaged_safetensors, gunzipped
+from reader import Reader, one_file
 from samples import (
     OLD,
     aliases_table,
@@ -24,55 +28,21 @@ from samples import (
     published,
     regulons,
     saved_model,
-    tiny_cells,
+    sharded,
     tokenizer,
+    with_reference_cells,
 )
 
 from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet, read_pretrained, read_regulon_pairs
 from genemamba_sc._digests import sha256_of
-from genemamba_sc.corpus import TokenCorpus
+from genemamba_sc.checks._selftest_cells import read_reference_cells
+from genemamba_sc.corpus import TokenCorpus, _build, build_corpus
 from genemamba_sc.corpus._build import _begin
-from genemamba_sc.corpus._sources import Reading, examine
-from genemamba_sc.data import RankTokenizer, read_cells, to_linear
-from genemamba_sc.data._cell_files import open_cells
 from genemamba_sc.data._cell_hashes import read_cell_hashes
 from genemamba_sc.pretraining._run import _check_settings
 from genemamba_sc.pretraining._start import start_from
 from genemamba_sc.pretraining._state import read_state
 from genemamba_sc.weights._folder import sealed
-
-Damage = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader, the file that is damaged, and the strategy that damages it.
-
-    Parameters
-    ----------
-    name
-        Of the row of the table.
-    file
-        The damaged file, inside the folder.
-    read
-        Reads the folder, as far as users of the file do.
-    damage
-        Makes other content of the content.
-    make
-        Fills the folder.
-    repair
-        Makes checksums right again, so that what lies behind them is reached.
-    same
-        What of the result must be as in the undamaged folder; None where the file may say something else.
-    """
-
-    name: str
-    file: str
-    read: Callable[[Path], Any]
-    damage: Damage
-    make: Callable[[Path], object]
-    repair: Callable[[Path], None] = field(default=lambda folder: None)
-    same: Callable[[Any], Any] | None = None
 
 
 def run(folder: Path) -> None:
@@ -88,14 +58,6 @@ def tokenizer_and_medians(folder: Path) -> None:
 def unfinished(folder: Path) -> None:
     (folder / ".unfinished").mkdir(parents=True)
     (folder / ".unfinished" / "settings.json").write_text(json.dumps(SETTINGS))
-
-
-def one_file(name: str, write: Callable[[Path], object]) -> Callable[[Path], object]:
-    def make(folder: Path) -> None:
-        folder.mkdir()
-        write(folder / name)
-
-    return make
 
 
 # --------------------------------------------------------------- checksums made right
@@ -159,19 +121,16 @@ def tokens_of(found: Any) -> Any:
     return found[1].ids.tolist(), found[1].values.tolist(), found[2].exact.tolist(), found[2].near.tolist()
 
 
-def cells_of(folder: Path) -> Any:
-    """Read a file as the corpus does, from its structure to its tokens."""
-    genes, path = GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv"), folder / "cells.h5ad"
-    source = examine(path, genes, Reading())
-    with open_cells(path) as cells:
-        try:
-            block = to_linear(cells.reader.read(np.arange(cells.reader.n_obs)), source.expression)
-            tokens = RankTokenizer(genes, 64)(block, source.columns)
-        except (ValueError, OSError) as error:  # as corpus._pieces names the file
-            raise ValueError(f"{path}: {error}") from error
-    known = tokens.ids[tokens.ids != 1]
-    assert not known.size or 2 <= known.min() <= known.max() < genes.cls_id
-    return tokens
+def unfinished_corpus(folder: Path) -> None:
+    """Build a corpus of a file beside it, up to the moment when its parts are put together."""
+    tiny_cells(folder.with_name("cells.h5ad"))
+    with mock.patch.object(_build, "assemble", side_effect=KeyboardInterrupt), suppress(KeyboardInterrupt):
+        finished_corpus(folder)
+
+
+def finished_corpus(folder: Path) -> Any:
+    build_corpus([folder.with_name("cells.h5ad")], folder)
+    return corpus_of(folder)
 
 
 def settings_of(folder: Path) -> None:
@@ -196,20 +155,22 @@ def regulons_of(folder: Path) -> Any:
     return read_regulon_pairs(folder / "pairs.tsv", GeneVocabulary.from_tsv(OLD / "corpus" / "genes.tsv"))
 
 
-def gunzipped(content: bytes) -> Any:
-    """Damage what is in a gzip file, or the file."""
-    inner = damaged_lines(gzip.decompress(content)).map(lambda text: gzip.compress(text, 1))
-    return damaged_bytes(content) | inner
-
-
 def json_of(name: str) -> Reader:
     return Reader(f"pretrained {name}", name, read_pretrained, damaged_json, pretrained, resealed(name))
 
 
+# What a build leaves of its work, and how it is damaged; of the same cells comes the same corpus.
+PARTS: dict[str, Any] = {
+    "genes.tsv": damaged_lines,
+    "source-00000.json": damaged_json,
+    "piece-00000-00000.json": damaged_json,
+    "piece-00000-00000.npy": damaged_bytes,
+    "piece-00000-00000.arrow": damaged_bytes,
+}
 GENES = OLD / "corpus" / "genes.tsv"
 SETTINGS = {"files": [["a.h5ad", 1, 2]], "vocabulary": None, "filters": {"max_len": 9, "min_genes": 1}, "layer": None}
 
-READERS = (
+FILES = (
     Reader("model, any change", "config.json", load, damaged_json, saved_model, same=state_of),
     Reader("model, weights changed", "model.safetensors", load, damaged_bytes, saved_model, same=state_of),
     Reader("model config.json", "config.json", load, damaged_json, saved_model, resealed("config.json")),
@@ -231,6 +192,9 @@ READERS = (
     Reader("published config.json", "config.json", read_pretrained, damaged_json, published),
     Reader("published tokenizer", "tokenizer.json", read_pretrained, damaged_json, published),
     Reader("published weights", "model.safetensors", read_pretrained, damaged_safetensors, published),
+    Reader("published index", "model.safetensors.index.json", read_pretrained, damaged_json, sharded),
+    Reader("published shard", "model-00002-of-00002.safetensors", read_pretrained, damaged_safetensors, sharded),
+    Reader("self-test", "selftest.safetensors", read_reference_cells, damaged_safetensors, with_reference_cells),
     Reader("corpus manifest", "manifest.json", corpus_of, damaged_json, corpus),
     Reader("corpus genes.tsv", "genes.tsv", corpus_of, damaged_lines, corpus),
     Reader("corpus shard, any change", "data-00000-of-00001.arrow", corpus_of, damaged_arrow, corpus,
@@ -240,6 +204,8 @@ READERS = (
     Reader("datasets shard", "data-00000-of-00001.arrow", dataset_of, damaged_arrow, dataset),
     Reader("unfinished corpus settings.json", ".unfinished/settings.json", lambda folder: _begin(folder, SETTINGS),
            damaged_json, unfinished),
+    *(Reader(f"unfinished corpus {name}", f".unfinished/{name}", finished_corpus, damage, unfinished_corpus,
+             same=tokens_of) for name, damage in PARTS.items()),
     Reader("run settings.json", "settings.json", settings_of, damaged_json, run),
     Reader("run state.ckpt", "state.ckpt", lambda folder: read_state(folder / "state.ckpt"), damaged_bytes,
            run, noted("state.ckpt")),
@@ -260,10 +226,6 @@ READERS = (
     Reader("gene sets GMT, gzipped", "sets.gmt", pathways_of, gunzipped, one_file(
         "sets.gmt", lambda path: (gene_sets(path), path.write_bytes(gzip.compress(path.read_bytes()))))),
     Reader("regulons", "pairs.tsv", regulons_of, damaged_lines, one_file("pairs.tsv", regulons)),
-    Reader("h5ad, opened", "cells.h5ad", cells_of, damaged_hdf5, one_file("cells.h5ad", tiny_cells)),
-    Reader("h5ad, read whole", "cells.h5ad", lambda folder: read_cells(folder / "cells.h5ad"), damaged_hdf5,
-           one_file("cells.h5ad", tiny_cells)),
 )  # fmt: skip
 
-# Where bits of the structure of a file are flipped, HDF5 itself may not come back: not in the suite.
-LONG = (Reader("h5ad, bytes changed", "cells.h5ad", cells_of, damaged_bytes, one_file("cells.h5ad", tiny_cells)),)
+READERS = FILES + CELLS

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy import sparse
 
 from genemamba_sc import EncoderConfig, GeneAliases, GeneMambaModel, read_pretrained, write_pretrained
 from genemamba_sc._digests import sha256_of
+from genemamba_sc.checks import write_reference_cells
 from genemamba_sc.data._cell_hashes import read_cell_hashes
 from genemamba_sc.nn import BiMambaEncoder
 
@@ -56,6 +57,29 @@ def published(folder: Path) -> None:
     tokenizer(folder / "tokenizer.json")
 
 
+def sharded(folder: Path) -> None:
+    """Write the same weights in two files and their index."""
+    published(folder)
+    whole = folder / "model.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    names = sorted(tensors)
+    files = {name: f"model-{1 + 2 * i // len(names):05d}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in sorted(set(files.values())):
+        save_file({name: tensors[name] for name in names if files[name] == file}, folder / file)
+    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": files}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def with_reference_cells(folder: Path) -> None:
+    """Write pretrained weights and the cells of their self-test."""
+    pretrained(folder)
+    genes = read_pretrained(folder).vocabulary
+    columns = np.arange(2, genes.cls_id, dtype=np.int32)
+    counts = np.random.default_rng(0).poisson(1.0, (200, len(columns))).astype(np.float32)
+    write_reference_cells(folder, sparse.csr_matrix(counts), columns, 2)
+
+
 def corpus(folder: Path) -> None:
     """Copy the corpus, with the digest of its shard."""
     copied("corpus", folder)
@@ -74,15 +98,6 @@ def dataset(folder: Path) -> None:
     """Copy the corpus as Hugging Face datasets would have written it."""
     copied("corpus", folder)
     (folder / "manifest.json").unlink()
-
-
-def tiny_cells(path: Path) -> None:
-    """Write nine cells with counts, a layer and the usual tables."""
-    rng = np.random.default_rng(0)
-    counts = sparse.csr_matrix(rng.poisson(1.0, (9, 20)).astype(np.float32))
-    obs = pd.DataFrame({"cell_type": pd.Categorical(list("ABC") * 3)}, index=[f"cell{i}" for i in range(9)])
-    var = pd.DataFrame({"symbol": [f"GENE{i}" for i in range(20)]}, index=[f"ENSG{i:011d}" for i in range(1, 21)])
-    AnnData(counts, obs=obs, var=var, layers={"dense": counts.toarray()}, uns={"note": "text"}).write_h5ad(path)
 
 
 def tokenizer(path: Path) -> None:

@@ -17,9 +17,11 @@ if sys.platform != "linux":
     pytest.skip("limits of memory are those of Linux", allow_module_level=True)
 pytest.importorskip("pyarrow")
 
+from cell_readers import LONG_CELLS
 from damaged_stores import damaged_hdf5
 from guard import Tally, limits
-from readers import LONG, READERS, Reader
+from reader import Reader
+from readers import READERS
 
 CASES = int(os.environ.get("GENEMAMBA_FUZZ_CASES", "50"))
 SEED = int(os.environ.get("GENEMAMBA_FUZZ_SEED", "0"))
@@ -68,7 +70,7 @@ def checker(reader: Reader, folder: Path) -> Callable[[object], None]:
 
 
 @pytest.mark.filterwarnings("ignore")  # old samples, no medians
-@pytest.mark.parametrize("reader", READERS if CASES <= 1000 else READERS + LONG, ids=lambda reader: reader.name)
+@pytest.mark.parametrize("reader", READERS if CASES <= 1000 else READERS + LONG_CELLS, ids=lambda reader: reader.name)
 def test_a_damaged_file_is_read_rightly_or_refused_by_name(reader: Reader, place: Path):
     folder = place / "damaged"
     reader.make(folder)
