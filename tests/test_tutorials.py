@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 MOST_BYTES = 400_000
 OF_A_MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|Users|mnt)\b|(?<![\w.<:/)])/\w+/\w|\b[A-Z]:\\")
-# What a notebook needs comes with the package or with scanpy, except here.
+# The packages that a notebook needs come with the package or its test extra, except here.
 NEEDS = {"integrate": ("scib_metrics", "harmonypy")}
+CELLS = re.compile(r'read_h5ad\("(\w+\.h5ad)"\)')
 WITHOUT_NETWORK = """
 import socket
 
@@ -80,18 +81,18 @@ def test_a_notebook_is_small(path: Path):
 
 @each_notebook
 def test_the_code_of_a_notebook_runs_without_a_network(path: Path, tmp_path: Path, request: pytest.FixtureRequest):
-    folders = {}
-    if path.stem in NEEDS:
-        for package in NEEDS[path.stem]:
-            pytest.importorskip(package)
-        folders["GENEMAMBA_TEST_DATA"] = str(request.getfixturevalue("real_data"))
+    for package in NEEDS.get(path.stem, ()):
+        pytest.importorskip(package)
+    code = "\n\n".join(cell.source for cell in code_cells(path))
+    for name in set(CELLS.findall(code)):
+        (tmp_path / name).symlink_to(request.getfixturevalue("real_data") / "cells" / name)
     script = tmp_path / f"{path.stem}.py"
-    script.write_text("\n\n".join([WITHOUT_NETWORK, *(cell.source for cell in code_cells(path))]), encoding="utf-8")
+    script.write_text(f"{WITHOUT_NETWORK}\n\n{code}", encoding="utf-8")
     one_thread = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
-        env={**os.environ, **one_thread, **folders, "MPLBACKEND": "Agg"},
+        env={**os.environ, **one_thread, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
         check=False,
