@@ -258,10 +258,15 @@ def test_the_demo_trains_draws_and_compares(
     monkeypatch.setattr(demo.sc.pp, "neighbors", lambda *args, **kwargs: None)  # numba compiles these for 20 seconds
     monkeypatch.setattr(demo.sc.tl, "umap", lambda adata: adata.obsm.update(X_umap=adata.obsm["X_genemamba"][:, :2]))
     assert main(["demo", "--out", str(tmp_path / "demo"), *SHORT]) == 0
-    told = capsys.readouterr().out
+    told, steps = capsys.readouterr()
+    for number in range(1, 6):
+        assert f"[{number}/5] " in steps
+    assert "Sets of types that are to hold the right one for 90 % of the cells: " in told
+    assert "  CD3E    CD3D, CD3G" in told
+    assert "next, with cells of yours:\n  genemamba annotate --reference" in told
     assert told.startswith("120 cells to train on, 30 held out, bulk_labels of scanpy's pbmc68k_reduced\n")
     for method in ("GeneMamba", "logistic regression", "kNN on 50 PCs"):
-        (line,) = [line for line in told.splitlines() if line.startswith(method)]
+        (line,) = [line for line in told.splitlines() if line.startswith(f"{method:<28}")]
         assert 0.8 < float(line.split()[-3]) <= 1.0
     names = ["cells.h5ad", "confusion_matrix.png", "model", "umap.png"]
     assert sorted(os.listdir(tmp_path / "demo")) == names

@@ -20,11 +20,14 @@ def check(arguments: argparse.Namespace) -> str:
 
 def run(arguments: argparse.Namespace) -> str:
     """Train on scanpy's 700 cells and show what comes out."""
-    import scvi
+    from genemamba_sc.cli._steps import Steps
 
-    from genemamba_sc.benchmark._demo import run_demo
-    from genemamba_sc.cli._models import check_accelerator
+    step = Steps(5)
+    with step("load PyTorch, scvi-tools and scanpy"):
+        import scvi
 
+        from genemamba_sc.benchmark._demo import run_demo
+        from genemamba_sc.cli._models import check_accelerator
     check_accelerator(arguments.accelerator)
     scvi.settings.seed = arguments.seed
     report = run_demo(
@@ -33,5 +36,6 @@ def run(arguments: argparse.Namespace) -> str:
         max_epochs=arguments.max_epochs,
         accelerator=arguments.accelerator,
         seed=arguments.seed,
+        step=step,
     )
     return str(report)
