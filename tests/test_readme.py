@@ -12,9 +12,8 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def cells() -> list[str]:
-    """The Python blocks under «In a notebook», in order."""
-    section = README.read_text(encoding="utf-8").split("## In a notebook")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    """The Python blocks, in order."""
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def test_the_notebook_cells_run_on_pbmc3k(real_data, tmp_path, monkeypatch: pytest.MonkeyPatch):
