@@ -45,5 +45,5 @@ def attribution(result: _Tested, *, ax: Axes | None = None) -> Axes:
         own = name == "attribution"
         ax.plot(100 * curve.index, curve, label=str(name), linewidth=2.5 if own else 1.2, marker="o" if own else None)
     ax.set(xlabel="genes deleted (% of each cell's)", ylabel=f"mean score of {result.n_tested} cells")
-    ax.legend(title="deleted first by", frameon=False)
+    ax.legend(title="deleted first by", frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
