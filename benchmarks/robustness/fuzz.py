@@ -1,7 +1,8 @@
 """Thousands of damaged files for every reader of a file; the suite runs fifty of each.
 
 The cases are those of ``tests/fuzz``: flipped bits, cuts, values of another kind, keys, lines, columns, NaN. Each must
-be read rightly or refused by the package, in 10 s and with 1 GiB beyond what the process has. Run by hand::
+be read rightly or refused by the package, in 10 s of the processor and with 1 GiB beyond what the process has. Run by
+hand::
 
     python benchmarks/robustness/fuzz.py --cases 10000 --work runs/fuzz --out benchmarks/robustness/results/fuzz.md
 
@@ -84,8 +85,9 @@ def table(rows: list[dict[str, Any]], command: str) -> str:
     lines = [
         f"Damaged files by `{command}`, `tests/fuzz` says which. «Returned»: read, and right where the file cannot say",
         "something else; «refused»: an error of the package that names the file; «foreign»: any other error, or more",
-        "than 10 s or 1 GiB; «process ended»: a library crashed, or did not come back in 30 s. Memory: by how much the",
-        "largest size of the process grew over all cases of the reader, with what the tests keep of them.",
+        "than 10 s of the processor or 1 GiB; «process ended»: a library crashed, or did not come back in two minutes.",
+        "Memory: by how much the largest size of the process grew over all cases of the reader, with what the tests",
+        "keep of them.",
         "",
         *HEAD,
     ]
