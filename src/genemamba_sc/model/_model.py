@@ -26,9 +26,9 @@ from genemamba_sc.model._refit import refit_markers, wants_refit
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._storage import StorageMixin
+from genemamba_sc.model._train_arguments import check_monitors, check_splitter, check_trainer
 from genemamba_sc.model._training import (
     cells_to_train,
-    check_trainer,
     new_runner,
     plan_config,
     run,
@@ -231,7 +231,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         integration_kwargs
             Fields of :class:`genemamba_sc.IntegrationConfig`.
         datasplitter_kwargs
-            ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
+            ``external_indexing``: a list of training, validation and test cells, as row numbers or masks, of which the
+            last two may be left out; every cell is in one of them.
         plan_kwargs
             Fields of :class:`genemamba_sc.model._plan.PlanConfig`.
         **trainer_kwargs
@@ -249,11 +250,12 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         """
         config = plan_config(self, plan_kwargs)
         check_trainer(trainer_kwargs, accelerator, devices)
+        check_monitors(trainer_kwargs, self.module, config)
+        further = {"batch_size": batch_size, **check_splitter(datasplitter_kwargs, self._data_splitter_cls)}
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
         dataset = cells_to_train(self)
         integration = integration_config(integrate, integration_kwargs, dataset.columns)
-        further = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
         # Without labels the table is for the embedding alone; with them it also serves the prediction of cell types.
         within_batches = integration is not None and not self.cell_types
