@@ -22,7 +22,7 @@ from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
 from genemamba_sc.model._predictions import PredictionMixin
 from genemamba_sc.model._pretrained import PretrainedMixin
-from genemamba_sc.model._refit import refit_markers, wants_refit
+from genemamba_sc.model._refit import calibration_after_refit, refit_markers, wants_refit
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._storage import StorageMixin
@@ -222,7 +222,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             Whether, when training has ended, marker genes and gene programs are fitted again with the labels of the
             validation cells, whose part in choosing the epoch is then over. ``None`` does it where ``train`` chose the
             split: where neither ``train_size`` nor ``validation_size`` nor ``external_indexing`` was given. Accuracy on
-            validation cells is then no estimate of that on new cells; set other cells aside for one.
+            validation cells is then no estimate of that on new cells; set other cells aside for one. Where it adds a
+            type that no training cell has, the model is not calibrated, with a warning.
         integrate
             Whether the embedding is integrated over batches; ``None`` does it where ``setup_anndata`` was given a
             ``batch_key`` with at least two batches. Cells of different batches that are each other's nearest
@@ -286,5 +287,6 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         self.calibration_ = None if start is None else calibration_before_refit(self, splitter, unseen)
         if refits:
             refit_markers(self, splitter, start)
+            self.calibration_ = calibration_after_refit(self, splitter, self.calibration_)
         if integration is not None:
             self.integration_ = fit_model(self, integration, required=bool(integrate))
