@@ -34,12 +34,16 @@ class LabelSets:
         Whether that holds for the cells of every type, and not for all cells together.
     calibrated_on
         Which cells the sets are calibrated on, in words.
+    allow_empty
+        Whether a set may be empty; otherwise the predicted type is in every set, and more than the share hold the right
+        one.
     """
 
     members: pd.DataFrame
     coverage: float
     per_type: bool
     calibrated_on: str
+    allow_empty: bool = True
 
     @property
     def sizes(self) -> pd.Series:

@@ -58,7 +58,7 @@ class Asked:
     @property
     def asks_sets(self) -> bool:
         """Whether sets were asked for, and not only made where there can be any."""
-        return self.coverage is not None or self.per_type
+        return self.coverage is not None or self.per_type or not self.allow_empty
 
     def check(self, model: Any, adata: AnnData) -> None:
         """Refuse, before any cell is read, what cannot be answered.
@@ -87,6 +87,7 @@ class Asked:
             )
         check_voting(adata, self.majority_voting)
         check_coverage(self.asked_coverage)
+        check_set_choices(self.per_type, self.allow_empty)
         if self.reject_unknown is False:
             return
         _check_share(self.reject_unknown)
@@ -158,6 +159,19 @@ def calibrated(model: Any) -> Calibration:
     return model.calibration_
 
 
+def check_set_choices(per_type: object, allow_empty: object) -> None:
+    """Refuse choices of sets that are neither yes nor no: a text such as ``"no"`` would count as yes.
+
+    Raises
+    ------
+    TypeError
+        If one is no bool.
+    """
+    for name, value in (("per_type", per_type), ("allow_empty", allow_empty)):
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False. Got {value!r}. Pass one of these.")
+
+
 def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: bool, allow_empty: bool) -> float:
     """Refuse, before cells are read, sets that cannot be made, and choices of sets that are not returned.
 
@@ -171,6 +185,7 @@ def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: 
         If the coverage is out of range, or calibration cells are too few.
     """
     asked = check_coverage(_COVERAGE if coverage is None else coverage)
+    check_set_choices(per_type, allow_empty)
     if return_sets:
         calibrated(model).limits(model.cell_types, asked, per_type=per_type)
         return asked

@@ -134,7 +134,7 @@ class PredictionMixin(QueryMixin):
             As in :meth:`get_latent_representation`; types and confidence do not depend on the last two.
         coverage, per_type, allow_empty
             As in :meth:`predict_celltype`. ``coverage=None`` takes 0.9, and writes no sets, with a warning, where the
-            calibration cells are too few for it.
+            calibration cells are too few for it and none of these was given.
         reject_unknown
             Whether cells that look less like known types than 95 % of the calibration cells are called ``"Unknown"``;
             otherwise they keep the nearest type. A number is the share of cells of known types that may be lost so, in
