@@ -17,7 +17,7 @@ from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
 from genemamba_sc.model._calibrating import calibration_before_refit, cells_not_learned
 from genemamba_sc.model._fields import GenesField
-from genemamba_sc.model._integration import fit_model, integration_config, warn_if_integration_ends
+from genemamba_sc.model._integration import check_table, fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
 from genemamba_sc.model._predictions import PredictionMixin
@@ -263,6 +263,7 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         learns_types = bool(self.cell_types) and config.classification_weight > 0
         chooses = chooses_split(train_size, validation_size, further)
         refits = wants_refit(refit, splitter, learns_types=learns_types, chooses_split=chooses)
+        check_table(self, within_batches=within_batches)
         warn_if_integration_ends(self, integration)
         # Neither holds of what is fitted from here on, whatever becomes of the training.
         self.integration_, self.calibration_ = None, None

@@ -96,6 +96,7 @@ def set_start(
     sample = sample_genes(dataset, splitter.train_idx, within_batches=within_batches)
     if model.origin.needs_start:
         start_genes(model.module, sample, gene_init, show=show)
+        model._origin = replace(model._origin, table_within_batches=within_batches)
     if "labels" not in dataset.columns or config.classification_weight == 0:
         return None
     return start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init, show=show)
