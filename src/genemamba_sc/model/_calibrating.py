@@ -42,7 +42,7 @@ def cells_not_learned(model: Any, splitter: TokenDataSplitter, n_epochs: int) ->
     n_epochs
         Passes of the training; without any the encoder learns nothing, and the rest is fitted anew each time.
     """
-    known = model.train_indices if _holds_its_cells(model) else None
+    known = model.train_indices if holds_its_cells(model) else None
     earlier = getattr(model, "_learned_rows", np.empty(0, dtype=np.int64) if known is None else known)
     model._learned_rows = np.union1d(earlier, splitter.train_idx) if n_epochs else earlier
     unseen = np.setdiff1d(splitter.val_idx, earlier)
@@ -238,13 +238,13 @@ def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None
 
 def _training_names(model: Any) -> pd.Index:
     """Name the cells that trained or validated, where the model holds the cells of its training."""
-    if not _holds_its_cells(model):
+    if not holds_its_cells(model):
         return pd.Index([])
     # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
     return model.adata.obs_names[np.concatenate(_parts(model)[:2])]
 
 
-def _holds_its_cells(model: Any) -> bool:
+def holds_its_cells(model: Any) -> bool:
     """Tell whether the row numbers of the split are of the cells that the model holds: a loaded one may hold others."""
     if getattr(model, "trainer", None) is not None:
         return True
