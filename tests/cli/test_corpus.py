@@ -13,6 +13,7 @@ from genemamba_sc import GeneVocabulary, read_pretrained
 from genemamba_sc.cli._main import main
 from genemamba_sc.corpus import TokenCorpus
 from genemamba_sc.pretraining import _config as runs
+from genemamba_sc.pretraining import _run as run_module
 from genemamba_sc.pretraining._config import RunReport
 
 Cells = Callable[..., AnnData]
@@ -148,3 +149,29 @@ def test_without_pyarrow_the_way_out_is_told():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Got no pyarrow here. Install it with: pip install 'genemamba-sc[corpus]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--objective", "masks=0.2"], "--objective must name choices of the objective. Got ['masks']. Choose among"),
+        (["--objective", "mask_rate=1.5"], "mask_rate must lie in [0, 1). Got 1.5."),
+        (["--accelerator", "abacus"], "--accelerator abacus cannot be used here"),
+        (["--warmup", "2"], "warmup must lie in [0, 1). Got 2.0."),
+        (["--pathways", "nowhere.gmt"], "nowhere.gmt"),
+        (["--resume", "nowhere.ckpt"], "nowhere.ckpt is not a file. Give the state.ckpt of a run"),
+    ],
+)
+def test_pretrain_refuses_what_would_fail_before_anything_is_computed(
+    corpus: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+):
+    monkeypatch.setattr(run_module, "_build", lambda *args: pytest.fail("the start was computed"))
+    capsys.readouterr()
+    assert main(["pretrain", corpus, str(tmp_path / "weights"), "--max-steps", "1", *SHORT, *options]) == 1
+    told = capsys.readouterr()
+    assert message in told.err and told.out == "" and not (tmp_path / "weights").exists()

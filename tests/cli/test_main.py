@@ -172,6 +172,78 @@ def test_annotate_refuses_clusters_that_are_not_there_before_it_trains(
     assert "majority_voting must name one column of adata.obs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--coverage", "0.99"], "Sets of coverage 0.99 need at least 99 calibration cells. Got 6. Ask for less up to"),
+        (["--coverage", "0.8", "--per-type"], "for each type need at least 4 calibration cells of each. These have"),
+        (["--reject-unknown"], "reject_unknown needs at least 19 calibration cells. Got 6. Allow for more"),
+        (["--labels-key", "few", "--coverage", "0.5"], "This reference can spare none: all of its cells train where a"),
+        (["--labels-key", "odd", "--reject-unknown"], "reject_unknown calls cells 'Unknown', which is a type of this"),
+        (["--labels-key", "type"], "labels_key='type' is not a column of adata.obs"),
+        (["--batch-key", "lane"], "batch_key='lane' is not a column of adata.obs"),
+    ],
+    ids=["coverage", "coverage of each type", "unknown cells", "no calibration cells", "a type called Unknown",
+         "labels", "batches"],
+)  # fmt: skip
+def test_annotate_refuses_before_it_trains_what_the_model_could_not_answer(
+    out: str,
+    make_cells: Cells,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+):
+    cells = make_cells()
+    cells.obs["few"] = np.where(np.arange(60) < 4, "rare", cells.obs["cell_type"].astype(str))
+    cells.obs["odd"] = cells.obs["cell_type"].cat.rename_categories({"T cell": "Unknown"})
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    files = [str(tmp_path / "cells.h5ad"), out, "--reference", str(tmp_path / "cells.h5ad")]
+    assert message in refused(
+        capsys, ["annotate", *files, "--labels-key", "cell_type", "--accelerator", "cpu", *options]
+    )
+    assert not Path(out).exists()
+
+
+def test_annotate_refuses_a_query_that_shares_no_gene_before_it_trains(
+    cells: str, out: str, make_cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    query = make_cells()
+    query.var_names = [f"OTHER{i}" for i in range(40)]
+    query.write_h5ad(tmp_path / "query.h5ad")
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    told = refused(
+        capsys, ["annotate", str(tmp_path / "query.h5ad"), out, "--reference", cells, "--labels-key", "cell_type"]
+    )
+    assert "0 of 40 names in var_names are" in told
+
+
+def test_the_cells_that_will_calibrate_are_those_that_do(
+    cells: str, out: str, make_cells: Cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    # Six cells validate: as many as a coverage of 0.85 needs, and one too few for 0.87.
+    ask = ["annotate", cells, out, "--reference", cells, "--labels-key", "cell_type", "--seed", "3", *SHORT]
+    assert main([*ask, "--coverage", "0.85"]) == 0
+    assert anndata.read_h5ad(out).uns["genemamba"]["calibrated_on"].startswith("6 validation cells")
+    assert (
+        "need at least 7 calibration cells. Got 6." in (main([*ask, "--coverage", "0.87"]), capsys.readouterr().err)[1]
+    )
+
+
+def test_outputs_that_would_replace_each_other_are_refused(
+    cells: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
+    both = str(tmp_path / "new.zarr")
+    assert "OUT must not be --save-model" in refused(capsys, ["embed", cells, both, "--save-model", both])
+    before = Path(cells).read_bytes()
+    told = refused(capsys, ["annotate", cells, cells, "--reference", cells, "--labels-key", "cell_type"])
+    assert "OUT must not be --reference: it would be replaced." in told and Path(cells).read_bytes() == before
+
+
 def test_embed_takes_pretrained_weights_and_trains_nothing(
     out: str, make_cells: Cells, trained: GeneMambaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -4,6 +4,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -288,12 +289,15 @@ def test_cells_whose_batch_is_missing_are_projected_with_a_warning(
         (["1", "2"], [1, 2]),
         ([1, 2], [1.0, 2.0]),
         ([1.0, 2.0], [1, 2]),
+        ([1, 2], ["1.0", "2.0"]),
+        (["1.0", "2.0"], [1, 2]),
         ([False, True], [False, True]),
         ([False, True], ["False", "True"]),
         (["a", "b"], pd.Categorical(["a", "b"] * 30, categories=["c", "b", "a"])),
     ],
-    ids=["numbers, text", "text, numbers", "numbers, floats", "floats, numbers", "flags", "flags, text", "categories"],
-)
+    ids=["numbers, text", "text, numbers", "numbers, floats", "floats, numbers", "numbers, floats as text",
+         "floats as text, numbers", "flags", "flags, text", "categories"],
+)  # fmt: skip
 def test_a_batch_is_known_by_its_name_whatever_its_type(
     make_cells: Cells, fit: Fit, of_reference: list[Any], of_query: Any
 ):
@@ -339,6 +343,38 @@ def test_a_batch_without_a_cell_in_the_fit_is_a_new_one(make_cells: Cells, fit: 
     found = {name: latent(model, in_batches(query, name), batch_key="batch") for name in ("third", "nowhere")}
     assert np.array_equal(found["third"], found["nowhere"])
     assert np.abs(found["third"] - projected(model, query)).max() > 0.01
+
+
+def test_a_table_of_all_cells_is_not_integrated_without_labels(make_cells: Cells, fit: Fit, tmp_path: Path):
+    model = fit(make_cells(), setup={"batch_key": "batch"}, max_epochs=0, integrate=False)
+    before = latent(model)
+    model.save(tmp_path / "model")
+    for again in (model, GeneMambaModel.load(tmp_path / "model", make_cells(), accelerator="cpu")):
+        for integrate in (None, True):
+            with pytest.raises(
+                ValueError, match=r"trained with integrate=False before.*Make a new model .*go on without"
+            ):
+                again.train(**QUICK, integrate=integrate)
+        assert np.array_equal(latent(again), before)
+        again.train(**QUICK, integrate=False)
+
+
+def test_a_table_of_an_older_version_is_integrated_with_a_warning(make_cells: Cells, fit: Fit):
+    model = fit(make_cells(), setup={"batch_key": "batch"}, max_epochs=0, integrate=False)
+    model._origin = replace(model._origin, table_within_batches=None)
+    with pytest.warns(UserWarning, match="did not note whether its gene table holds what varies within batches"):
+        model.train(**QUICK)
+    assert model.integration_ is not None
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"setup": {"batch_key": "batch", "labels_key": "cell_type"}}, {"model": {"gene_init": "random"}}],
+    ids=["labels", "a random table"],
+)  # fmt: skip
+def test_a_table_that_does_not_depend_on_batches_is_integrated_later(make_cells: Cells, fit: Fit, arguments: dict):
+    model = fit(make_cells(), max_epochs=0, integrate=False, **{"setup": {"batch_key": "batch"}, **arguments})
+    model.train(**QUICK)
+    assert model.integration_ is not None
 
 
 def test_a_training_that_ends_an_integration_says_so(make_cells: Cells, fit: Fit):

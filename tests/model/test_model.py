@@ -14,6 +14,7 @@ import scvi
 import torch
 from anndata import AnnData
 from scipy import sparse
+from sklearn.metrics import accuracy_score, f1_score
 
 import genemamba_sc as gm
 from genemamba_sc import GeneMambaModel
@@ -287,9 +288,46 @@ def test_soft_predictions_are_probabilities_in_the_order_of_the_registry(trained
     assert list(soft.index) == list(query.obs_names)
     np.testing.assert_allclose(soft.sum(axis=1), 1.0, atol=1e-6)
     hard = trained.predict(query)
-    assert isinstance(hard, np.ndarray)
+    assert isinstance(hard, pd.Categorical) and list(hard.categories) == TYPES
     assert list(hard) == list(soft.idxmax(axis=1))
     assert np.mean(hard == query.obs["cell_type"].astype(str)) > 0.9
+
+
+def test_predicted_types_have_the_order_of_the_reference_also_those_that_no_cell_has(make_cells: Cells, fit: Fit):
+    cells = make_cells()
+    order = ["monocyte", "T cell", "B cell"]
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.reorder_categories(order)
+    model = fit(cells)
+    query = make_cells()[1::3].copy()  # B cells only
+    query.obs["predicted"] = model.predict_celltype(query)
+    assert list(query.obs["predicted"].cat.categories) == order and not query.obs["predicted"].cat.ordered
+    assert set(query.obs["predicted"]) == {"B cell"}
+
+
+def test_predicted_types_are_compared_counted_and_indexed_as_an_array_is(trained: GeneMambaModel, make_cells: Cells):
+    query = make_cells()
+    query.obs["cell_type"] = query.obs["cell_type"].to_numpy()[[*range(57), 0, 0, 0]]
+    predicted, truth = trained.predict_celltype(query), query.obs["cell_type"].astype("category")
+    array = np.asarray(predicted)
+    assert array.dtype == object and predicted.shape == (60,) and set(predicted) == set(TYPES)
+    n_right = int((array == truth.to_numpy()).sum())
+    assert 50 < n_right < 60  # some are wrong, so that equal numbers say something
+    for known in (
+        truth,
+        truth.to_numpy(),
+        truth.astype(str),
+        truth.tolist(),
+        truth.cat.reorder_categories(TYPES[::-1]),
+    ):
+        assert np.sum(predicted == known) == n_right == np.sum(known == predicted)
+        assert accuracy_score(known, predicted) == n_right / 60
+        assert f1_score(known, predicted, average="macro") == f1_score(truth.to_numpy(), array, average="macro")
+    table = pd.crosstab(truth.to_numpy(), predicted)
+    assert list(table.columns) == TYPES and np.trace(table) == n_right
+    chosen = predicted[predicted == "B cell"]
+    assert len(chosen) == (array == "B cell").sum() and set(chosen) == {"B cell"}
+    with pytest.raises(TypeError, match="Categoricals can only be compared"):
+        predicted == truth.cat.add_categories("platelet")  # noqa: B015
 
 
 def test_cells_without_a_label_are_never_predicted_as_such(make_cells: Cells, fit: Fit):
@@ -333,8 +371,24 @@ def test_labels_need_not_be_text(make_cells: Cells, fit: Fit, values: list[Any],
     adata.obs["code"] = np.array(values)[np.arange(60) % 3]
     model = fit(adata, setup={"labels_key": "code"})
     assert model.cell_types == names
-    assert np.mean(model.predict_celltype() == adata.obs["code"].to_numpy()) > 0.9
+    predicted = model.predict_celltype()
+    assert np.mean(predicted == adata.obs["code"].to_numpy()) > 0.9
+    assert list(predicted.categories) == names
+    assert np.asarray(predicted).dtype == np.array(names).dtype
     assert list(model.predict_celltype(soft=True).columns) == names
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "string"])
+def test_labels_of_nullable_types_are_labels(make_cells: Cells, fit: Fit, dtype: str, tmp_path: Path):
+    adata = make_cells()
+    adata.obs["code"] = pd.array([0, 1, 1] * 20, dtype="Int64").astype(dtype)
+    model = fit(adata, setup={"labels_key": "code"})
+    adata.obs["predicted"] = model.predict_celltype()
+    assert list(adata.obs["predicted"].cat.categories) == model.cell_types
+    assert np.mean(np.asarray(adata.obs["predicted"]) == np.asarray(adata.obs["code"])) > 0.9
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    again = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    assert list(again.obs["predicted"]) == list(adata.obs["predicted"])
 
 
 # --------------------------------------------------------------------- training

@@ -125,6 +125,22 @@ def test_cells_of_another_kind_look_unknown_and_keep_the_nearest_type_unless_ask
     assert fewer.rejected_from == 0.98
 
 
+def test_whether_sets_may_be_empty_is_written_with_them(sure: GeneMambaModel, make_cells: Cells):
+    query = make_cells()
+    some = sure.annotate(query, coverage=0.5)
+    assert query.uns["genemamba"]["sets_may_be_empty"] is True and (some.sets.sizes == 0).any()
+    full = sure.annotate(query, coverage=0.5, allow_empty=False)
+    assert query.uns["genemamba"]["sets_may_be_empty"] is False and (full.sets.sizes > 0).all()
+    assert some.sets.allow_empty and not full.sets.allow_empty
+
+
+@pytest.mark.parametrize("choice", [{"allow_empty": "no"}, {"per_type": 1}, {"allow_empty": None}])
+def test_choices_of_sets_are_yes_or_no(sure: GeneMambaModel, without: GeneMambaModel, choice: dict, unchecked: None):
+    for ask in (sure.annotate, without.annotate, sure.predict_celltype):
+        with pytest.raises(TypeError, match=rf"{next(iter(choice))} must be True or False\. Got "):
+            ask(**choice)
+
+
 def test_many_strange_cells_are_told(sure: GeneMambaModel, make_cells: Cells):
     query = strange(make_cells(300), 100)
     with pytest.warns(UserWarning, match=r"differ from .* 3\d% of them look less like .* than 95% .*coverage of 0\.9"):
@@ -186,6 +202,7 @@ def test_without_calibration_cells_types_are_written_and_the_rest_is_refused(
         lambda: without.predict_celltype(query, return_sets=True),
         lambda: without.annotate(query, coverage=0.9),
         lambda: without.annotate(query, per_type=True),
+        lambda: without.annotate(query, allow_empty=False),
         lambda: without.annotate(query, reject_unknown=True),
     ):
         with pytest.raises(ValueError, match=message):

@@ -71,7 +71,13 @@ def test_the_split_is_that_of_scvi_tools(dataset, seeded, options, seed):
     [
         pytest.param({"train_size": 1.5}, r"train_size must lie in \(0, 1\]\. Got 1\.5", id="a share above one"),
         pytest.param({"train_size": 0.0}, r"train_size must lie in \(0, 1\]\. Got 0\.0", id="nothing to train on"),
-        pytest.param({"train_size": 0.9, "validation_size": 0.2}, "between 0 and 1", id="shares beyond one"),
+        pytest.param(
+            {"train_size": 0.9, "validation_size": 0.2},
+            r"validation_size .* in sum with train_size\. Got 0\.2 and train_size=0\.9",
+            id="shares beyond one",
+        ),
+        pytest.param({"validation_size": 1.0}, r"validation_size must lie in \[0, 1\)", id="all validate"),
+        pytest.param({"validation_size": -0.1}, r"validation_size must lie in \[0, 1\)", id="fewer than none"),
     ],
 )
 def test_impossible_shares_are_refused(dataset, options, message):
@@ -109,9 +115,32 @@ def test_a_split_without_training_cells_is_refused(dataset, indexing):
         TokenDataSplitter(dataset, external_indexing=indexing)
 
 
-def test_overlapping_parts_are_refused(dataset):
-    with pytest.raises(ValueError, match="overlapping indexing between train and valid"):
-        TokenDataSplitter(dataset, external_indexing=[np.arange(N_CELLS), np.array([0])])
+@pytest.mark.parametrize(
+    ("indexing", "error", "message"),
+    [
+        ([np.arange(N_CELLS), np.array([0])], ValueError, r"must not overlap\. 1 cells are in several, such as cell 0"),
+        ([np.arange(20)], ValueError, r"must name every cell\. 3 of 23 are in no part\. Name those .* third part"),
+        ([np.r_[np.arange(N_CELLS), 4]], ValueError, r"Training cells of external_indexing must be named once\."),
+        ([np.arange(N_CELLS), None, None, None], ValueError, r"at most three parts: .*\. Got 4"),
+        ([np.r_[np.arange(22), 99]], IndexError, r"must lie in \[0, 23\).*Got 99"),
+        ([np.arange(N_CELLS) < 0], ValueError, "must name the training cells first. Got none"),
+        ([np.arange(23) / 2], TypeError, "must be a list of whole row numbers, or a boolean mask"),
+        (np.arange(N_CELLS), TypeError, r"must be a list of arrays of row numbers\. Got ndarray"),
+        ("cells", TypeError, r"must be a list of arrays of row numbers\. Got str"),
+    ],
+    ids=["overlap", "cells left out", "named twice", "four parts", "out of range", "an empty mask", "fractions",
+         "one array", "a text"],
+)  # fmt: skip
+def test_parts_that_are_no_split_are_refused(dataset, unchecked, indexing, error, message):
+    with pytest.raises(error, match=message):
+        TokenDataSplitter(dataset, external_indexing=indexing)
+
+
+def test_masks_and_lists_may_name_the_parts(dataset):
+    first = np.arange(N_CELLS) < 20
+
+    assert parts(TokenDataSplitter(dataset, external_indexing=(first, ~first))) == [[*range(20)], [20, 21, 22], []]
+    assert parts(TokenDataSplitter(dataset, external_indexing=[[*range(23)]])) == [[*range(23)], [], []]
 
 
 def test_training_cells_are_loaded_once_an_epoch_in_another_order_each_time(dataset, seeded):

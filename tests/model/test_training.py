@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import scvi
@@ -15,7 +16,7 @@ import torch
 from anndata import AnnData
 
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.model import _refit
+from genemamba_sc.model import _model, _refit
 from genemamba_sc.model._plan import GeneMambaPlan
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._training import plan_config
@@ -32,10 +33,18 @@ Fit = Callable[..., GeneMambaModel]
         ({"epochs": 5}, r"no argument 'epochs'\. Did you mean max_epochs\?"),
         ({"max_epoch": 5}, r"no argument 'max_epoch'\. Did you mean max_epochs\?"),
         ({"nonsense": 5}, r"no argument 'nonsense'\. Choices of the training plan go into plan_kwargs"),
+        (
+            {"datasplitter_kwargs": {"pin_memory": True}},
+            r"datasplitter_kwargs must name choices of the split\. Got \['pin_memory'\]\. .*\['external_indexing'\]",
+        ),
+        ({"datasplitter_kwargs": {"train_size": 0.5}}, r"must not name arguments of train\(\)\. Got \['train_size'\]"),
+        ({"datasplitter_kwargs": {"batch_size": 5}}, r"must not name arguments of train\(\)\. Got \['batch_size'\]"),
+        ({"datasplitter_kwargs": [1, 2]}, r"datasplitter_kwargs must be a dict\. Got \[1, 2\]"),
     ],
-    ids=["a choice of the plan", "of another package", "misspelt", "unknown"],
-)
-def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, fit: Fit, arguments, message):
+    ids=["a choice of the plan", "of another package", "misspelt", "unknown", "unknown of the split",
+         "a share of the split", "batches of the split", "no dict"],
+)  # fmt: skip
+def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, unchecked: None, arguments, message):
     adata = make_cells()
     GeneMambaModel.setup_anndata(adata)
     model = GeneMambaModel(adata, d_model=16)
@@ -45,6 +54,40 @@ def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, fit: F
         model.train(**arguments)
 
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "7-bit"}, r"Got precision='7-bit' \(ValueError: .*\)\. Leave them out for the defaults"),
+        ({"limit_train_batches": -1, "log_every_n_steps": 3}, r"takes\. Got limit_train_batches=-1 \(Misconfiguration"),
+        ({"strategy": "nonsense"}, r"Got strategy='nonsense' \("),
+        ({"fast_dev_run": -1}, r"Got fast_dev_run=-1 \("),
+        (
+            {"early_stopping_monitor": "elbo_validation"},
+            r"early_stopping_monitor .* Got 'elbo_validation'\. Choose among",
+        ),
+        ({"checkpointing_monitor": "accuracy"}, r"must name what this training logs.*'validation_accuracy'"),
+    ],
+)
+def test_values_that_the_trainer_does_not_take_are_refused_before_any_fit(
+    make_cells: Cells, fit: Fit, monkeypatch: pytest.MonkeyPatch, arguments, message
+):
+    monkeypatch.setattr(_model, "set_start", lambda *args, **kwargs: pytest.fail("it was fitted"))
+    with pytest.raises(ValueError, match=message):
+        fit(make_cells(), **arguments)
+
+
+def test_a_trial_of_the_trainer_leaves_the_callbacks_of_the_user_alone(make_cells: Cells, fit: Fit):
+    class Count(pl.Callback):
+        epochs = 0
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.epochs += 1
+
+    counting = Count()
+    model = fit(make_cells(), max_epochs=2, callbacks=[counting], early_stopping_monitor="validation_accuracy")
+    assert counting.epochs == 2 and model.trainer.callbacks.count(counting) == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")

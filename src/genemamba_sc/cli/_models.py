@@ -1,6 +1,7 @@
 """Load or train the models that commands name, and check early what must hold before hours of work."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.weights._saved_model import check_target
 
 
+def aliases(arguments: argparse.Namespace) -> GeneAliases | None:
+    """Read the table of gene names, where one is given."""
+    return None if arguments.gene_table is None else GeneAliases.from_tsv(arguments.gene_table)
+
+
 def _resolve_aliases(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
     if arguments.gene_table is not None:
-        model.gene_aliases = GeneAliases.from_tsv(arguments.gene_table)
+        model.gene_aliases = aliases(arguments)
 
 
 def load(arguments: argparse.Namespace) -> GeneMambaModel:
@@ -35,6 +41,13 @@ def load(arguments: argparse.Namespace) -> GeneMambaModel:
 
 def train(arguments: argparse.Namespace, adata: AnnData, *, integrate: bool | None = None) -> GeneMambaModel:
     """Train a model on the cells, and save it if that is asked."""
+    model = set_up(arguments, adata)
+    fit(arguments, model, integrate=integrate)
+    return model
+
+
+def set_up(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
+    """Make the model that is to be trained on the cells."""
     scvi.settings.seed = arguments.seed
     GeneMambaModel.setup_anndata(
         adata,
@@ -46,20 +59,23 @@ def train(arguments: argparse.Namespace, adata: AnnData, *, integrate: bool | No
         scale=arguments.scale,
     )
     if arguments.pretrained is None:
-        model = GeneMambaModel(adata)
-    else:
-        model = GeneMambaModel.from_pretrained(
-            arguments.pretrained, adata=adata, revision=arguments.revision, accelerator=arguments.accelerator
-        )
-        # The genes are those of the weights, so the reference may also have other names for them.
-        _resolve_aliases(model, arguments)
+        return GeneMambaModel(adata)
+    model = GeneMambaModel.from_pretrained(
+        arguments.pretrained, adata=adata, revision=arguments.revision, accelerator=arguments.accelerator
+    )
+    # The genes are those of the weights, so the reference may also have other names for them.
+    _resolve_aliases(model, arguments)
+    return model
+
+
+def fit(arguments: argparse.Namespace, model: GeneMambaModel, *, integrate: bool | None = None) -> None:
+    """Train a model that was set up, and save it if that is asked."""
     try:
         model.train(max_epochs=arguments.max_epochs, accelerator=arguments.accelerator, integrate=integrate)
     finally:  # cells that cannot be integrated have trained a model all the same
         if model.is_trained_:
             _resolve_aliases(model, arguments)
             _save(model, arguments)
-    return model
 
 
 def _save(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
@@ -73,9 +89,19 @@ def check_early(arguments: argparse.Namespace) -> None:
     check_output(arguments.output)
     if arguments.save_model is not None:
         check_target(arguments.save_model, overwrite=True)
+        _refuse_same("--save-model", arguments.save_model, arguments.output)
+    if getattr(arguments, "reference", None) is not None:
+        _refuse_same("--reference", arguments.reference, arguments.output)
     if arguments.gene_table is not None and not Path(arguments.gene_table).is_file():
         raise FileNotFoundError(f"{arguments.gene_table} is not a file. Give the path of a table with HGNC's columns.")
     check_accelerator(arguments.accelerator)
+
+
+def _refuse_same(option: str, path: str, output: str) -> None:
+    if os.path.realpath(path) == os.path.realpath(output):
+        raise ValueError(
+            f"OUT must not be {option}: it would be replaced. Got {output} for both. Name another file to write."
+        )
 
 
 def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: bool) -> None:

@@ -2,7 +2,7 @@
 
 from genemamba_sc.confidence._calibration import Calibration, unknown_share
 from genemamba_sc.confidence._known_cells import KnownCells, fit_known_cells
-from genemamba_sc.confidence._label_sets import SEPARATOR, LabelSets, check_coverage, fewest_cells
+from genemamba_sc.confidence._label_sets import SEPARATOR, LabelSets, check_coverage, fewest_cells, require_cells
 from genemamba_sc.confidence._shift import Shift
 from genemamba_sc.confidence._temperature import fit_temperature, probabilities_of
 from genemamba_sc.confidence._voting import most_frequent, over_clustering_resolution
@@ -20,5 +20,6 @@ __all__ = [
     "most_frequent",
     "over_clustering_resolution",
     "probabilities_of",
+    "require_cells",
     "unknown_share",
 ]

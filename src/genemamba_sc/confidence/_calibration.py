@@ -82,7 +82,7 @@ class Calibration:
         """
         limits = self.limits(types, coverage, per_type=per_type)
         inside = pd.DataFrame(members(logits, limits, allow_empty=allow_empty), index=names, columns=pd.Index(types))
-        return LabelSets(inside, float(coverage), per_type, self.cells)
+        return LabelSets(inside, float(coverage), per_type, self.cells, allow_empty)
 
     def limits(self, types: Sequence[Any], coverage: float, *, per_type: bool = False) -> Float64[np.ndarray, "c"]:
         """Return how much may speak against each type for it to be in a set; see :meth:`sets`."""

@@ -34,12 +34,16 @@ class LabelSets:
         Whether that holds for the cells of every type, and not for all cells together.
     calibrated_on
         Which cells the sets are calibrated on, in words.
+    allow_empty
+        Whether a set may be empty; otherwise the predicted type is in every set, and more than the share hold the right
+        one.
     """
 
     members: pd.DataFrame
     coverage: float
     per_type: bool
     calibrated_on: str
+    allow_empty: bool = True
 
     @property
     def sizes(self) -> pd.Series:
@@ -155,6 +159,22 @@ def thresholds(
         If there are too few cells, of a type or in all.
     """
     coverage = check_coverage(coverage)
+    require_cells(labels, types, coverage, per_type=per_type)
+    if not per_type:
+        return np.full(len(types), exact_quantile(against, coverage))
+    return np.array([exact_quantile(against[labels == kind], coverage) for kind in range(len(types))])
+
+
+def require_cells(
+    labels: Integer[np.ndarray, "n"], types: Sequence[object], coverage: float, *, per_type: bool
+) -> None:
+    """Refuse a coverage that calibration cells are too few for; parameters as in :func:`thresholds`.
+
+    Raises
+    ------
+    ValueError
+        If there are too few cells, of a type or in all.
+    """
     least, counts = fewest_cells(coverage), np.bincount(labels, minlength=len(types))
     most = "" if len(labels) == 0 else f" up to coverage={_largest_coverage(len(labels))}"
     if len(labels) < least:
@@ -162,16 +182,13 @@ def thresholds(
             f"Sets of coverage {coverage:g} need at least {least} calibration cells. Got {len(labels)}. "
             f"Ask for less{most}, or calibrate on more cells with model.calibrate(adata, labels_key)."
         )
-    if not per_type:
-        return np.full(len(types), exact_quantile(against, coverage))
     few = [f"{name} ({count})" for name, count in zip(types, counts) if count < least]
-    if few:
+    if per_type and few:
         raise ValueError(
             f"Sets of coverage {coverage:g} for each type need at least {least} calibration cells of each. These have "
             f"fewer: {', '.join(few)}. Pass per_type=False, ask for less coverage, or calibrate on more cells with "
             "model.calibrate(adata, labels_key)."
         )
-    return np.array([exact_quantile(against[labels == kind], coverage) for kind in range(len(types))])
 
 
 def members(

@@ -230,7 +230,8 @@ def warn_if_few_genes(match: GeneMatch, vocabulary: GeneVocabulary, warn_below: 
             f"The query has {n_found:,} of the {vocabulary.n_genes:,} genes of the model (less than {warn_below:.0%}). "
             "If it was cut down to variable genes, pass all genes instead (adata.raw.to_adata(), or the file before "
             "the cut): values are relative to the total of a cell, and markers may be missing. Where it measured no "
-            "more, train on a reference that is cut to the genes of both: reference[:, shared].copy().",
+            "more, a reference that is cut to the genes of both is often better: model.refit_on_genes(query) trains "
+            "such a model.",
         )
 
 

@@ -2,17 +2,25 @@
 
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from jaxtyping import Float32
+from jaxtyping import Float32, Integer
 
 from genemamba_sc._constants import CONFIDENCE_KEY, PREDICTION_KEY, UNKNOWN_KEY, UNKNOWN_TYPE
 from genemamba_sc._warn import warn
-from genemamba_sc.confidence import Calibration, LabelSets, check_coverage, fewest_cells, probabilities_of
+from genemamba_sc.confidence import (
+    Calibration,
+    LabelSets,
+    check_coverage,
+    fewest_cells,
+    probabilities_of,
+    require_cells,
+)
 from genemamba_sc.data import CellSource
 from genemamba_sc.model._annotation import Annotation
 from genemamba_sc.model._inference import CellReadings, read_cells
@@ -36,11 +44,21 @@ class Asked:
     majority_voting: str | None
 
     @property
+    def asked_coverage(self) -> float:
+        """The coverage: 0.9 where none was named."""
+        return _COVERAGE if self.coverage is None else self.coverage
+
+    @property
     def rejected_from(self) -> float | None:
         """From which share of nearer calibration cells on a cell is unknown; ``None`` where none is to be."""
         if self.reject_unknown is False:
             return None
         return 1.0 - (_MOST_LOST if self.reject_unknown is True else float(self.reject_unknown))
+
+    @property
+    def asks_sets(self) -> bool:
+        """Whether sets were asked for, and not only made where there can be any."""
+        return self.coverage is not None or self.per_type or not self.allow_empty
 
     def check(self, model: Any, adata: AnnData) -> None:
         """Refuse, before any cell is read, what cannot be answered.
@@ -50,39 +68,69 @@ class Asked:
         TypeError, ValueError
             If a choice is out of range, or needs calibration cells and there are none, or too few.
         """
+        self.check_choices(model.cell_types, adata)
+        if self.asks_sets or self.reject_unknown is not False:
+            self.check_cells(calibrated(model).labels, model.cell_types)
+
+    def check_choices(self, types: Sequence[Any], adata: AnnData) -> None:
+        """Refuse what no model of these types could answer about these cells.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a choice is out of range.
+        """
         if adata.is_view and adata.isbacked:
             raise ValueError(
                 "annotate() writes to obs, which a view of a backed AnnData does not take. Got such a view. Pass "
                 "adata.to_memory(), or the AnnData itself."
             )
         check_voting(adata, self.majority_voting)
-        if self.coverage is not None or self.per_type:
-            check_sets(model, True, self.coverage, self.per_type, self.allow_empty)
+        check_coverage(self.asked_coverage)
+        check_set_choices(self.per_type, self.allow_empty)
         if self.reject_unknown is False:
             return
         _check_share(self.reject_unknown)
-        assert self.rejected_from is not None
-        if UNKNOWN_TYPE in map(str, model.cell_types):
+        if UNKNOWN_TYPE in map(str, types):
             raise ValueError(
                 f"reject_unknown calls cells {UNKNOWN_TYPE!r}, which is a type of this model. Got both. Leave "
                 f"reject_unknown out and read obs[{UNKNOWN_KEY!r}], or rename the type and train again."
             )
-        n_cells, least = len(calibrated(model).labels), fewest_cells(self.rejected_from)
-        if n_cells < least:
+
+    def check_cells(self, labels: Integer[np.ndarray, "n"], types: Sequence[Any]) -> None:
+        """Refuse what calibration cells are too few for.
+
+        Parameters
+        ----------
+        labels
+            Codes of the types of the calibration cells, shape (n,).
+        types
+            Names of the types.
+
+        Raises
+        ------
+        ValueError
+            If there are too few.
+        """
+        if self.asks_sets:
+            require_cells(labels, types, self.asked_coverage, per_type=self.per_type)
+        if self.rejected_from is None:
+            return
+        least = fewest_cells(self.rejected_from)
+        if len(labels) < least:
             raise ValueError(
                 f"To lose {1 - self.rejected_from:g} of the known cells, reject_unknown needs at least {least} "
-                f"calibration cells. Got {n_cells}. Allow for more with reject_unknown=0.2, or calibrate on more cells "
-                "with model.calibrate(adata, labels_key)."
+                f"calibration cells. Got {len(labels)}. Allow for more with reject_unknown=0.2, or calibrate on more "
+                "cells with model.calibrate(adata, labels_key)."
             )
 
     def sets(self, model: Any, logits: Float32[np.ndarray, "n c"], names: pd.Index) -> LabelSets | None:
         """Make the sets; where none were asked for and there cannot be any, warn and return ``None``."""
         try:
-            coverage = _COVERAGE if self.coverage is None else self.coverage
             choices = {"per_type": self.per_type, "allow_empty": self.allow_empty}
-            return calibrated(model).sets(logits, names, model.cell_types, coverage, **choices)
+            return calibrated(model).sets(logits, names, model.cell_types, self.asked_coverage, **choices)
         except ValueError as error:
-            if self.coverage is not None or self.per_type:
+            if self.asks_sets:
                 raise
             warn(f"No label sets are written. {error}")
             return None
@@ -111,6 +159,19 @@ def calibrated(model: Any) -> Calibration:
     return model.calibration_
 
 
+def check_set_choices(per_type: object, allow_empty: object) -> None:
+    """Refuse choices of sets that are neither yes nor no: a text such as ``"no"`` would count as yes.
+
+    Raises
+    ------
+    TypeError
+        If one is no bool.
+    """
+    for name, value in (("per_type", per_type), ("allow_empty", allow_empty)):
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False. Got {value!r}. Pass one of these.")
+
+
 def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: bool, allow_empty: bool) -> float:
     """Refuse, before cells are read, sets that cannot be made, and choices of sets that are not returned.
 
@@ -124,6 +185,7 @@ def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: 
         If the coverage is out of range, or calibration cells are too few.
     """
     asked = check_coverage(_COVERAGE if coverage is None else coverage)
+    check_set_choices(per_type, allow_empty)
     if return_sets:
         calibrated(model).limits(model.cell_types, asked, per_type=per_type)
         return asked

@@ -153,6 +153,7 @@ def _provenance(model: Any, found: Annotation) -> dict[str, Any]:
         said |= {"shift_distance": found.shift.distance, "shift_p_value": found.shift.p_value}
     if found.sets is not None:
         said |= {"coverage": found.sets.coverage, "coverage_is_per_type": found.sets.per_type}
+        said["sets_may_be_empty"] = found.sets.allow_empty
     if found.rejected_from is not None:
         said["unknown_from"] = found.rejected_from
     if found.voting is not None:

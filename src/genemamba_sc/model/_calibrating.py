@@ -12,8 +12,9 @@ from genemamba_sc.confidence import Calibration, KnownCells, fit_known_cells
 from genemamba_sc.data import CellSource
 from genemamba_sc.model._inference import read_cells
 from genemamba_sc.model._obs_columns import check_obs_column
-from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.training._dataset import TokenDataset
+from genemamba_sc.model._plan import default_train_size
+from genemamba_sc.model._setup import training_codes
+from genemamba_sc.model._splitter import TokenDataSplitter, random_split
 from genemamba_sc.training._markers import expression_matrix
 
 # Cells that say where the known types lie: about so many, and of each type so many if it has them.
@@ -41,7 +42,7 @@ def cells_not_learned(model: Any, splitter: TokenDataSplitter, n_epochs: int) ->
     n_epochs
         Passes of the training; without any the encoder learns nothing, and the rest is fitted anew each time.
     """
-    known = model.train_indices if _holds_its_cells(model) else None
+    known = model.train_indices if holds_its_cells(model) else None
     earlier = getattr(model, "_learned_rows", np.empty(0, dtype=np.int64) if known is None else known)
     model._learned_rows = np.union1d(earlier, splitter.train_idx) if n_epochs else earlier
     unseen = np.setdiff1d(splitter.val_idx, earlier)
@@ -51,6 +52,26 @@ def cells_not_learned(model: Any, splitter: TokenDataSplitter, n_epochs: int) ->
             "do not calibrate it. Call model.calibrate(adata, labels_key) with other labelled cells."
         )
     return unseen
+
+
+def labels_to_calibrate_on(model: Any) -> Integer[np.ndarray, "n"]:
+    """Foresee the types of the cells that calibrate a new model, where ``train`` is left to choose the split.
+
+    The split depends on the seed of scvi-tools, which must be set before and not be changed until ``train``.
+
+    Parameters
+    ----------
+    model
+        Model with an AnnData and labels, which was not trained.
+
+    Returns
+    -------
+    Codes of the types, shape (n,).
+    """
+    labels = training_codes(model)["labels"]
+    train_size = default_train_size(labels, model.module.n_labels)
+    _, validation, _ = random_split(len(labels), train_size)
+    return labels[_at_most(_labelled(model, labels, validation), np.random.default_rng(0))]
 
 
 def calibration_before_refit(
@@ -77,11 +98,11 @@ def calibration_before_refit(
     dataset, head = splitter.dataset, model.module.cell_type_head
     if head is None or not head.is_fitted or "labels" not in dataset.columns:
         return None
-    rows, train = (_labelled(model, dataset, part) for part in (unseen, splitter.train_idx))
+    rows, train = (_labelled(model, dataset.columns["labels"], part) for part in (unseen, splitter.train_idx))
     if not len(rows) or not len(train):
         return None
     rng = np.random.default_rng(0)
-    rows = np.sort(rng.choice(rows, _MOST_CELLS, replace=False)) if len(rows) > _MOST_CELLS else rows
+    rows = _at_most(rows, rng)
     labels = dataset.columns["labels"]
     train = _reference_cells(train, labels[train], rng)
     expression = expression_matrix(dataset.tokens(train), dataset.vocabulary)
@@ -151,9 +172,12 @@ def _cross_fitted(
     return fit_known_cells(expression, codes, n_types), distances
 
 
-def _labelled(model: Any, dataset: TokenDataset, rows: np.ndarray) -> np.ndarray:
-    labels = dataset.columns["labels"][rows]
-    return rows[(labels >= 0) & (labels < model.module.n_labels)]
+def _labelled(model: Any, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return rows[(labels[rows] >= 0) & (labels[rows] < model.module.n_labels)]
+
+
+def _at_most(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.sort(rng.choice(rows, _MOST_CELLS, replace=False)) if len(rows) > _MOST_CELLS else rows
 
 
 def _reference_cells(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -214,13 +238,13 @@ def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None
 
 def _training_names(model: Any) -> pd.Index:
     """Name the cells that trained or validated, where the model holds the cells of its training."""
-    if not _holds_its_cells(model):
+    if not holds_its_cells(model):
         return pd.Index([])
     # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
     return model.adata.obs_names[np.concatenate(_parts(model)[:2])]
 
 
-def _holds_its_cells(model: Any) -> bool:
+def holds_its_cells(model: Any) -> bool:
     """Tell whether the row numbers of the split are of the cells that the model holds: a loaded one may hold others."""
     if getattr(model, "trainer", None) is not None:
         return True

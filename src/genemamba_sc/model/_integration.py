@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float32, Integer
-from scvi import REGISTRY_KEYS
 
 from genemamba_sc._warn import warn
 from genemamba_sc.integration import (
@@ -18,22 +17,13 @@ from genemamba_sc.integration import (
     IntegrationConfig,
     fit_integration,
 )
+from genemamba_sc.model._batch_names import NEW, batch_names, known_codes, names_in_query
 from genemamba_sc.model._inference import embed
-from genemamba_sc.model._obs_columns import MISSING
 from genemamba_sc.model._setup import registered_codes
 
 # Cells that an integration is fitted on, and those that each batch has among them at least.
 _MOST_CELLS = 20_000
 _LEAST_OF_BATCH = 200
-
-
-def batch_names(registry: Mapping[str, Any]) -> list[str]:
-    """List the names of the registered batches, in the order of their codes; empty where none are registered."""
-    fields = registry["field_registries"]
-    if REGISTRY_KEYS.BATCH_KEY not in fields:
-        return []
-    mapping = fields[REGISTRY_KEYS.BATCH_KEY]["state_registry"]["categorical_mapping"]
-    return [_text(name) for name in np.asarray(mapping).tolist()]
 
 
 def integration_config(
@@ -94,6 +84,42 @@ def warn_if_integration_ends(model: Any, config: IntegrationConfig | None) -> No
             "encoder, of another width, and not comparable with the former one. Train on at least two batches to "
             "integrate."
         )
+
+
+def check_table(model: Any, *, within_batches: bool) -> None:
+    """Refuse to integrate without labels by a gene table that an earlier training started over all cells.
+
+    Without labels the table is to hold what varies within batches, and it is started once: layers that have learned to
+    read one table cannot read another.
+
+    Parameters
+    ----------
+    model
+        Model to train.
+    within_batches
+        Whether its next training needs such a table.
+
+    Raises
+    ------
+    ValueError
+        If the table is another one.
+    """
+    origin = model.origin
+    is_kept = not origin.needs_start and origin.table_start(model.gene_init_) in ("spectral", "denoised")
+    if not within_batches or not is_kept or origin.table_within_batches:
+        return
+    if origin.table_within_batches is None:
+        warn(
+            "This model was saved by a version that did not note whether its gene table holds what varies within "
+            "batches, which an integration without labels is best with. If it was trained with integrate=False, make "
+            "a new model instead: GeneMambaModel(adata), then train()."
+        )
+        return
+    raise ValueError(
+        "An integration without labels needs a gene table of what varies within batches. This model was trained with "
+        "integrate=False before, and its layers read the table that was made then. Make a new model and train that: "
+        "GeneMambaModel(adata), then train(); or pass integrate=False to go on without an integration."
+    )
 
 
 def _config_of(integration_kwargs: Mapping[str, Any]) -> IntegrationConfig:
@@ -198,13 +224,14 @@ def integrate_cells(
     integration = model.integration_
     fitted = zip(batch_names(model.registry_), integration.is_fitted)
     known = {name: code for code, (name, is_fitted) in enumerate(fitted) if is_fitted}
-    of_row, names = pd.factorize(np.array(_names_of(model, adata, rows, batch_key), dtype=object))
-    codes = np.array([known.get(name, -1) for name in names] + [-1], dtype=np.int64)[of_row]
+    of_row, names = pd.factorize(np.array(names_in_query(model, adata, rows, batch_key), dtype=object))
+    found = np.array([*known_codes(names, known), NEW], dtype=np.int64)
+    codes = found[of_row]
     result, tells = integration(latent, codes), np.asarray(latent.any(axis=1))
     few, far = [], []
     for number, name in enumerate(names):
         members = np.flatnonzero((of_row == number) & tells)
-        if name in known or not len(members):
+        if found[number] != NEW or not len(members):
             continue
         if len(np.unique(rows[members])) < FEWEST_CELLS:
             few.append(name)
@@ -254,30 +281,6 @@ def asks_integration(model: Any, adata: AnnData, batch_key: str | None, integrat
     if integrated is False and batch_key is not None:
         raise ValueError("batch_key has no effect with integrated=False. Leave out one of them.")
     return model.integration_ is not None and integrated is not False
-
-
-def _names_of(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str | None) -> list[str | None]:
-    if batch_key is None:
-        batch_key = model.registry_["setup_args"].get("batch_key")
-        if list(adata.obs.columns).count(batch_key) != 1:
-            warn(
-                f"The cells have no column {batch_key!r} with their batches, so they are mapped onto the shared axes, "
-                "without a correction of batches. Name the column with batch_key=."
-            )
-            return [None] * len(rows)
-    column = adata.obs[batch_key].iloc[rows]
-    missing = column.isna() | column.astype(object).isin(MISSING)
-    if missing.any():
-        warn(
-            f"{missing.sum()} cells have no batch: adata.obs[{batch_key!r}] is missing. They are mapped onto the "
-            "shared axes, without a correction of batches. Give them the batch that they are from."
-        )
-    return [None if is_missing else _text(name) for name, is_missing in zip(column.astype(object), missing)]
-
-
-def _text(name: object) -> str:
-    """Write a batch as text; pandas makes 1.0 of 1 where other cells of a column have no batch."""
-    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
 def _sample(batches: Integer[np.ndarray, "n"]) -> Integer[np.ndarray, "m"]:

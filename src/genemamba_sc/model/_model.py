@@ -17,18 +17,18 @@ from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
 from genemamba_sc.model._calibrating import calibration_before_refit, cells_not_learned
 from genemamba_sc.model._fields import GenesField
-from genemamba_sc.model._integration import fit_model, integration_config, warn_if_integration_ends
+from genemamba_sc.model._integration import check_table, fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
 from genemamba_sc.model._predictions import PredictionMixin
 from genemamba_sc.model._pretrained import PretrainedMixin
-from genemamba_sc.model._refit import refit_markers, wants_refit
+from genemamba_sc.model._refit import calibration_after_refit, refit_markers, wants_refit
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._storage import StorageMixin
+from genemamba_sc.model._train_arguments import check_monitors, check_splitter, check_trainer
 from genemamba_sc.model._training import (
     cells_to_train,
-    check_trainer,
     new_runner,
     plan_config,
     run,
@@ -222,7 +222,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             Whether, when training has ended, marker genes and gene programs are fitted again with the labels of the
             validation cells, whose part in choosing the epoch is then over. ``None`` does it where ``train`` chose the
             split: where neither ``train_size`` nor ``validation_size`` nor ``external_indexing`` was given. Accuracy on
-            validation cells is then no estimate of that on new cells; set other cells aside for one.
+            validation cells is then no estimate of that on new cells; set other cells aside for one. Where it adds a
+            type that no training cell has, the model is not calibrated, with a warning.
         integrate
             Whether the embedding is integrated over batches; ``None`` does it where ``setup_anndata`` was given a
             ``batch_key`` with at least two batches. Cells of different batches that are each other's nearest
@@ -231,7 +232,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         integration_kwargs
             Fields of :class:`genemamba_sc.IntegrationConfig`.
         datasplitter_kwargs
-            ``external_indexing``, as in :class:`scvi.dataloaders.DataSplitter`.
+            ``external_indexing``: a list of training, validation and test cells, as row numbers or masks, of which the
+            last two may be left out; every cell is in one of them.
         plan_kwargs
             Fields of :class:`genemamba_sc.model._plan.PlanConfig`.
         **trainer_kwargs
@@ -249,17 +251,19 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         """
         config = plan_config(self, plan_kwargs)
         check_trainer(trainer_kwargs, accelerator, devices)
+        check_monitors(trainer_kwargs, self.module, config)
+        further = {"batch_size": batch_size, **check_splitter(datasplitter_kwargs, self._data_splitter_cls)}
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
         dataset = cells_to_train(self)
         integration = integration_config(integrate, integration_kwargs, dataset.columns)
-        further = {"batch_size": batch_size, **(datasplitter_kwargs or {})}
         splitter = split_cells(self, dataset, train_size, validation_size, shuffle_set_split, further)
         # Without labels the table is for the embedding alone; with them it also serves the prediction of cell types.
         within_batches = integration is not None and not self.cell_types
         learns_types = bool(self.cell_types) and config.classification_weight > 0
         chooses = chooses_split(train_size, validation_size, further)
         refits = wants_refit(refit, splitter, learns_types=learns_types, chooses_split=chooses)
+        check_table(self, within_batches=within_batches)
         warn_if_integration_ends(self, integration)
         # Neither holds of what is fitted from here on, whatever becomes of the training.
         self.integration_, self.calibration_ = None, None
@@ -284,5 +288,6 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         self.calibration_ = None if start is None else calibration_before_refit(self, splitter, unseen)
         if refits:
             refit_markers(self, splitter, start)
+            self.calibration_ = calibration_after_refit(self, splitter, self.calibration_)
         if integration is not None:
             self.integration_ = fit_model(self, integration, required=bool(integrate))

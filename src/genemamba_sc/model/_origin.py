@@ -24,6 +24,9 @@ class Origin:
         Whether the model has been trained since.
     n_epochs
         Number of passes over the training cells since then; 0 leaves the encoder as it was.
+    table_within_batches
+        Whether training started the gene table with what varies within batches only; ``None`` where it did not start
+        it, or an older version did, which did not note it.
     """
 
     name: str | None = None
@@ -32,6 +35,7 @@ class Origin:
     has_gene_head: bool = False
     is_trained: bool = False
     n_epochs: int = 0
+    table_within_batches: bool | None = None
 
     @property
     def is_pretrained(self) -> bool:

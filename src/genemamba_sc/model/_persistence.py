@@ -23,7 +23,7 @@ from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
 from genemamba_sc.data._text_files import naming
 from genemamba_sc.model import _kept_calibration, _kept_integration
-from genemamba_sc.model._integration import batch_names
+from genemamba_sc.model._batch_names import batch_names
 from genemamba_sc.model._kept_arrays import without_prefixes
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
@@ -46,7 +46,7 @@ _INDICES = ("train_indices_", "validation_indices_", "test_indices_")
 # Attributes that training sets on the model and that scvi-tools keeps under these names.
 _ATTRIBUTES = ("is_trained_", *_INDICES, "history_")
 _INIT = ("encoder_config", "max_len", "gene_init")
-_ORIGIN = ("name", "manifest", "evaluation", "has_gene_head")
+_ORIGIN = ("name", "manifest", "evaluation", "has_gene_head", "table_within_batches")
 
 
 def save_model(
@@ -249,9 +249,14 @@ def _tensors(saved: SavedModel) -> dict[str, torch.Tensor]:
 def _origin(meta: Fields, model: BaseModelClass, attributes: Attributes) -> Origin:
     if "origin" in meta.values:
         fields = meta.object("origin")
-        rows = fields.made("evaluation", list)
+        # Not all models of version 5 have noted it.
+        within = fields.flag("table_within_batches") if fields.values.get("table_within_batches") is not None else None
         return Origin(
-            fields.optional_text("name"), fields.object("manifest").values, rows, fields.flag("has_gene_head")
+            fields.optional_text("name"),
+            fields.object("manifest").values,
+            fields.made("evaluation", list),
+            fields.flag("has_gene_head"),
+            table_within_batches=within,
         )
     # Until version 2 the pretrained weights were among the attributes, and counted as a training.
     old = meta.object("attributes").values.get("pretrained_")

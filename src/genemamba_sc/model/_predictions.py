@@ -44,8 +44,8 @@ class PredictionMixin(QueryMixin):
         coverage: float | None = None,
         per_type: bool = False,
         allow_empty: bool = True,
-    ) -> np.ndarray | pd.DataFrame | tuple[np.ndarray | pd.DataFrame, LabelSets]:
-        """Predict cell types, as :meth:`scvi.model.SCANVI.predict` returns them.
+    ) -> pd.Categorical | pd.DataFrame | tuple[pd.Categorical | pd.DataFrame, LabelSets]:
+        """Predict cell types, as :meth:`scvi.model.SCANVI.predict` does, but as a categorical in place of an array.
 
         Parameters
         ----------
@@ -71,9 +71,12 @@ class PredictionMixin(QueryMixin):
 
         Returns
         -------
-        Labels as they are in ``adata.obs``, shape (n_obs,); with ``soft`` a DataFrame, cells × types, whose rows sum to
-        one. The unlabelled category is never predicted. With ``return_sets`` a pair of this and of
-        :class:`genemamba_sc.LabelSets`.
+        Labels as they are in the ``obs`` of the training, shape (n_obs,), a :class:`pandas.Categorical` whose
+        categories are :attr:`cell_types` in that order, also those that no cell has: as a column of ``obs`` it has the
+        order of the reference, and the colours that scanpy gives by that order. (:meth:`annotate` also copies colours
+        of your own.) ``numpy.asarray`` makes an array of it; pandas compares two categoricals only where they have the
+        same categories. With ``soft`` a DataFrame, cells × types, whose rows sum to one. The unlabelled category is
+        never predicted. With ``return_sets`` a pair of this and of :class:`genemamba_sc.LabelSets`.
 
         Raises
         ------
@@ -92,7 +95,7 @@ class PredictionMixin(QueryMixin):
         if soft:
             answer: Any = pd.DataFrame(probabilities_of_model(self, logits), index=names, columns=types)
         else:
-            answer = types.to_numpy()[logits.argmax(axis=1)]
+            answer = pd.Categorical.from_codes(logits.argmax(axis=1), categories=types)
         if not return_sets:
             return answer
         choices = {"per_type": per_type, "allow_empty": allow_empty}
@@ -131,7 +134,7 @@ class PredictionMixin(QueryMixin):
             As in :meth:`get_latent_representation`; types and confidence do not depend on the last two.
         coverage, per_type, allow_empty
             As in :meth:`predict_celltype`. ``coverage=None`` takes 0.9, and writes no sets, with a warning, where the
-            calibration cells are too few for it.
+            calibration cells are too few for it and none of these was given.
         reject_unknown
             Whether cells that look less like known types than 95 % of the calibration cells are called ``"Unknown"``;
             otherwise they keep the nearest type. A number is the share of cells of known types that may be lost so, in

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from genemamba_sc._warn import warn
+from genemamba_sc.confidence import Calibration
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._start import CellTypeStart, refit_on_all
 
@@ -55,3 +57,36 @@ def refit_markers(model: Any, splitter: TokenDataSplitter, start: CellTypeStart 
     if start is not None and splitter.n_val > 0:
         cells = np.concatenate([splitter.train_idx, splitter.val_idx])
         refit_on_all(model.module, splitter.dataset, cells, start)
+
+
+def calibration_after_refit(
+    model: Any, splitter: TokenDataSplitter, calibration: Calibration | None
+) -> Calibration | None:
+    """Drop a calibration, with a warning, where a refit gave the model types that it did not know before.
+
+    Its scores of the calibration cells are then of a model that called all cells of such a type something else:
+    temperature and sets would be too wide for all types, and cells of this one would look unknown, because the cells
+    that tell where known types lie are those of the training.
+
+    Parameters
+    ----------
+    model
+        Model that was fitted again.
+    splitter
+        Split of its training.
+    calibration
+        What was found before the refit.
+    """
+    if calibration is None:
+        return None
+    labels = splitter.dataset.columns["labels"]
+    new = np.setdiff1d(labels[splitter.val_idx], labels[splitter.train_idx])
+    names = [model.cell_types[code] for code in new if 0 <= code < model.module.n_labels]
+    if not names:
+        return calibration
+    warn(
+        f"Only validation cells are of the types {names}, which the model knows since the refit and did not know when "
+        "it was calibrated. The calibration is dropped. Call model.calibrate(adata, labels_key) with other labelled "
+        "cells, train with a split that has cells of each type in both parts, or pass refit=False."
+    )
+    return None

@@ -14,6 +14,7 @@ from scvi.model.base import BaseModelClass
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.model._persistence import attach, content_of, device_of, load_model, model_of, save_model
+from genemamba_sc.model._shared_genes import untrained_on_genes
 from genemamba_sc.weights._saved_model import read_model
 
 if TYPE_CHECKING:  # the type checks under pytest do not know Self
@@ -133,6 +134,36 @@ class StorageMixin(BaseModelClass):
             model.to_device(device_of(accelerator, device))
         model._holds_query = True  # the row numbers of the split are not of these cells
         return model
+
+    def refit_on_genes(self, query: AnnData, *, gene_id_key: str | None = None, **train_kwargs: Any) -> "Self":
+        """Train another model on the same cells and only those genes that a query has, too.
+
+        A model reads the genes of a cell that are there, in units of their sum. Where a query measured few of the
+        genes, its sums are of other genes than those of the reference, and markers are missing. A reference that is cut
+        to the genes of both before it trains has neither problem, and has less to tell types by.
+
+        Parameters
+        ----------
+        query
+            Cells whose gene names are read, and nothing else.
+        gene_id_key
+            Column of ``query.var`` with the gene names; ``None`` looks where :meth:`setup_anndata` was told to look.
+        **train_kwargs
+            Arguments of :meth:`train`; those of the former training are not remembered.
+
+        Returns
+        -------
+        A new model, trained on a copy of the cells. This one stays as it is, in memory and where it was saved.
+
+        Raises
+        ------
+        ValueError
+            If this model does not hold the cells of its training, started from pretrained weights, or the query has
+            none or all of its genes.
+        """
+        made = untrained_on_genes(self, query, gene_id_key)
+        made.train(**train_kwargs)
+        return made
 
     @classmethod
     def prepare_query_anndata(

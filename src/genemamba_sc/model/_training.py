@@ -1,18 +1,12 @@
-"""Run the steps of ``GeneMambaModel.train``: check arguments, split cells, set the start, train."""
+"""Run the steps of ``GeneMambaModel.train``: split cells, set the start, train."""
 
-import difflib
-import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
-import lightning.pytorch as pl
-import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from scvi.model._utils import parse_device_args
 from scvi.train import Trainer, TrainRunner
 
 from genemamba_sc.model._plan import PlanConfig, chooses_split, default_train_size, interruptible
@@ -25,59 +19,6 @@ from genemamba_sc.training._dataset import TokenDataset
 # Hidden genes of a batch that are predicted beside cell types: these weigh ten times as much, and the softmax over the
 # vocabulary takes a fifth of a step with 128.
 _MASKED_BESIDE_TYPES = 32
-# Names that users of other packages try, and their names here.
-_OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": "max_epochs", "device": "devices"}
-
-
-def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: int | list[int] | str) -> None:
-    """Refuse, before minutes of fits, what Lightning would refuse after them.
-
-    Parameters
-    ----------
-    trainer_kwargs
-        Further arguments of ``train``.
-    accelerator, devices
-        As in ``train``.
-
-    Raises
-    ------
-    TypeError
-        If a name is not an argument.
-    ValueError
-        If there is no such device.
-    """
-    known = {"trainer_config", "ckpt_path"}
-    for kind in (Trainer, pl.Trainer):
-        known |= set(inspect.signature(kind.__init__).parameters)
-    known -= {"self", "kwargs"}
-    choices = {field.name for field in fields(PlanConfig)}
-    for name in sorted(set(trainer_kwargs) - known):
-        raise TypeError(f"train() has no argument {name!r}. {_way_out(name, trainer_kwargs[name], choices, known)}")
-    try:
-        parse_device_args(accelerator=accelerator, devices=devices, return_device="torch")
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"accelerator and devices must name what this machine has: {_devices()}. Got accelerator={accelerator!r}, "
-            f"devices={devices!r} ({str(error).splitlines()[0]}). Leave both at 'auto', or name one of these."
-        ) from error
-
-
-def _way_out(name: str, value: object, choices: set[str], known: set[str]) -> str:
-    if name in choices:
-        return f"It is a choice of the training plan: pass plan_kwargs={{{name!r}: {value!r}}}."
-    close = difflib.get_close_matches(name, ["max_epochs", "batch_size", "train_size", *choices, *known], n=1)
-    meant = _OTHER_NAMES.get(name, close[0] if close else None)
-    hint = "" if meant is None else f"Did you mean {meant}? "
-    return hint + "Choices of the training plan go into plan_kwargs, those of Lightning's Trainer stand for themselves."
-
-
-def _devices() -> str:
-    found = ["accelerator='cpu'"]
-    if torch.cuda.is_available():
-        found.append(f"accelerator='gpu' with devices 0 to {torch.cuda.device_count() - 1}")
-    if torch.backends.mps.is_available():
-        found.append("accelerator='mps'")
-    return ", ".join(found)
 
 
 def cells_to_train(model: Any) -> TokenDataset:
@@ -155,6 +96,7 @@ def set_start(
     sample = sample_genes(dataset, splitter.train_idx, within_batches=within_batches)
     if model.origin.needs_start:
         start_genes(model.module, sample, gene_init, show=show)
+        model._origin = replace(model._origin, table_within_batches=within_batches)
     if "labels" not in dataset.columns or config.classification_weight == 0:
         return None
     return start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init, show=show)

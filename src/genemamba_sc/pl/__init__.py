@@ -10,18 +10,32 @@ from genemamba_sc._lazy import lazily
 if TYPE_CHECKING:
     from genemamba_sc.pl._attribution import attribution
     from genemamba_sc.pl._colours import share_colours
+    from genemamba_sc.pl._confidence import confidence
     from genemamba_sc.pl._confusion import confusion_matrix
     from genemamba_sc.pl._integration import integration
+    from genemamba_sc.pl._markers import markers
     from genemamba_sc.pl._network import network
     from genemamba_sc.pl._save import save_figure
     from genemamba_sc.pl._umap import umap
 
-__all__ = ["attribution", "confusion_matrix", "integration", "network", "save_figure", "share_colours", "umap"]
+__all__ = [
+    "attribution",
+    "confidence",
+    "confusion_matrix",
+    "integration",
+    "markers",
+    "network",
+    "save_figure",
+    "share_colours",
+    "umap",
+]
 
 _HOMES = {
     "attribution": "_attribution",
+    "confidence": "_confidence",
     "confusion_matrix": "_confusion",
     "integration": "_integration",
+    "markers": "_markers",
     "network": "_network",
     "save_figure": "_save",
     "share_colours": "_colours",

@@ -40,6 +40,22 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     return colours
 
 
+def colours_of(adata: AnnData, key: str) -> dict[str, str]:
+    """Return the colour of each value of a column of ``obs``: that in ``adata.uns``, or what scanpy would give it.
+
+    Nothing is written.
+
+    Parameters
+    ----------
+    adata
+        The cells.
+    key
+        Column of ``obs``.
+    """
+    names = _types_in_order([adata.obs[key]])
+    return _colours_in_place(adata, key) or dict(zip(names, _palette(len(names))))
+
+
 def _check_columns(adata: AnnData, keys: Sequence[str]) -> None:
     absent = [key for key in keys if key not in adata.obs]
     if absent or not keys:

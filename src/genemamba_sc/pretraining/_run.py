@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
@@ -132,10 +133,10 @@ def _train(target: Path, folder: Path, job: _Job, settings: dict[str, Any], resu
     done = 0 if state is None else int(read_state(state)["global_step"])
     keeper = RunState(folder, run.save_every)
     if done < optimisation.n_steps:
+        trainer = _trainer(folder, optimisation, run, keeper)  # it refuses devices that are not there: before the start
         module = _build(data, job, folder)
         if run.activation_checkpointing and run.strategy != "fsdp":
             recompute_activations(module.encoder)
-        trainer = _trainer(folder, optimisation, run, keeper)
         plan = PretrainingPlan(module, optimisation)
         with naming_full_disk(folder):  # the saved state and the logs
             trainer.fit(plan, datamodule=data, ckpt_path=state, weights_only=True)
@@ -191,6 +192,16 @@ def _build(data: CorpusDataModule, job: _Job, folder: Path) -> PretrainingObject
 
 
 def _trainer(folder: Path, optimisation: PretrainingConfig, run: RunConfig, keeper: RunState) -> pl.Trainer:
+    try:
+        return _new_trainer(folder, optimisation, run, keeper)
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"accelerator and devices must name what this machine has. Got accelerator={run.accelerator!r}, "
+            f"devices={run.devices!r} ({str(error).splitlines()[0]}). Name fewer devices, or accelerator='cpu'."
+        ) from error
+
+
+def _new_trainer(folder: Path, optimisation: PretrainingConfig, run: RunConfig, keeper: RunState) -> pl.Trainer:
     return pl.Trainer(
         accelerator=run.accelerator,
         devices=run.devices,

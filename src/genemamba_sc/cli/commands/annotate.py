@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> str:
     """Write predicted cell types, how sure they are, and the embedding of every cell of a query."""
     from genemamba_sc.cli import _models as models
     from genemamba_sc.cli._cells import read_cells, write_cells
+    from genemamba_sc.model._annotating import Asked
+    from genemamba_sc.model._foreseeing import check_query
     from genemamba_sc.model._voting import check_voting
 
     models.check_early(arguments)
@@ -66,12 +68,14 @@ def run(arguments: argparse.Namespace) -> str:
     query = read_cells(arguments.query, models.place(arguments))
     models.check_gene_ids(arguments, query, trains=trains)
     check_voting(query, arguments.majority_voting)
-    if trains:
-        model = models.train(arguments, read_cells(arguments.reference, models.place(arguments)))
-    else:
-        model = models.load(arguments)
     names = ("coverage", "per_type", "allow_empty", "reject_unknown", "majority_voting")
     choices = {name: getattr(arguments, name) for name in names}
+    if trains:
+        model = models.set_up(arguments, read_cells(arguments.reference, models.place(arguments)))
+        check_query(model, query, Asked(**choices), model.gene_aliases or models.aliases(arguments))
+        models.fit(arguments, model)
+    else:
+        model = models.load(arguments)
     found = model.annotate(query, **choices, **({} if trains else models.where(arguments)))
     write_cells(query, arguments.output)
     return "\n".join(f"{name}\t{count}" for name, count in found.cell_types.value_counts().items() if count)

@@ -10,6 +10,7 @@ from genemamba_sc.cli._options import add_vocabulary, natural, needs_pyarrow, po
 
 if TYPE_CHECKING:
     from genemamba_sc.corpus import TokenCorpus
+    from genemamba_sc.nn import ObjectiveConfig
     from genemamba_sc.pretraining import RunConfig
 
 _PRECISIONS = {"32": "32-true", "bf16-mixed": "bf16-mixed"}
@@ -109,9 +110,11 @@ def run(arguments: argparse.Namespace) -> str:
     SystemExit
         With code 143 if the run was told to stop: its state is saved, and the same command continues the run.
     """
+    from genemamba_sc.cli._models import check_accelerator
     from genemamba_sc.data import GeneVocabulary, PathwaySet
-    from genemamba_sc.nn import ObjectiveConfig
 
+    check_accelerator(arguments.accelerator)
+    objectives = _objectives(arguments)
     with needs_pyarrow():
         from genemamba_sc.corpus import TokenCorpus
     from genemamba_sc.pretraining import RUN_SUFFIX, PretrainingConfig, encoder_of_size, pretrain
@@ -127,7 +130,7 @@ def run(arguments: argparse.Namespace) -> str:
         corpus,
         arguments.output,
         encoder_of_size(arguments.size, corpus.vocabulary.size),
-        ObjectiveConfig(**dict(arguments.objective or ())),
+        objectives,
         PretrainingConfig(
             n_steps=n_steps,
             lr=arguments.lr,
@@ -149,6 +152,19 @@ def run(arguments: argparse.Namespace) -> str:
             file=sys.stderr,
         )
     raise SystemExit(_EXIT_STOPPED)
+
+
+def _objectives(arguments: argparse.Namespace) -> "ObjectiveConfig":
+    from dataclasses import fields
+
+    from genemamba_sc.nn import ObjectiveConfig
+
+    chosen = dict(arguments.objective or ())
+    known = [field.name for field in fields(ObjectiveConfig)]
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise ValueError(f"--objective must name choices of the objective. Got {unknown}. Choose among {known}.")
+    return ObjectiveConfig(**chosen)
 
 
 def _run_config(arguments: argparse.Namespace) -> "RunConfig":
