@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
+    from genemamba_sc.benchmark import published
     from genemamba_sc.benchmark._demo import demo_cells
 
-__all__ = ["demo_cells"]
+__all__ = ["demo_cells", "published"]
 
-__getattr__ = lazily(__name__, {"demo_cells": "_demo"})
+__getattr__ = lazily(__name__, {"demo_cells": "_demo", "published": ""})

@@ -238,9 +238,7 @@ def _report_own(folder: Path, origin: str, measured: _Measured) -> CheckpointRep
     )
 
 
-def _report_published(
-    folder: Path, origin: str, combine: Combine | None, measured: _Measured
-) -> CheckpointReport:
+def _report_published(folder: Path, origin: str, combine: Combine | None, measured: _Measured) -> CheckpointReport:
     weights = read_published_weights(folder)
     config = weights.with_combine(combine) if combine or weights.combine else weights.config
     families = check_layers(weights.encoder, config)
@@ -260,4 +258,3 @@ def _report_published(
 
 def _rest_trained(encoder: dict[str, Tensor]) -> bool:
     return not is_constant(encoder["norm_f.weight"]) or table_deviates(encoder["embeddings.weight"])
-

@@ -2,7 +2,8 @@
 
 The genes are divided at random into two halves, and each cell is embedded twice, by its genes of one half and of the
 other. An embedding that knows which genes go together tells from one half what the other half of the same cell is like.
-Random gene vectors keep the distances between cells (Johnson and Lindenstrauss, 1984), and know nothing else.
+Random gene vectors keep the distances between cells (Johnson and Lindenstrauss, 1984), and know nothing else. How many
+genes each half has tells of the other half, too, so that is removed from everything first.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class RandomComparison:
         Number of cells, and of dimensions of all embeddings.
     foretold
         Share of the variance of the expression of one half of the genes (20 principal components, cells not used in the
-        fit) that the embedding of the other half foretells; at most 1.
+        fit) that the embedding of the other half foretells, beyond the numbers of genes; at most 1.
     foretold_random
         The same of random gene vectors, one value a draw, shape (n_draws,).
     foretold_expression
@@ -142,11 +143,13 @@ def compare_with_random(
     if n_cells < FEWEST_CELLS:
         return None
     levels = [expression_matrix(half, vocabulary) for half in halves]
-    parts = [_components(level.astype(np.float64), _N_COMPONENTS) for level in levels]
-    own = [np.asarray(embed(half), dtype=np.float64) for half in halves]
+    size = _sizes(halves)
+    parts = [_beyond(size, _components(level.astype(np.float64), _N_COMPONENTS)) for level in levels]
+    raw = np.asarray(embed(halves[0]), dtype=np.float64)
+    own = [_beyond(size, raw), _beyond(size, np.asarray(embed(halves[1]), dtype=np.float64))]
     width = own[0].shape[1]
     random = [rng.standard_normal((vocabulary.size, width)).astype(np.float32) for _ in range(n_draws)]
-    drawn = [[np.asarray(level @ vectors, dtype=np.float64) for level in levels] for vectors in random]
+    drawn = [[_beyond(size, np.asarray(level @ vectors, np.float64)) for level in levels] for vectors in random]
     return RandomComparison(
         n_cells=n_cells,
         width=width,
@@ -155,9 +158,9 @@ def compare_with_random(
         foretold_expression=_foretold(parts, parts),
         recognised=_recognised(own),
         recognised_random=np.array([_recognised(pair) for pair in drawn]),
-        dimensions=_participation(own[0]),
-        cosine=_mean_cosine(own[0]),
-        spread=_spread(own[0]),
+        dimensions=_participation(raw),
+        cosine=_mean_cosine(raw),
+        spread=_spread(raw),
     )
 
 
@@ -166,6 +169,18 @@ def _halves(tokens: Tokens, first: np.ndarray) -> list[Tokens]:
     halves = [visible_part(tokens, first[tokens.ids] == chosen) for chosen in (True, False)]
     able = (halves[0].lengths > 0) & (halves[1].lengths > 0)
     return [Tokens(half.ids[able], half.values[able], half.lengths[able]) for half in halves]
+
+
+def _sizes(halves: list[Tokens]) -> np.ndarray:
+    """How many genes each half of a cell has, and the logarithms of that, (n, 4)."""
+    lengths = np.stack([half.lengths for half in halves], axis=1).astype(np.float64)
+    return np.concatenate([lengths, np.log(lengths)], axis=1)
+
+
+def _beyond(size: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Remove the mean and what is linear in the size of the cells: both halves of a deep cell are deep."""
+    axes, _ = np.linalg.qr(np.column_stack([np.ones(len(size)), size - size.mean(axis=0)]))
+    return x - axes @ (axes.T @ x)
 
 
 def _foretold(features: list[np.ndarray], targets: list[np.ndarray]) -> float:
