@@ -2,11 +2,11 @@
 
 python benchmarks/robustness/random_vectors.py --out benchmarks/robustness/results/random_vectors.md
 
-Each set of cells is drawn three times, 200 cells a time; `checkpoint_report` asks of each draw what `from_pretrained`
+Each set of cells is drawn `--draws` times, 200 cells a time; `checkpoint_report` asks of each draw what `from_pretrained`
 asks, which is called once per row, for its seconds, and must say the same. `mini` must never be doubted; it has seen
-these sets, unlabelled. Damage is done to `mini`: rows of the gene table in another order, the table or the layers as they are
-drawn at the start (what a silent mismatch of names leaves), or both; one vector for all genes; and a table times 10,
-which is no damage, because its sums are normed.
+these sets, unlabelled. Damage is done to `mini`: rows of the gene table in another order, the table or the layers as
+they are drawn at the start (what a silent mismatch of names leaves), or both; one vector for all genes; and a table
+times 10, which is no damage, because its sums are normed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SETS = (
     "pbmc3k", "zheng_sorted", "kang_ctrl", "immune_3studies", "cell_lines", "onek1k", "pbmc_chemistries", "pbmc_frozen",
     "pbmc_lanes", "dendritic_lognorm",
 )  # fmt: skip
-N_DRAWS, N_CELLS = 3, 200
+N_CELLS = 200
 TABLE, NORM = "embeddings.weight", "norm_f.weight"
 Tensors = dict[str, torch.Tensor]
 
@@ -64,8 +64,8 @@ def cells_of(name: str) -> ad.AnnData:
     return ad.read_h5ad(folder / "cells" / f"{name}.h5ad")
 
 
-def draws(adata: ad.AnnData) -> Iterator[tuple[int, ad.AnnData]]:
-    for seed in range(N_DRAWS):
+def draws(adata: ad.AnnData, n_draws: int) -> Iterator[tuple[int, ad.AnnData]]:
+    for seed in range(n_draws):
         yield seed, adata[np.sort(np.random.default_rng(seed).permutation(adata.n_obs)[:N_CELLS])].to_memory()
 
 
@@ -77,7 +77,7 @@ def is_doubted(folder: Path, cells: ad.AnnData) -> tuple[bool, float]:
     return any("random gene vectors" in str(warning.message) for warning in caught), time.perf_counter() - start
 
 
-def measure(names: list[str], folder: Path) -> Iterator[str]:
+def measure(names: list[str], folder: Path, n_draws: int) -> Iterator[str]:
     good = gm.read_pretrained("mini")
     doubted: dict[str, list[bool]] = {state: [] for state in STATES}
     yield "| set | state | doubted | foretold, lowest to highest | random gene vectors | halves recognised | s |"
@@ -86,7 +86,7 @@ def measure(names: list[str], folder: Path) -> Iterator[str]:
         adata = cells_of(name)
         for state, (change, _) in STATES.items():
             rows, told, took = [], [], 0.0
-            for seed, cells in draws(adata):
+            for seed, cells in draws(adata, n_draws):
                 gm.write_pretrained(folder / "w", dataclasses.replace(good, encoder=change(seed, good)), overwrite=True)
                 found = gm.checkpoint_report(folder / "w", cells, n_compared=N_CELLS, seed=0).random
                 rows.append(found)
@@ -150,14 +150,21 @@ def large(folder: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--parts", default="measure,types,large")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     lines = ["# Weights beside random gene vectors", "", "`python benchmarks/robustness/random_vectors.py`", ""]
     names = arguments.sets.split(",")
     with tempfile.TemporaryDirectory() as temporary:
-        for part in (measure(names, Path(temporary)), types(names, Path(temporary)), large(Path(temporary))):
-            for line in part:
+        parts = {
+            "measure": measure(names, Path(temporary), arguments.draws),
+            "types": types(names, Path(temporary)),
+            "large": large(Path(temporary)),
+        }
+        for part in arguments.parts.split(","):
+            for line in parts[part]:
                 print(line, flush=True)
                 lines.append(line)
     if arguments.out is not None:

@@ -71,7 +71,7 @@ def test_what_only_the_author_knows_is_passed(weights: Pretrained):
 def test_a_training_told_in_words_names_the_corpus(weights: Pretrained):
     found = contamination_manifest(known(weights, training_data="blood of adults"))
     assert (found.pretraining_corpus, found.included_datasets, found.model) == ("blood of adults", (), "own")
-    assert contamination_manifest(known(weights, training_data=[{"set": "a"}])).pretraining_corpus == "1 sets"
+    assert contamination_manifest(known(weights, training_data=[{"set": "a"}])).pretraining_corpus == "1 set"
 
 
 def test_sets_of_the_hashes_and_of_the_base_count(weights: Pretrained):

@@ -8,7 +8,7 @@ import pytest
 from genemamba_sc import GeneVocabulary
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import Tokens
-from genemamba_sc.model._random_vectors import RandomComparison, _recognised, compare_with_random
+from genemamba_sc.model._random_vectors import RandomComparison, _beyond, _recognised, compare_with_random
 from genemamba_sc.training._markers import expression_matrix
 
 N_PROGRAMS, N_GENES, N_CELLS = 6, 240, 150
@@ -94,6 +94,34 @@ def test_few_cells_are_not_compared(tokens: Tokens, vocabulary: GeneVocabulary):
     # Cells of one gene have nothing in one of the halves.
     single = Tokens(tokens.ids, tokens.values, np.ones_like(tokens.lengths))
     assert compare_with_random(asked, single, vocabulary) is None
+
+
+def test_embeddings_that_are_not_finite_are_refused(tokens: Tokens, vocabulary: GeneVocabulary):
+    broken = np.ones((N_CELLS, 3))
+    broken[:2, 1] = np.nan
+    with pytest.raises(ValueError, match=r"finite numbers\. 2 of 150 cells have none: the weights are damaged"):
+        compare_with_random(lambda part: broken, tokens, vocabulary)
+
+
+def test_how_many_genes_a_half_has_is_no_knowledge(tokens: Tokens, vocabulary: GeneVocabulary):
+    """Cells of 10 to 60 genes: the number alone would recognise halves."""
+    lengths = np.random.default_rng(5).integers(10, 61, N_CELLS).astype(np.int32)
+    cut = Tokens(tokens.ids, tokens.values, lengths)
+    found = compare_with_random(lambda part: np.stack([part.lengths, np.log(part.lengths)], axis=1), cut, vocabulary)
+    assert found is not None and found.verdict == "no better"
+    assert found.foretold < 0.02
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_the_size_of_cells_is_removed_and_nothing_else(same: bool):
+    rng = np.random.default_rng(0)
+    size = np.ones((50, 4)) if same else np.repeat(rng.normal(size=(50, 1)), 4, axis=1)
+    x = rng.normal(size=(50, 3)) + 5
+    rest = _beyond(size, x)
+    np.testing.assert_allclose(rest.mean(axis=0), 0, atol=1e-12)
+    # Four columns that say the same are one.
+    np.testing.assert_allclose((rest * (size[:, :1] - size.mean())).sum(axis=0), 0, atol=1e-10)
+    assert np.linalg.matrix_rank(np.column_stack([rest, x - x.mean(axis=0)])) == (3 if same else 4)
 
 
 def test_the_comparison_is_the_same_every_time(tokens: Tokens, vocabulary: GeneVocabulary):

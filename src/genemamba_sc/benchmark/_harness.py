@@ -66,7 +66,7 @@ class HarnessModel:
         is_saved = is_own(config_or_none(Path(checkpoint_path) / CONFIG_FILE))
         self._weights = None if is_saved else checkpoint_path
         if is_saved:
-            self._model = GeneMambaModel.load(checkpoint_path, adata=False, accelerator=self.accelerator)
+            self._model = GeneMambaModel.load(os.fspath(checkpoint_path), adata=False, accelerator=self.accelerator)
         else:
             self._model = GeneMambaModel.from_pretrained(checkpoint_path, accelerator=self.accelerator)
 

@@ -219,10 +219,14 @@ def _corpus_name(manifest: Mapping[str, Any], sets: list[str]) -> str | None:
     text = manifest.get("training_data")
     if isinstance(corpus, Mapping) and "n_cells" in corpus:
         mark = f", fingerprint {corpus['fingerprint'][:16]}" if isinstance(corpus.get("fingerprint"), str) else ""
-        return f"{len(sets)} sets, {corpus['n_cells']:,} cells{mark}"
+        return f"{_count(sets)}, {corpus['n_cells']:,} cells{mark}"
     if isinstance(text, str) and text.strip():
         return text
-    return f"{len(sets)} sets" if sets else None
+    return _count(sets) if sets else None
+
+
+def _count(sets: list[str]) -> str:
+    return f"{len(sets)} set{'' if len(sets) == 1 else 's'}"
 
 
 def _remarks(about: _About) -> list[str]:

@@ -28,16 +28,17 @@ def doubt_once(model: Any, source: CellSource) -> None:
     source
         Source of the cells.
     """
-    if model._doubts_open and source.n_obs >= FEWEST_CELLS:
-        model._doubts_open = False
-        if not model.is_trained_:
-            warn_if_no_better(model.module.encoder, source, model._vocabulary, model.origin.name or "this model")
+    if not model._doubts_open or source.n_obs < FEWEST_CELLS:
+        return
+    name = model.origin.name or "this model"
+    is_settled = model.is_trained_ or warn_if_no_better(model.module.encoder, source, model._vocabulary, name)
+    model._doubts_open = not is_settled
 
 
-def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: GeneVocabulary, origin: str) -> None:
+def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: GeneVocabulary, origin: str) -> bool:
     """Warn where embeddings of up to 200 cells tell no more than sums of random gene vectors, or are all alike.
 
-    Nothing is said of fewer than 60 cells with genes in both halves.
+    Nothing is said of fewer than 60 cells with genes in both halves of the genes.
 
     Parameters
     ----------
@@ -50,6 +51,15 @@ def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: G
     origin
         Name of the weights.
 
+    Returns
+    -------
+    Whether there were enough cells to tell.
+
+    Raises
+    ------
+    ValueError
+        If an embedding is not finite.
+
     Warns
     -----
     UserWarning
@@ -60,7 +70,7 @@ def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: G
     tokens = first_tokens(source.tokens(rows), n_tokens)
     found = compare_with_random(lambda part: encode_tokens(encoder, part), tokens, vocabulary)
     if found is None or found.verdict == "better":
-        return
+        return found is not None
     seen = (
         f"all of {found.n_cells} cells have nearly the same embedding"
         if found.verdict == "collapsed"
@@ -71,6 +81,7 @@ def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: G
         f"Pretrained weights should tell more of these cells than random gene vectors. Those of {origin} do not: "
         f"{seen}. Print gm.checkpoint_report(NAME, adata, labels_key=...) before you use them."
     )
+    return True
 
 
 @torch.inference_mode()

@@ -12,13 +12,13 @@ from anndata import AnnData
 from scvi.model.base import BaseModelClass
 
 from genemamba_sc._version import __version__
-from genemamba_sc.data import GeneAliases, GeneVocabulary, query_source
+from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._persistence import device_of
-from genemamba_sc.model._pretrained_genes import registry_of, use_vocabulary
+from genemamba_sc.model._pretrained_genes import registered_source, registry_of, use_vocabulary
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._hub import upload
 from genemamba_sc.weights._read import Pretrained, read_pretrained, write_pretrained
@@ -146,8 +146,7 @@ class PretrainedMixin(BaseModelClass):
         model.module.eval()
         model._doubts_open = True
         if adata is not None:
-            arguments = model.registry_["setup_args"]
-            doubt_once(model, query_source(adata, found.vocabulary, found.max_len, arguments, model.gene_aliases))
+            doubt_once(model, registered_source(adata, model))
         return model
 
     def save_pretrained(

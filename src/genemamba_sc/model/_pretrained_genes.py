@@ -1,5 +1,6 @@
 """Register cells, or none, by the genes of pretrained weights."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
 from genemamba_sc._constants import VOCABULARY_KEY
-from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.data import CellSource, GeneVocabulary, query_source
 
 _SETUP = dict.fromkeys(("layer", "batch_key", "labels_key", "unlabeled_category", "gene_id_key", "scale"))
 
@@ -26,6 +27,16 @@ def use_vocabulary(cls: type[BaseModelClass], adata: AnnData, vocabulary: GeneVo
     state = registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
     if state[VOCABULARY_KEY]["fingerprint"] != vocabulary.fingerprint:
         cls.setup_anndata(adata, **registry["setup_args"], vocabulary=vocabulary)
+
+
+def registered_source(adata: AnnData, model: Any) -> CellSource:
+    """Read cells as they were registered for a model; what there is to warn about was said when they were."""
+    arguments = model.registry_["setup_args"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return query_source(
+            adata, model.vocabulary, model.max_len_, arguments, model.gene_aliases, scale=arguments.get("scale")
+        )
 
 
 def registry_of(cls: type[BaseModelClass], vocabulary: GeneVocabulary) -> dict[str, Any]:

@@ -136,6 +136,11 @@ def compare_with_random(
     Returns
     -------
     The comparison; ``None`` where there are fewer cells.
+
+    Raises
+    ------
+    ValueError
+        If an embedding is not finite.
     """
     rng = np.random.default_rng(seed)
     halves = _halves(tokens, rng.random(vocabulary.size) < 0.5)
@@ -145,8 +150,8 @@ def compare_with_random(
     levels = [expression_matrix(half, vocabulary) for half in halves]
     size = _sizes(halves)
     parts = [_beyond(size, _components(level.astype(np.float64), _N_COMPONENTS)) for level in levels]
-    raw = np.asarray(embed(halves[0]), dtype=np.float64)
-    own = [_beyond(size, raw), _beyond(size, np.asarray(embed(halves[1]), dtype=np.float64))]
+    raw = [_finite(embed(half)) for half in halves]
+    own = [_beyond(size, cells) for cells in raw]
     width = own[0].shape[1]
     random = [rng.standard_normal((vocabulary.size, width)).astype(np.float32) for _ in range(n_draws)]
     drawn = [[_beyond(size, np.asarray(level @ vectors, np.float64)) for level in levels] for vectors in random]
@@ -158,9 +163,9 @@ def compare_with_random(
         foretold_expression=_foretold(parts, parts),
         recognised=_recognised(own),
         recognised_random=np.array([_recognised(pair) for pair in drawn]),
-        dimensions=_participation(raw),
-        cosine=_mean_cosine(raw),
-        spread=_spread(raw),
+        dimensions=_participation(raw[0]),
+        cosine=_mean_cosine(raw[0]),
+        spread=_spread(raw[0]),
     )
 
 
@@ -171,6 +176,16 @@ def _halves(tokens: Tokens, first: np.ndarray) -> list[Tokens]:
     return [Tokens(half.ids[able], half.values[able], half.lengths[able]) for half in halves]
 
 
+def _finite(cells: np.ndarray) -> np.ndarray:
+    broken = int((~np.isfinite(cells).all(axis=1)).sum())
+    if broken:
+        raise ValueError(
+            f"Every cell must get finite numbers. {broken} of {len(cells)} cells have none: the weights are damaged. "
+            "Copy them again, or ask whoever made them."
+        )
+    return np.asarray(cells, dtype=np.float64)
+
+
 def _sizes(halves: list[Tokens]) -> np.ndarray:
     """How many genes each half of a cell has, and the logarithms of that, (n, 4)."""
     lengths = np.stack([half.lengths for half in halves], axis=1).astype(np.float64)
@@ -179,7 +194,11 @@ def _sizes(halves: list[Tokens]) -> np.ndarray:
 
 def _beyond(size: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Remove the mean and what is linear in the size of the cells: both halves of a deep cell are deep."""
-    axes, _ = np.linalg.qr(np.column_stack([np.ones(len(size)), size - size.mean(axis=0)]))
+    centred = size - size.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=0).clip(1e-12)
+    axes, lengths, _ = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:, lengths > 1e-6]  # cells of one size, or halves that add up to one, leave fewer
+    x = x - x.mean(axis=0)
     return x - axes @ (axes.T @ x)
 
 

@@ -182,6 +182,7 @@ def test_missing_types_stay_missing_and_another_column_of_that_name_is_kept(writ
     adata.write_h5ad(folder / "pbmc12k.h5ad")
     data = read("PBMC12k", folder)
     assert data.adata.obs["cell_type"].isna().sum() == 5 and data.adata.obs["cell_type"].nunique() == 3
+    assert found(data)["cells without a type"] == ("5", None)
     assert set(data.adata.obs["cell_type_of_file"]) == {"something else"}
 
 

@@ -78,6 +78,8 @@ def findings_of_cells(
         Finding.of_size("types", facts.n_types, int(obs["cell_type"].nunique())),
         Finding.of_size("batches", facts.n_batches, batches),
     ]
+    if n_untyped := int(obs["cell_type"].isna().sum()):
+        found.append(Finding.of_size("cells without a type", Size(), n_untyped))
     if n_others or facts.other_features.value is not None:
         found.append(Finding.of_size("columns that are no genes", facts.other_features, n_others))
     return found

@@ -7,7 +7,7 @@ Evidence = Literal["read", "told", "inferred", "not found"]
 """``"read"`` in the authors' files or code, ``"told"`` by a third party, ``"inferred"`` from other facts, or
 ``"not found"`` anywhere. Only the first counts as verified."""
 Holds = Literal["counts", "log1p", "not counts"]
-"""What ``X`` holds: counts; natural logarithms of normalised counts; or something else than counts."""
+"""What ``X`` holds: counts; logarithms of normalised counts; or something else than counts."""
 Task = Literal["annotation", "integration", "reconstruction"]
 
 
