@@ -2,11 +2,11 @@
 
 python benchmarks/robustness/random_vectors.py --out benchmarks/robustness/results/random_vectors.md
 
-Each set of cells is drawn `--draws` times, 200 cells a time; `checkpoint_report` asks of each draw what `from_pretrained`
-asks, which is called once per row, for its seconds, and must say the same. `mini` must never be doubted; it has seen
-these sets, unlabelled. Damage is done to `mini`: rows of the gene table in another order, the table or the layers as
-they are drawn at the start (what a silent mismatch of names leaves), or both; one vector for all genes; and a table
-times 10, which is no damage, because its sums are normed.
+Each set of cells is drawn `--draws` times, 200 cells a time; `checkpoint_report` asks of each draw what
+`from_pretrained` asks, which is called once per row, for its seconds, and must say the same. `mini` must never be
+doubted; it has seen these sets, unlabelled. Damage is done to `mini`: rows of the gene table in another order, the
+table or the layers as they are drawn at the start (what a silent mismatch of names leaves), or both; one vector for all
+genes; and a table times 10, which is no damage, because its sums are normed.
 """
 
 import argparse
