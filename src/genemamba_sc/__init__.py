@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from genemamba_sc import benchmark, pl, tl
     from genemamba_sc.checks import (
         CheckpointReport,
+        ContaminationManifest,
         ContaminationReport,
         SelftestReport,
         check_contamination,
         checkpoint_report,
+        contamination_manifest,
         selftest,
     )
     from genemamba_sc.confidence import LabelSets
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointReport",
+    "ContaminationManifest",
     "ContaminationReport",
     "EncoderConfig",
     "GeneAliases",
@@ -64,6 +67,7 @@ __all__ = [
     "check_contamination",
     "check_genes",
     "checkpoint_report",
+    "contamination_manifest",
     "encoder_of_size",
     "pl",
     "pretrain",
@@ -76,6 +80,7 @@ __all__ = [
 
 _HOMES = {
     "CheckpointReport": "checks",
+    "ContaminationManifest": "checks",
     "ContaminationReport": "checks",
     "EncoderConfig": "nn",
     "GeneAliases": "data",
@@ -100,6 +105,7 @@ _HOMES = {
     "check_contamination": "checks",
     "check_genes": "data",
     "checkpoint_report": "checks",
+    "contamination_manifest": "checks",
     "encoder_of_size": "pretraining",
     "pl": "",
     "pretrain": "pretraining",

@@ -42,6 +42,7 @@ def test_every_script_and_table_has_a_room():
     assert {path.parts[0] for path in kept} == {
         "annotation",
         "genes",
+        "harnesses",
         "integration",
         "pretraining",
         "robustness",

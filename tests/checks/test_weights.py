@@ -366,3 +366,60 @@ def test_what_cannot_be_asked_is_said(publish: Publish, tmp_path: Path, leaking:
     gate = publish(tmp_path / "gate", mode="gate")
     with pytest.raises(ValueError, match=r"names no mode\. Pass combine='gate'"):
         checkpoint_report(gate, random_tokens())
+
+
+# ---------------------------------------------------------- random gene vectors
+
+
+def test_weights_are_compared_with_random_gene_vectors(trained: GeneMambaModel, make_cells: Any, tmp_path: Path):
+    trained.save_pretrained(tmp_path / "own")
+    cells: AnnData = make_cells(n_obs=90, seed=3)
+    report = checkpoint_report(tmp_path / "own", cells)
+    assert report.random is not None and (report.random.n_cells, report.random.width) == (90, 16)
+    assert report.types is None and str(report.random) in str(report)
+    report = checkpoint_report(tmp_path / "own", cells, labels_key="cell_type", batch_key="batch", n_compared=80)
+    assert report.random is not None and report.random.n_cells == 80
+    assert report.types is not None and (report.types.n_cells, report.types.n_types) == (80, 3)
+    assert report.types.split == "a batch" and str(report.types) in str(report)
+    assert report.types.weights > 0.9 and report.types.expression > 0.9 and report.types.random.min() > 0.5
+
+
+def test_cells_without_a_label_are_left_out(trained: GeneMambaModel, make_cells: Any, tmp_path: Path):
+    trained.save_pretrained(tmp_path / "own")
+    cells: AnnData = make_cells(n_obs=90, seed=3)
+    labels = cells.obs["cell_type"].astype(object)
+    labels[:30] = None
+    cells.obs["cell_type"] = labels
+    report = checkpoint_report(tmp_path / "own", cells, labels_key="cell_type")
+    assert report.types is not None and report.types.n_cells == 60
+    assert report.random is not None and report.random.n_cells == 90
+
+
+def test_few_cells_are_not_compared_and_that_is_said(trained: GeneMambaModel, make_cells: Any, tmp_path: Path):
+    trained.save_pretrained(tmp_path / "own")
+    report = checkpoint_report(tmp_path / "own", make_cells(n_obs=40))
+    assert report.random is None
+    assert "random gene vectors: not compared; pass 60 cells or more" in str(report)
+    assert checkpoint_report(tmp_path / "own").random is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels_key": "kind"}, r"labels_key must name a column of obs\. Got 'kind'; the columns are \['cell_type'"),
+        ({"labels_key": "cell_type", "batch_key": "lab"}, r"batch_key must name a column of obs\. Got 'lab'"),
+        ({"batch_key": "batch"}, r"Got batch_key='batch' without labels_key\. Pass both"),
+        ({"n_compared": 59}, r"n_compared must be at least 60\. Got 59"),
+    ],
+)
+def test_columns_that_are_not_there_are_refused(
+    arguments: dict[str, Any], message: str, make_cells: Any, leaking: Path
+):
+    with pytest.raises(ValueError, match=message):
+        checkpoint_report(leaking, make_cells(), **arguments)
+
+
+def test_types_need_cells_with_columns(leaking: Path):
+    for cells in (None, random_tokens()):
+        with pytest.raises(ValueError, match=r"labels_key names a column of cells\.obs\. Got no AnnData"):
+            checkpoint_report(leaking, cells, labels_key="cell_type")

@@ -23,8 +23,8 @@ from genemamba_sc import (
     read_pretrained,
     write_pretrained,
 )
-from genemamba_sc.model import _pretrained
 from genemamba_sc.model._persistence import load_model
+from genemamba_sc.model._pretrained_genes import registry_of
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -343,7 +343,7 @@ def test_without_the_library_nothing_is_uploaded(checkpoint: Path, monkeypatch: 
 
 def test_a_vocabulary_without_cells_makes_a_registry_that_models_accept(make_cells: Cells):
     vocabulary = GeneVocabulary.from_anndata(make_cells())
-    registry = _pretrained._registry_of(GeneMambaModel, vocabulary)
+    registry = registry_of(GeneMambaModel, vocabulary)
     real = GeneMambaModel(registered(make_cells(), labels_key=None), d_model=16).registry_
     assert registry.keys() == real.keys() - {"_scvi_uuid"}
     assert registry["setup_args"] == real["setup_args"]

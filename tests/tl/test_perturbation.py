@@ -7,7 +7,7 @@ import torch
 from genemamba_sc import GeneAliases, tl
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import Tokens, to_batch
-from genemamba_sc.tl._cells import visible_part
+from genemamba_sc.data._token_parts import visible_part
 from genemamba_sc.tl._controls import Expression
 
 GENES = [f"ENSG{i:011d}" for i in range(1, 11)]

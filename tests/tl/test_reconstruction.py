@@ -6,7 +6,7 @@ import torch
 
 from genemamba_sc import tl
 from genemamba_sc.data import Tokens
-from genemamba_sc.tl._cells import visible_part
+from genemamba_sc.data._token_parts import visible_part
 from genemamba_sc.tl._masked_ranks import draw_folds
 
 METHODS = ("embedding", "masked head", "components", "neighbours", "mean rank", "frequency", "copy")

@@ -3,12 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from anndata import AnnData
 from torch import Tensor
 
 from genemamba_sc._checks import whole_number
+from genemamba_sc.checks._compared import TokenReader, compare, obs_of
 from genemamba_sc.checks._init import (
     FamilyVerdict,
     LayersVerdict,
@@ -18,7 +19,9 @@ from genemamba_sc.checks._init import (
     table_deviates,
 )
 from genemamba_sc.checks._leak import LeakReport, measure_leak
-from genemamba_sc.data import GeneVocabulary, Tokens, query_source, take_tokens
+from genemamba_sc.checks._types_told import TypeComparison
+from genemamba_sc.data import Tokens
+from genemamba_sc.model._random_vectors import FEWEST_CELLS, RandomComparison
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, read_json
@@ -44,6 +47,7 @@ _OPEN = (
     "Weights do not tell whether the code published beside them returns the layers' output (none of it is run here), "
     "nor do they show changes that are too small for the tests."
 )
+_NOT_COMPARED = f"random gene vectors: not compared; pass {FEWEST_CELLS} cells or more, with genes in the vocabulary."
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,10 @@ class CheckpointReport:
         control.
     leak
         Accuracy with and without the target in sight; ``None`` where no cells were given or no head is stored.
+    random
+        Comparison with random gene vectors, without labels; ``None`` where fewer than 60 cells were given.
+    types
+        Comparison with random gene vectors and expression on labelled cells; ``None`` where no labels were named.
     """
 
     origin: str
@@ -85,6 +93,8 @@ class CheckpointReport:
     layers: LayersVerdict | None
     rest_trained: bool
     leak: LeakReport | None
+    random: RandomComparison | None = None
+    types: TypeComparison | None = None
 
     @property
     def looks_like_identity_bug(self) -> bool:
@@ -107,6 +117,9 @@ class CheckpointReport:
             lines.append("leak: not measured; pass cells, and weights that have a head.")
         else:
             lines += ["leak:", *(f"  {line}" for line in str(self.leak).splitlines()), *self._reading()]
+        lines.append(_NOT_COMPARED if self.random is None else str(self.random))
+        if self.types is not None:
+            lines.append(str(self.types))
         return "\n".join([*lines, _OPEN])
 
     def _reading(self) -> list[str]:
@@ -141,8 +154,13 @@ def checkpoint_report(
     n_cells: int = 16,
     max_len: int = 512,
     seed: int = 0,
+    labels_key: str | None = None,
+    batch_key: str | None = None,
+    n_compared: int = 300,
 ) -> CheckpointReport:
-    """Report what weights alone can tell, and with cells, how much of their accuracy is leakage.
+    """Report what weights alone can tell, and with cells, whether they know more of them than random gene vectors.
+
+    With cells it is also measured how much of their accuracy is leakage.
 
     Parameters
     ----------
@@ -151,11 +169,17 @@ def checkpoint_report(
     cells
         Cells with genes of the checkpoint, or their tokens. ``None`` examines the weights alone.
     n_cells
-        Largest number of cells that are read; they are a random subset.
+        Largest number of cells on which the leak is measured; they are a random subset.
     max_len
         Largest number of tokens per cell.
     seed
-        Seed of cells and positions.
+        Seed of cells, positions and random vectors.
+    labels_key, batch_key
+        Columns of ``obs`` with types and batches. With types, these are read from the embedding, from random gene
+        vectors and from expression by the same method: logistic regression on 50 principal components, one batch after
+        the other left out of the fit. Cells without a label are left out. Without types no label is read.
+    n_compared
+        Largest number of cells that are compared with random gene vectors; they are a random subset.
 
     Returns
     -------
@@ -164,25 +188,39 @@ def checkpoint_report(
     Raises
     ------
     FileNotFoundError, ValueError, ImportError, OSError
-        As in :func:`read_pretrained`; and ``ValueError`` where the cells share no gene with the checkpoint.
+        As in :func:`read_pretrained`; and ``ValueError`` where the cells share no gene with the checkpoint, there are
+        no such columns, or fewer than two types.
     """
     n_cells, max_len = whole_number("n_cells", n_cells, 1), whole_number("max_len", max_len, 2)
+    n_compared = whole_number("n_compared", n_compared, FEWEST_CELLS)
+    columns = obs_of(cells, labels_key, batch_key)
     folder, _, origin = find_checkpoint(name_or_path, revision, subfolder)
-    leak = None
+    measured = _Measured()
     if cells is not None:
         pretrained = read_pretrained(
             name_or_path, revision=revision, subfolder=subfolder, combine=combine, medians=medians
         )
         encoder = BiMambaEncoder(pretrained.encoder_config)
         encoder.load_state_dict(pretrained.encoder)
-        tokens = _tokens(cells, pretrained.vocabulary, n_cells, max_len, seed)
-        leak = measure_leak(encoder.eval(), pretrained.gene_head, tokens, seed)
+        read = TokenReader(cells, pretrained.vocabulary, max_len, seed)
+        measured = _Measured(
+            measure_leak(encoder.eval(), pretrained.gene_head, read(n_cells), seed),
+            *compare(encoder, read, columns, n_compared),
+        )
     if is_own(read_json(folder / CONFIG_FILE)):
-        return _report_own(folder, origin, leak)
-    return _report_published(folder, origin, combine, leak)
+        return _report_own(folder, origin, measured)
+    return _report_published(folder, origin, combine, measured)
 
 
-def _report_own(folder: Path, origin: str, leak: LeakReport | None) -> CheckpointReport:
+class _Measured(NamedTuple):
+    """Hold what was measured on cells."""
+
+    leak: LeakReport | None = None
+    random: RandomComparison | None = None
+    types: TypeComparison | None = None
+
+
+def _report_own(folder: Path, origin: str, measured: _Measured) -> CheckpointReport:
     own = read_own(folder, origin)
     config = own.encoder_config
     families = check_layers(own.encoder, config)
@@ -196,11 +234,11 @@ def _report_own(folder: Path, origin: str, leak: LeakReport | None) -> Checkpoin
         families=families,
         layers=layers_verdict(families),
         rest_trained=not is_constant(own.encoder["norm_f.weight"]),
-        leak=leak,
+        **measured._asdict(),
     )
 
 
-def _report_published(folder: Path, origin: str, combine: Combine | None, leak: LeakReport | None) -> CheckpointReport:
+def _report_published(folder: Path, origin: str, combine: Combine | None, measured: _Measured) -> CheckpointReport:
     weights = read_published_weights(folder)
     config = weights.with_combine(combine) if combine or weights.combine else weights.config
     families = check_layers(weights.encoder, config)
@@ -214,26 +252,9 @@ def _report_published(folder: Path, origin: str, combine: Combine | None, leak: 
         families=families,
         layers=layers_verdict(families),
         rest_trained=_rest_trained(weights.encoder),
-        leak=leak,
+        **measured._asdict(),
     )
 
 
 def _rest_trained(encoder: dict[str, Tensor]) -> bool:
     return not is_constant(encoder["norm_f.weight"]) or table_deviates(encoder["embeddings.weight"])
-
-
-def _tokens(cells: AnnData | Tokens, vocabulary: GeneVocabulary, n_cells: int, max_len: int, seed: int) -> Tokens:
-    """Take the tokens of a random subset of the cells."""
-    source = query_source(cells, vocabulary, max_len, {}) if isinstance(cells, AnnData) else None
-    n_obs = len(cells.lengths) if isinstance(cells, Tokens) else cells.n_obs
-    rows = np.sort(np.random.default_rng(seed).permutation(n_obs)[:n_cells])
-    if source is not None:
-        return source.tokens(rows)
-    assert isinstance(cells, Tokens)  # the other kind that is allowed
-    given = take_tokens(cells, rows)
-    if given.ids.size and int(given.ids.max()) >= vocabulary.size:
-        raise ValueError(
-            f"Token ids must be those of the checkpoint's vocabulary, below {vocabulary.size}. Got "
-            f"{int(given.ids.max())}. Make the tokens with its vocabulary, read_pretrained(...).vocabulary."
-        )
-    return Tokens(given.ids[:, :max_len], given.values[:, :max_len], np.minimum(given.lengths, max_len))

@@ -7,27 +7,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import scvi
 from anndata import AnnData
-from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
-from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._version import __version__
-from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.data import GeneAliases, GeneVocabulary
 from genemamba_sc.data._cell_hashes import CellHashes
+from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._persistence import device_of
+from genemamba_sc.model._pretrained_genes import registered_source, registry_of, use_vocabulary
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._hub import upload
 from genemamba_sc.weights._read import Pretrained, read_pretrained, write_pretrained
 
 if TYPE_CHECKING:  # the type checks under pytest do not know Self
     from typing import Self
-
-_SETUP = dict.fromkeys(("layer", "batch_key", "labels_key", "unlabeled_category", "gene_id_key", "scale"))
 
 
 class PretrainedMixin(BaseModelClass):
@@ -42,9 +39,12 @@ class PretrainedMixin(BaseModelClass):
     module: GeneMambaModule
     max_len_: int
     history_: Any
+    registry_: dict[str, Any]
+    gene_aliases: GeneAliases | None
     pretrained_cells_: CellHashes | None = None
     _vocabulary: GeneVocabulary
     _origin: Origin = Origin()
+    _doubts_open: bool = False
 
     @property
     def origin(self) -> Origin:
@@ -118,8 +118,15 @@ class PretrainedMixin(BaseModelClass):
         OSError
             If the hub cannot be reached.
 
+        Warns
+        -----
+        UserWarning
+            If embeddings of a few hundred of the cells tell no more than sums of random gene vectors, or are all alike.
+
         Notes
         -----
+        Without ``adata`` the first cells to be embedded are compared; fewer than 60 cells tell nothing.
+
         :meth:`train` starts new heads and keeps the gene table as it is, unless ``plan_kwargs={"table_lr": ...}``.
         """
         if not (adata is None or isinstance(adata, AnnData)):
@@ -128,15 +135,18 @@ class PretrainedMixin(BaseModelClass):
         found = read_pretrained(name_or_path, revision=revision, subfolder=subfolder, combine=combine, medians=medians)
         choices = {"encoder_config": found.encoder_config, "max_len": found.max_len}
         if adata is None:
-            model = cls(registry=_registry_of(cls, found.vocabulary), **choices)
+            model = cls(registry=registry_of(cls, found.vocabulary), **choices)
         else:
-            _use_vocabulary(cls, adata, found.vocabulary)
+            use_vocabulary(cls, adata, found.vocabulary)
             model = cls(adata, **choices)
         has_head = load_weights(model.module, found)
         model._origin = Origin(found.origin, found.manifest, found.evaluation, has_head)
         model.pretrained_cells_ = found.cells
         model.to_device(target)
         model.module.eval()
+        model._doubts_open = True
+        if adata is not None:
+            doubt_once(model, registered_source(adata, model))
         return model
 
     def save_pretrained(
@@ -266,35 +276,3 @@ def load_weights(module: GeneMambaModule, pretrained: Pretrained) -> bool:
     if fits:
         module.gene_head.load_state_dict(stored)
     return fits
-
-
-def _use_vocabulary(cls: type[BaseModelClass], adata: AnnData, vocabulary: GeneVocabulary) -> None:
-    """Register the genes of ``adata`` by the vocabulary of a checkpoint; layer, batches and labels stay."""
-    manager = cls._get_most_recent_anndata_manager(adata, required=False)
-    if manager is None:
-        raise ValueError(
-            f"adata is not registered, so there is nothing to say what to train on. Call {cls.__name__}."
-            "setup_anndata(adata, labels_key=...) first, or leave adata out and pass it to get_latent_representation."
-        )
-    registry = manager.registry
-    state = registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
-    if state[VOCABULARY_KEY]["fingerprint"] != vocabulary.fingerprint:
-        cls.setup_anndata(adata, **registry["setup_args"], vocabulary=vocabulary)
-
-
-def _registry_of(cls: type[BaseModelClass], vocabulary: GeneVocabulary) -> dict[str, Any]:
-    """Return the registry of a model that was set up with these genes and no cells."""
-    n_genes, names = vocabulary.n_genes, np.array(vocabulary.gene_ids)
-    state = {"n_obs": 0, "n_vars": n_genes, "column_names": names, VOCABULARY_KEY: vocabulary.to_dict()}
-    genes = {
-        "data_registry": {"attr_name": "X", "attr_key": None},
-        "state_registry": state,
-        "summary_stats": {"n_vars": n_genes, "n_cells": 0},
-    }
-    return {
-        "scvi_version": scvi.__version__,
-        "model_name": cls.__name__,
-        "setup_args": dict(_SETUP),
-        "field_registries": {REGISTRY_KEYS.X_KEY: genes},
-        "setup_method_name": "setup_anndata",
-    }

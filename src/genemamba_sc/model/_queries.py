@@ -14,6 +14,7 @@ from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
 from genemamba_sc.integration import Integration
 from genemamba_sc.model._annotation import store
+from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._inference import embed
 from genemamba_sc.model._integration import asks_integration, integrate_cells
 from genemamba_sc.model._module import GeneMambaModule
@@ -107,6 +108,7 @@ class QueryMixin:
         adata = self._query(adata)
         integrates = asks_integration(self, adata, batch_key, integrated)
         source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
+        doubt_once(self, source)
         latent = embed(self.module, source, rows, batch_size=batch_size)
         if integrates:
             latent = integrate_cells(self, adata, rows, latent, batch_key)

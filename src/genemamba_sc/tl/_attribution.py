@@ -15,10 +15,11 @@ from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale, Tokens
+from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.model._annotation import require_cell_types
 from genemamba_sc.tl._attribution_result import Attribution, Method
-from genemamba_sc.tl._cells import blocks_of, cells_asked, embedding_of, open_query, pass_through, real_positions
+from genemamba_sc.tl._cells import blocks_of, cells_asked, embedding_of, open_query, pass_through
 from genemamba_sc.tl._deletion import deletion_curves
 from genemamba_sc.tl._genes import ids_and_symbols
 from genemamba_sc.tl._integrated_gradients import integrate

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from anndata import AnnData
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Float32, Int
 from torch import Tensor
 
 from genemamba_sc._checks import CellIndices, row_numbers
-from genemamba_sc._constants import PAD_ID
 from genemamba_sc.data import CellSource, TokenBatch, Tokens, length_batches, take_tokens, to_batch
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.model._gene_outputs import source_of
@@ -78,29 +77,6 @@ def blocks_of(source: CellSource, rows: Int[np.ndarray, "n"]) -> Iterator[tuple[
     for start in range(0, len(rows), _BLOCK_CELLS):
         part = slice(start, start + _BLOCK_CELLS)
         yield source.tokens(rows[part]), part
-
-
-def visible_part(tokens: Tokens, visible: Bool[np.ndarray, "b l"]) -> Tokens:
-    """Take the visible tokens of each cell; they keep their order and their values, and close the gaps.
-
-    Parameters
-    ----------
-    tokens
-        Tokens of ``b`` cells.
-    visible
-        True at the tokens that stay, shape (b, l).
-    """
-    kept = visible & real_positions(tokens)
-    lengths = kept.sum(axis=1).astype(np.int32)
-    order = np.argsort(~kept, axis=1, kind="stable")[:, : max(1, int(lengths.max(initial=1)))]
-    stays = np.take_along_axis(kept, order, axis=1)
-    ids = np.where(stays, np.take_along_axis(tokens.ids, order, axis=1), PAD_ID).astype(np.int32)
-    return Tokens(ids, np.take_along_axis(tokens.values, order, axis=1) * stays, lengths)
-
-
-def real_positions(tokens: Tokens) -> Bool[np.ndarray, "b l"]:
-    """Mark the positions that hold a token, (b, l); the others are pads."""
-    return np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int
 
 from genemamba_sc._constants import PAD_ID
 from genemamba_sc.data import Tokens
-from genemamba_sc.tl._cells import real_positions
+from genemamba_sc.data._token_parts import real_positions
 
 Kind = Literal["delete", "top", "shift"]
 

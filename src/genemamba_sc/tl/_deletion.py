@@ -6,8 +6,8 @@ from jaxtyping import Float
 from scipy.integrate import trapezoid
 
 from genemamba_sc.data import Tokens
+from genemamba_sc.data._token_parts import real_positions, visible_part
 from genemamba_sc.model import GeneMambaModule
-from genemamba_sc.tl._cells import real_positions, visible_part
 from genemamba_sc.tl._targets import Target
 
 # Shares of the genes of a cell that are taken out.

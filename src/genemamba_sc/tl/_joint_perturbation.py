@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens
+from genemamba_sc.data._token_parts import visible_part
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
-from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query, visible_part
+from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p

@@ -9,8 +9,9 @@ from scipy import sparse
 from torch import Tensor
 
 from genemamba_sc.data import GeneVocabulary, TokenBatch, Tokens
+from genemamba_sc.data._token_parts import real_positions, visible_part
 from genemamba_sc.model import GeneMambaModule
-from genemamba_sc.tl._cells import embedding_of, pass_through, real_positions, visible_part
+from genemamba_sc.tl._cells import embedding_of, pass_through
 from genemamba_sc.tl._rank_readout import Axes, RankReference, fit_readout
 from genemamba_sc.training._markers import expression_matrix
 

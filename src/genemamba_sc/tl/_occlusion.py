@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 
 from genemamba_sc.data import Tokens
+from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModule
-from genemamba_sc.tl._cells import real_positions
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._targets import DirectionTarget, Target

@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from genemamba_sc.data import Tokens
-from genemamba_sc.tl._cells import real_positions
+from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.tl._rank_metrics import relative_ranks
 
 # Strength of the ridge against features of unit variance, the same for every read-out and every set.

@@ -13,8 +13,9 @@ from scipy.stats import rankdata
 from genemamba_sc._checks import whole_number
 from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens, to_batch
+from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
-from genemamba_sc.tl._cells import open_query, real_positions
+from genemamba_sc.tl._cells import open_query
 from genemamba_sc.tl._masked_ranks import MaskedRanks
 from genemamba_sc.tl._rank_metrics import ListScores, compare_lists, correlation, relative_ranks
 

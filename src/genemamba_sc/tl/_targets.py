@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genemamba_sc.data import TokenBatch, Tokens
+from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModule
 from genemamba_sc.nn import CellTypeHead, EncoderOutput
-from genemamba_sc.tl._cells import embedding_of, pass_through, real_positions
+from genemamba_sc.tl._cells import embedding_of, pass_through
 from genemamba_sc.training._programs import level_shares
 
 

@@ -1,6 +1,7 @@
 """Read weights that the authors of GeneMamba published, by names and shapes of their tensors, and use every tensor."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -104,9 +105,7 @@ def read_published_weights(folder: Path) -> PublishedWeights:
     tensors, names = rename(stored)
     config = _config_of(tensors, settings, folder)
     head = {name.removeprefix("lm_head."): tensors.pop(name) for name in list(tensors) if name.startswith("lm_head.")}
-    expected = encoder_shapes(config)
-    expected |= {f"lm_head.{name}": s for name, s in _head_shapes(config).items() if name in head}
-    _check(tensors, head, expected, names, stored)
+    _check(tensors, head, _expected(config, head), names, stored)
     if head and "weight" not in head:
         head["weight"] = tensors["embeddings.weight"]  # tied to the table, and not stored twice
     has_combiner = "combiner.weight" in tensors
@@ -120,6 +119,18 @@ def read_published_weights(folder: Path) -> PublishedWeights:
         n_parameters=sum(tensor.numel() for tensor in stored.values()),
         max_len=max_len,
     )
+
+
+def published_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every tensor of a published checkpoint, in the original layout.
+
+    Parameters
+    ----------
+    config
+        Configuration, such as :meth:`EncoderConfig.published` with as many rows as the file has: 25,426, for it ends
+        with the last gene.
+    """
+    return {original_name(name): shape for name, shape in _expected(config, ("weight", "bias")).items()}
 
 
 def as_pretrained(
@@ -206,6 +217,11 @@ def _config_of(tensors: dict[str, Tensor], settings: dict[str, Any], folder: Pat
         expand=max(1, inner // width),
         headdim=max(1, inner // n_heads),
     )
+
+
+def _expected(config: EncoderConfig, head: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an encoder and of these parts of its output layer."""
+    return encoder_shapes(config) | {f"lm_head.{name}": _head_shapes(config)[name] for name in head}
 
 
 def _head_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
