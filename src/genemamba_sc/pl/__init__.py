@@ -9,6 +9,7 @@ from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
     from genemamba_sc.pl._attribution import attribution
+    from genemamba_sc.pl._benchmark import benchmark
     from genemamba_sc.pl._colours import share_colours
     from genemamba_sc.pl._confusion import confusion_matrix
     from genemamba_sc.pl._integration import integration
@@ -16,10 +17,20 @@ if TYPE_CHECKING:
     from genemamba_sc.pl._save import save_figure
     from genemamba_sc.pl._umap import umap
 
-__all__ = ["attribution", "confusion_matrix", "integration", "network", "save_figure", "share_colours", "umap"]
+__all__ = [
+    "attribution",
+    "benchmark",
+    "confusion_matrix",
+    "integration",
+    "network",
+    "save_figure",
+    "share_colours",
+    "umap",
+]
 
 _HOMES = {
     "attribution": "_attribution",
+    "benchmark": "_benchmark",
     "confusion_matrix": "_confusion",
     "integration": "_integration",
     "network": "_network",

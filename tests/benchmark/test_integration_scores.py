@@ -1,12 +1,10 @@
 """The scores of integration on examples small enough to count by hand."""
 
-import importlib.util
-from pathlib import Path
-
-import neighbours
 import numpy as np
 import pytest
 from scipy import sparse
+
+from genemamba_sc.benchmark import _neighbours as neighbours
 
 # Two batches on a line: a1 a2 b1 | a3 b2 b3, and a type c of the second batch alone, which lies on its b.
 X = np.array([[0.0], [1.0], [10.0], [0.5], [9.0], [2.0], [9.1], [9.2]])
@@ -59,40 +57,3 @@ def test_connectivity_is_the_share_of_the_largest_component_of_each_type():
     graph = sparse.csr_matrix(np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]))
     assert neighbours.graph_connectivity(graph, np.array([0, 0, 1, 1])) == 1.0
     assert neighbours.graph_connectivity(graph, np.array([0, 0, 0, 1])) == pytest.approx((2 / 3 + 1) / 2)
-
-
-def test_the_table_of_integration_has_a_section_for_each_part_of_the_cells():
-    # Its file has the name of another room's, which `import table` would find first.
-    path = Path(neighbours.__file__).with_name("table.py")
-    spec = importlib.util.spec_from_file_location("integration_table", path)
-    table = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(table)
-    row = dict.fromkeys(table.METRICS, 0.5) | {"set": "s", "method": "m", "seconds": 2.0, "n_scored": 8}
-    row |= {"knn_types": {"a": 0.25}, "knn_single": {}, "knn_worst_some": None, "scored_on": "all", "seed": 0}
-    rows = [row, row | {"seed": 1, "avg_bio": 0.7, "seconds": 3.0}, row | {"scored_on": "unlabelled", "n_scored": 4}]
-    numbers = "0.500 ± 0.000 | " * 9
-    assert table.report(rows).removeprefix(table.INTRODUCTION + "\n\n").splitlines() == [
-        "### s (8 cells)",
-        "",
-        "| method | seeds | " + " | ".join(table.METRICS.values()) + " | seconds |",
-        "| --- " * 14 + "|",
-        f"| m | 2 | 0.600 ± 0.141 | {numbers}– | 2 |",
-        "",
-        "Accuracy of the types across batches:",
-        "",
-        "| method | a |",
-        "| --- | --- |",
-        "| m | 0.250 |",
-        "",
-        "### s, cells whose labels were not given (4 cells)",
-        "",
-        "| method | seeds | " + " | ".join(table.METRICS.values()) + " | seconds |",
-        "| --- " * 14 + "|",
-        "| m | 1 | " + "0.500 | " * 10 + "– | 2 |",
-        "",
-        "Accuracy of the types across batches:",
-        "",
-        "| method | a |",
-        "| --- | --- |",
-        "| m | 0.250 |",
-    ]
