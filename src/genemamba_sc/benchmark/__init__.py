@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from genemamba_sc.benchmark._outcome import Embedding, Options, Outcome, clock
     from genemamba_sc.benchmark._report import report
     from genemamba_sc.benchmark._result import BenchmarkReport
+    from genemamba_sc.benchmark._rows import BenchmarkRow, NotRun
     from genemamba_sc.benchmark._scvi import train_scvi
     from genemamba_sc.benchmark._splits import Split, batch_splits, largest_batches, stratified_split
     from genemamba_sc.benchmark._versions import installed_versions
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BATCH",
     "BenchmarkReport",
+    "BenchmarkRow",
     "CLIP",
     "COMPONENTS",
     "Embedding",
     "LABEL",
     "NEIGHBOURS",
+    "NotRun",
     "Options",
     "Outcome",
     "Row",
@@ -75,11 +78,13 @@ __all__ = [
 _HOMES = {
     "BATCH": "_columns",
     "BenchmarkReport": "_result",
+    "BenchmarkRow": "_rows",
     "CLIP": "_features",
     "COMPONENTS": "_knn",
     "Embedding": "_outcome",
     "LABEL": "_columns",
     "NEIGHBOURS": "_metrics",
+    "NotRun": "_rows",
     "Options": "_outcome",
     "Outcome": "_outcome",
     "Row": "_jsonl",

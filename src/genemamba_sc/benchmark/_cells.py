@@ -170,7 +170,7 @@ def _asked(adata: AnnData, choice: SplitChoice) -> np.ndarray:
     if mask.all() or not mask.any():
         raise ValueError(
             f"The split {choice.text!r} must leave cells to train on and to test. {int(mask.sum())} of {len(mask)} "
-            f"cells are the query; the values are {sorted(set(values))[:10]}. Name one of these."
+            f"cells are the query; the values are {sorted(map(str, set(values)))[:10]}. Name one of these."
         )
     return mask
 

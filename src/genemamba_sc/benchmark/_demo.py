@@ -11,7 +11,6 @@ from anndata import AnnData
 from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -19,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from genemamba_sc._constants import OBSM_KEY, PREDICTION_KEY
 from genemamba_sc._files import replacing_file
+from genemamba_sc.benchmark._metrics import accuracy, macro_f1
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.pl import confusion_matrix, save_figure, umap
 
@@ -148,8 +148,8 @@ def _score(name: str, query: AnnData, predicted: np.ndarray, seconds: float) -> 
     predicted = np.asarray(predicted).astype(str)
     return Score(
         name,
-        float(accuracy_score(truth, predicted)),
-        float(f1_score(truth, predicted, average="macro", labels=np.unique(truth))),
+        accuracy(truth, predicted),
+        macro_f1(truth, predicted),
         seconds,
     )
 

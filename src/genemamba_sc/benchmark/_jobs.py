@@ -115,12 +115,12 @@ def _check_types(cells: Cells, choice: SplitChoice, rows: Split) -> None:
     if len(names) < 2:
         raise ValueError(
             f"Training cells must have two types or more. Those of the split {choice.text!r}{without} have "
-            f"{list(names)}. Leave this split out, or name another labels_key."
+            f"{names.tolist()}. Leave this split out, or name another labels_key."
         )
     if not np.isin(known, names).any():
         raise ValueError(
-            f"Training and test cells must share a type. The split {choice.text!r}{without} has {list(known[:5])} to "
-            f"test and {list(names[:5])} to train on. Write the types alike, or leave this split out."
+            f"Training and test cells must share a type. The split {choice.text!r}{without} has {known[:5].tolist()} "
+            f"to test and {names[:5].tolist()} to train on. Write the types alike, or leave this split out."
         )
 
 

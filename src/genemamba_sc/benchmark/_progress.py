@@ -65,7 +65,7 @@ class Estimate:
         every = [value for values in self._taken.values() for value in values]
         mean = {name: sum(values) / len(values) for name, values in self._taken.items()}
         overall = sum(every) / len(every)
-        return sum(mean.get((job.method.task, job.method.name), overall) for job in jobs)
+        return float(sum(mean.get((job.method.task, job.method.name), overall) for job in jobs))
 
 
 def _duration(seconds: float) -> str:

@@ -137,7 +137,7 @@ def _run(
         digest=cells.digest,
         rows=rows,
         not_run=(*absent, *_no_scib(methods), *failed),
-        versions={name: version for row in rows for name, version in row.versions.items()},
+        versions=dict(sorted({pair for row in rows for pair in row.versions.items()})),
     )
 
 
