@@ -235,6 +235,20 @@ def test_what_cannot_be_is_refused_before_any_work(cells: AnnData, asked: list[t
     assert asked == []
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_anndata_is_refused(cells: AnnData):
+    with pytest.raises(TypeError, match="Cells are read from an AnnData. Got builtins.str"):
+        run("cells.h5ad")  # type: ignore[arg-type]
+
+
+def test_types_of_a_single_batch_leave_integration_without_a_mean(cells: AnnData, asked: list[tuple]):
+    kinds = cells.obs["cell_type"].astype(str) + cells.obs["batch"].astype(str)
+    cells.obs["cell_type"] = kinds.to_numpy()
+    (row,) = run(cells, batch_key="batch", methods=["pca"]).rows
+    assert "knn_accuracy" not in row.scores
+    assert set(row.details["knn_single"]) == set(kinds)
+
+
 def test_training_and_test_cells_without_a_common_type_are_refused(cells: AnnData, asked: list[tuple]):
     query = cells.copy()
     query.obs["cell_type"] = "the " + cells.obs["cell_type"].astype(str)

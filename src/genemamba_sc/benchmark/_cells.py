@@ -12,6 +12,7 @@ from scipy import sparse
 from genemamba_sc.benchmark._choices import SplitChoice
 from genemamba_sc.benchmark._columns import BATCH, LABEL, column
 from genemamba_sc.data import Scale, open_matrix, to_linear
+from genemamba_sc.data._matrix import reader_of
 from genemamba_sc.model._obs_columns import check_batches, check_labels, check_obs_column
 
 
@@ -50,7 +51,7 @@ class Cells:
     n_unlabelled
         Number of cells without a label, which are left out.
     values
-        What the values are (counts, normalised).
+        What the file holds: counts, normalised, or log1p (of any base).
     digest
         SHA-256 of values, genes, types and batches.
     """
@@ -72,9 +73,12 @@ def has_batches(adata: AnnData, source: Source) -> bool:
 
     Raises
     ------
+    TypeError
+        If it is no AnnData.
     ValueError
-        If a column cannot serve.
+        If a column cannot serve, or there is no such layer.
     """
+    reader_of(adata, source.layer)  # no AnnData, or no such layer
     unlabeled = check_obs_column(adata, source.labels_key, "labels_key", source.unlabeled_category)
     check_labels(adata, source.labels_key, unlabeled)
     if source.batch_key is None:

@@ -17,7 +17,7 @@ STRENGTH, ITERATIONS = 1.0, 1000
 
 
 def celltypist_labels(train: AnnData, test: AnnData, seed: int, options: Options) -> Outcome:
-    """Annotate with a CellTypist model of the training cells (Domínguez Conde et al. 2022, doi 10.1126/science.abl5197).
+    """Annotate with a CellTypist model of the training cells (doi 10.1126/science.abl5197).
 
     The model is fitted here with the objective of ``celltypist.train`` and its defaults: celltypist 1.7.1 asks
     scikit-learn for one-vs-rest by an argument that went in 1.8, and its other solver (stochastic gradient descent)

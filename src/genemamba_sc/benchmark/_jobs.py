@@ -66,14 +66,15 @@ def jobs_of(
         If a training part has fewer than two types, or a drawn test part has no room for every type.
     """
     found = []
+    annotating = [method for method in methods if method.task == "annotation"]
+    integrating = [method for method in methods if method.task == "integration"]
     for seed in seeds:
-        for choice in splits:
+        for choice in splits if annotating else ():
             share = _drawn_share(choice)
             for rows in _parts(cells, choice, seed):
                 _check_types(cells, choice, rows)
-                of_task = [method for method in methods if method.task == "annotation"]
-                found += [Job(method, choice.text, seed, rows, share) for method in of_task]
-        found += [Job(method, INTEGRATION, seed, None) for method in methods if method.task == "integration"]
+                found += [Job(method, choice.text, seed, rows, share) for method in annotating]
+        found += [Job(method, INTEGRATION, seed, None) for method in integrating]
     return tuple(found)
 
 

@@ -90,6 +90,7 @@ def cross_batch(x: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> dict[
 
     A type of one batch only has no neighbours of its own there: it is left out of these, and stands in
     ``knn_single`` with the accuracy of its 15 nearest among *all* other cells, which falls if it is merged into others.
+    Where all types are such, ``knn_accuracy`` is ``None``.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def cross_batch(x: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> dict[
     among_all = among_all_cells(x, labels) if single else labels
     rated = ~np.isin(labels, single)
     return {
-        "knn_accuracy": float((labels == predicted)[rated].mean()),
+        "knn_accuracy": float((labels == predicted)[rated].mean()) if rated.any() else None,
         "knn_types": per_type,
         "knn_worst_all": min((per_type[name] for name in groups["all"]), default=None),
         "knn_worst_some": min((per_type[name] for name in groups["some"]), default=None),

@@ -54,9 +54,9 @@ class Estimate:
     def __init__(self) -> None:
         self._taken: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def add(self, row: BenchmarkRow) -> None:
-        """Learn from a row."""
-        self._taken[row.task, row.method].append(row.seconds)
+    def add(self, row: BenchmarkRow, passed: float = 0.0) -> None:
+        """Learn from a row, and from the seconds that passed until it was scored."""
+        self._taken[row.task, row.method].append(max(row.seconds, passed))
 
     def of(self, jobs: Sequence[Job]) -> float | None:
         """Estimate the seconds of jobs."""

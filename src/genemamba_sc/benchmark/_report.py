@@ -15,7 +15,7 @@ from genemamba_sc.benchmark._folder import holding, kept_rows
 from genemamba_sc.benchmark._jobs import Job, jobs_of, key_of
 from genemamba_sc.benchmark._jsonl import append_row
 from genemamba_sc.benchmark._methods import SCIB, Method, missing_packages, needs_of, not_installed
-from genemamba_sc.benchmark._outcome import Options
+from genemamba_sc.benchmark._outcome import Options, clock
 from genemamba_sc.benchmark._progress import Estimate, Progress, say
 from genemamba_sc.benchmark._result import BenchmarkReport
 from genemamba_sc.benchmark._rows import BenchmarkRow, NotRun, measure
@@ -177,6 +177,7 @@ def _measured(
             continue
         rest = [other for other, of in zip(jobs[number:], keys[number:]) if of not in kept]
         on_progress(Progress(number, len(jobs), job.title, "", estimate.of(rest)))
+        passed = clock()
         try:
             row = measure(job, cells, options)
         except Exception as error:  # noqa: BLE001 - hours of other rows must not be lost to one; it is named
@@ -185,7 +186,7 @@ def _measured(
             on_progress(Progress(number + 1, len(jobs), job.title, f"failed, {reason}", estimate.of(rest[1:])))
             continue
         found.append(row)
-        estimate.add(row)
+        estimate.add(row, passed())
         if rows_file is not None:
             append_row(rows_file, asdict(row))
         on_progress(Progress(number + 1, len(jobs), job.title, _said(row), estimate.of(rest[1:])))

@@ -29,7 +29,7 @@ class BenchmarkReport:
     n_cells, n_genes, n_types, n_batches, n_unlabelled
         Numbers of cells with a label, genes, types and batches, and of cells without a label.
     values
-        What the values are: counts, or values that are linear and not whole.
+        What the file holds: counts, normalised (linear, not whole), or log1p (of any base).
     digest
         SHA-256 of values, genes, types and batches.
     rows

@@ -148,8 +148,11 @@ def _integrated(job: Job, cells: Cells, options: Options) -> dict[str, Any]:
         method=job.method.title,
         scib=not missing_packages(SCIB),
     )
+    scores = {name: value for name, value in found.items() if isinstance(value, float)}
+    if wrong := [name for name, value in scores.items() if not np.isfinite(value)]:
+        raise ValueError(f"Scores must be numbers. {', '.join(wrong)} of {job.method.title} are none on these cells.")
     return {
-        "scores": {name: value for name, value in found.items() if isinstance(value, float)},
+        "scores": scores,
         "n_train": cells.adata.n_obs,
         "n_test": cells.adata.n_obs,
         "n_unknown": 0,
