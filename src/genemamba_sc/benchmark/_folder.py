@@ -78,7 +78,7 @@ def kept_rows(path: Path | None, keys: Collection[str]) -> dict[str, BenchmarkRo
     if path is None:
         return found
     for row in read_rows(path):
-        if isinstance(row, dict) and row.get("key") in keys:
+        if row.get("key") in keys:
             whole = row_from_fields(Fields.of(row, path, way_out="Remove this line, or give another folder."))
             found[whole.key] = whole
     return found

@@ -21,14 +21,23 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if not line.strip():
             continue
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        row = _object(line)
+        if row is None:
             warn(f"{path}:{number}: not a whole JSON line, left out")
+        else:
+            rows.append(row)
     return rows
+
+
+def _object(line: bytes) -> Row | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):  # ValueError: also bytes that are no UTF-8
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def append_row(path: Path, row: Row) -> None:

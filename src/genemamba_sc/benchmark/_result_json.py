@@ -77,7 +77,7 @@ def row_from_fields(read: Fields) -> BenchmarkRow:
         n_test=read.whole("n_test", 0),
         n_unknown=read.whole("n_unknown", 0),
         scores=read.made("scores", lambda values: {str(name): _share(value) for name, value in values.items()}),
-        test_share=read.made("test_share", _share),
+        test_share=read.made("test_share", _inner_share),
         seconds=read.made("seconds", _number),
         settings=read.object("settings").values,
         details=read.object("details").values,
@@ -113,6 +113,13 @@ def _share(value: Any) -> float:
     number = _number(value)
     if not -1.0 <= number <= 1.0 + 1e-6:  # a silhouette can be below 0
         raise ValueError(f"{value!r} is no score")
+    return number
+
+
+def _inner_share(value: Any) -> float:
+    number = _number(value)
+    if not 0.0 <= number < 1.0:
+        raise ValueError(f"{value!r} is no share of the cells")
     return number
 
 
