@@ -177,7 +177,7 @@ def test_every_tested_dependency_has_a_tested_version():
     extras = PYPROJECT["project"]["optional-dependencies"]
     tested = [
         *PYPROJECT["project"]["dependencies"],
-        *(r for e in ("benchmark", "test", "lint", "docs") for r in extras[e]),
+        *(r for e in ("benchmark", "harmony", "test", "lint", "docs") for r in extras[e]),
     ]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = requirement_names([line for line in lines if "==" in line])
@@ -185,14 +185,23 @@ def test_every_tested_dependency_has_a_tested_version():
 
 
 # Import name -> name on the package index, where the two differ.
-DISTRIBUTIONS = {"mamba_ssm": "mamba-ssm", "scvi": "scvi-tools", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {
+    "mamba_ssm": "mamba-ssm",
+    "scib_metrics": "scib-metrics",
+    "scvi": "scvi-tools",
+    "sklearn": "scikit-learn",
+}
 
 
 def test_every_imported_package_is_declared():
     imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
     others = imported - set(sys.stdlib_module_names) - {"genemamba_sc"}
     project = PYPROJECT["project"]
-    extras = [r for e in ("cuda", "corpus", "hub", "graphs") for r in project["optional-dependencies"][e]]
+    extras = [
+        r
+        for e in ("cuda", "corpus", "hub", "graphs", "benchmark", "harmony")
+        for r in project["optional-dependencies"][e]
+    ]
     users = [*project["dependencies"], *extras]
     assert {"numpy", "torch"} <= others
     assert sorted({DISTRIBUTIONS.get(name, name) for name in others} - requirement_names(users)) == []

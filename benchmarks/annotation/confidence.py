@@ -33,8 +33,6 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import scvi
-from baselines import COMPONENTS, NEIGHBOURS, log_cp10k, logistic, scaled_variable_genes
-from ours import new_model
 from rows import Row, append_row, read_rows
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -44,6 +42,14 @@ from sklearn.neighbors import NearestNeighbors
 from splits import LABEL, SETS, SETS_OF_SPLIT, Split, column, load_set, splits_of
 
 from genemamba_sc import GeneMambaModel
+from genemamba_sc.benchmark import (
+    COMPONENTS,
+    NEIGHBOURS,
+    log_cp10k,
+    logistic,
+    new_model,
+    scaled_variable_genes,
+)
 from genemamba_sc.confidence import Calibration, probabilities_of
 
 COVERAGES = (0.8, 0.9, 0.95)

@@ -7,7 +7,6 @@ A second call goes on where the first stopped.
 """
 
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -16,34 +15,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
-from metrics import accuracy, knn_probe, macro_f1
-from outcome import Options
 from rows import Row, append_row, key_of, read_rows
-from splits import BATCH, LABEL, SETS, SETS_OF_SPLIT, Split, column, load_set, splits_of
+from splits import LABEL, SETS, SETS_OF_SPLIT, Split, column, load_set, splits_of
 from versions import versions
 
-# Method -> module that holds it, imported when first asked for: the baselines need no genemamba_sc.
+from genemamba_sc.benchmark import Options, accuracy, knn_probe, macro_f1, method_of, parts
+
+# The methods are those of genemamba_sc.benchmark.
 OURS = ("genemamba", "bag", "linear_head", "random_encoder")
 SEEDED = ("genemamba", "bag", "random_encoder")  # the others give the same on the same cells, whatever the seed
 BASELINES = ("l1", "lr_l2", "lr_hvg", "knn", "rank512")
-METHODS = {**dict.fromkeys(OURS, "ours"), **dict.fromkeys(BASELINES, "baselines")}
-
-
-def parts(adata: ad.AnnData, split: Split) -> tuple[ad.AnnData, ad.AnnData]:
-    """Training cells with labels and batches; test cells with batches only, so that no method can see their types."""
-    train, test = adata[split.train].copy(), adata[split.test].copy()
-    train.obs, test.obs = train.obs[[LABEL, BATCH]].copy(), test.obs[[BATCH]].copy()
-    for name in (LABEL, BATCH):
-        train.obs[name] = column(train, name)
-        train.obs[name] = train.obs[name].astype("category")
-    return train, test
+METHODS = (*OURS, *BASELINES)
 
 
 def measure(name: str, split: Split, seed: int, method: str, options: Options, adata: ad.AnnData) -> Row:
     """One row."""
     train, test = parts(adata, split)
     labels, truth = column(train, LABEL), column(adata[split.test], LABEL)
-    outcome = getattr(importlib.import_module(METHODS[method]), method)(train, test, seed, options)
+    outcome = method_of("annotation", method).load()(train, test, seed, options)
     row = {
         "set": name,
         "split": split.kind,
@@ -140,7 +129,7 @@ def seed_list(text: str) -> list[int]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", type=names(tuple(METHODS), "--methods"), default=list(METHODS))
+    parser.add_argument("--methods", type=names(METHODS, "--methods"), default=list(METHODS))
     parser.add_argument("--sets", type=names(SETS, "--sets"), default=list(SETS))
     parser.add_argument("--splits", type=names(tuple(SETS_OF_SPLIT), "--splits"), default=list(SETS_OF_SPLIT))
     parser.add_argument("--seeds", type=seed_list, default=[0, 1, 2])

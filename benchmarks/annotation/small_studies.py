@@ -20,14 +20,13 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import scvi
-from metrics import accuracy, macro_f1
 from rows import append_row, read_rows
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from splits import LABEL, column, load_set
 
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.benchmark import demo_cells
+from genemamba_sc.benchmark import accuracy, demo_cells, macro_f1
 
 SIZE, MOST_TEST = 490, 1500
 TRAINING = {

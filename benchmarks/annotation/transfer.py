@@ -12,7 +12,6 @@ the first stopped.
 """
 
 import argparse
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,11 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
-from metrics import accuracy, macro_f1
-from outcome import Options
 from rows import Row, append_row, read_rows
-from run import METHODS, names, parts, seed_list
+from run import METHODS, names, seed_list
 from splits import BATCH, LABEL, Split, column, load_set
+
+from genemamba_sc.benchmark import Options, accuracy, macro_f1, method_of, parts
 
 SETS = ("immune_3studies", "kang_ctrl")
 BASELINES = ("lr_l2", "l1")
@@ -48,7 +47,7 @@ def measure(name: str, title: str, split: Split, seed: int, method: str, adata: 
     """One row."""
     train, test = parts(adata, split)
     truth = column(adata[split.test], LABEL)
-    outcome = getattr(importlib.import_module(METHODS[method]), method)(train, test, seed, options)
+    outcome = method_of("annotation", method).load()(train, test, seed, options)
     return {
         "set": name,
         "pair": title,
@@ -88,7 +87,7 @@ def difference(mean: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", type=names(tuple(METHODS), "--methods"), default=["lr_l2", "l1", "genemamba"])
+    parser.add_argument("--methods", type=names(METHODS, "--methods"), default=["lr_l2", "l1", "genemamba"])
     parser.add_argument("--sets", type=names(SETS, "--sets"), default=list(SETS))
     parser.add_argument("--seeds", type=seed_list, default=[0, 1, 2])
     parser.add_argument("--train", type=json.loads, default={}, help="JSON: arguments of GeneMambaModel.train")

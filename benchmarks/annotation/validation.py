@@ -17,10 +17,10 @@ from itertools import permutations
 import anndata as ad
 import numpy as np
 import scvi
-from metrics import accuracy, macro_f1
-from ours import new_model
 from sklearn.model_selection import train_test_split
 from splits import BATCH, LABEL, column, load_set, splits_of
+
+from genemamba_sc.benchmark import accuracy, macro_f1, new_model
 
 WITHIN = (("zheng_sorted", 0), ("zheng_sorted", 1), ("pbmc3k", 0), ("pbmc3k", 1), ("cell_lines", 0), ("kang_ctrl", 0))
 MOST_CELLS = 3_300  # of kang_ctrl: as many as the others have

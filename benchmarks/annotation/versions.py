@@ -1,22 +1,14 @@
 """The state of everything that could move a number: packages and checkout."""
 
-import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("genemamba-sc", "scvi-tools", "torch", "scanpy", "anndata", "scikit-learn", "numpy")
+from genemamba_sc.benchmark import installed_versions
 
 
 def versions(further: tuple[str, ...] = ()) -> dict[str, str]:
     """Of everything that could move a number; ``further`` names packages that a room needs beside these."""
-    found = {"python": platform.python_version(), "commit": commit()}
-    for name in (*PACKAGES, *further):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return installed_versions(further) | {"commit": commit()}
 
 
 def commit() -> str:

@@ -11,14 +11,14 @@ from functools import cached_property
 import anndata as ad
 import numpy as np
 import scvi
-from baselines import CLIP, log_cp10k
 from pairs import aliases
+from sets import data_folder
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.preprocessing import StandardScaler
-from splits import data_folder
 
 import genemamba_sc as gm
+from genemamba_sc.benchmark import CLIP, log_cp10k
 from genemamba_sc.data import match_genes
 
 MOST_CELLS, COMPONENTS, TREES, FOREST_CELLS = 3000, 20, 50, 1000

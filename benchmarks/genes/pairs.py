@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from splits import data_folder
+from sets import data_folder
 
 import genemamba_sc as gm
 

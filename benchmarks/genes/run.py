@@ -43,7 +43,7 @@ def prepare(name: str, seed: int) -> tuple[Cells, list[Task], np.ndarray]:
 
 
 def log_mean(cells: Cells) -> np.ndarray:
-    from baselines import log_cp10k
+    from genemamba_sc.benchmark import log_cp10k
 
     return np.asarray(log_cp10k(cells.adata)[:, cells.columns].mean(axis=0)).ravel()
 

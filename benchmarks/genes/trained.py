@@ -9,9 +9,10 @@ import numpy as np
 import scvi
 
 import genemamba_sc as gm
+from genemamba_sc.benchmark import LABEL, column, stratified_split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
-from splits import LABEL, column, load_set, stratified_split
+from sets import load_set
 
 MOST_CELLS = 3000
 

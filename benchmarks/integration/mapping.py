@@ -21,9 +21,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
-from baselines import COMPONENTS, scaled_variable_genes
-from methods import on_axes, train
-from neighbours import NEIGHBOURS, accuracy_of, nearest_types
+from methods import on_axes
 from rows import Row, append_row, read_rows
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
@@ -31,6 +29,14 @@ from splits import BATCH, LABEL, column, load_set
 from versions import versions
 
 import genemamba_sc as gm
+from genemamba_sc.benchmark import (
+    COMPONENTS,
+    NEIGHBOURS,
+    accuracy_of,
+    integrated_model,
+    nearest_types,
+    scaled_variable_genes,
+)
 
 # (set, batch left out, types that are also taken out of the reference, one at a time)
 STUDIES = (
@@ -68,7 +74,7 @@ def case(name: str, left_out: str, removed: str) -> Case:
 
 def ours(case: Case, seed: int) -> tuple[dict[str, Pair], float]:
     """Embeddings by one model, and how far mapping moved the reference."""
-    model = train(case.reference, seed, None)
+    model = integrated_model(case.reference, seed, None)
     before = model.get_latent_representation(key_added=None)
     mapped = model.get_latent_representation(case.query, batch_key=BATCH, key_added=None)
     raw = model.get_latent_representation(integrated=False, key_added=None)
@@ -87,7 +93,7 @@ def shift_of_reference(model: gm.GeneMambaModel, case: Case, before: np.ndarray)
 
 def off(case: Case, seed: int) -> Pair:
     """Embeddings by a model that was trained not to integrate."""
-    model = train(case.reference, seed, False)
+    model = integrated_model(case.reference, seed, False)
     found = model.get_latent_representation(key_added=None), model.get_latent_representation(case.query, key_added=None)
     return found
 

@@ -5,7 +5,6 @@ with batches known and for that with batches unknown.
 """
 
 import hashlib
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,45 +14,12 @@ import anndata as ad
 import numpy as np
 import scanpy as sc
 import scvi
-from baselines import CLIP, COMPONENTS, VARIABLE_GENES, log_cp10k, variable_genes
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 from splits import BATCH, column
 
 import genemamba_sc as gm
+from genemamba_sc.benchmark import clock, genes_by_batch, harmony, integrated_model, pca, train_scvi
 
 Embeddings = dict[str, tuple[np.ndarray, float]]  # method -> embedding, seconds
-Clock = Callable[[], float]
-
-
-def clock() -> Clock:
-    """Seconds since now."""
-    start = time.perf_counter()
-    return lambda: round(time.perf_counter() - start, 2)
-
-
-def genes_by_batch(adata: ad.AnnData) -> np.ndarray:
-    """Columns of the 2,000 genes that vary within most batches (seurat_v3, on counts), as scib chooses them."""
-    if adata.n_vars <= VARIABLE_GENES:
-        return np.arange(adata.n_vars)
-    options = {"flavor": "seurat_v3", "n_top_genes": VARIABLE_GENES, "batch_key": BATCH, "inplace": False}
-    return np.flatnonzero(sc.pp.highly_variable_genes(adata, **options)["highly_variable"].to_numpy())
-
-
-def pca(adata: ad.AnnData, seed: int, genes: np.ndarray | None = None) -> np.ndarray:
-    """50 components of the z-scored variable genes; of those chosen over all cells where none are given."""
-    x = log_cp10k(adata)[:, variable_genes(adata) if genes is None else genes].toarray()
-    x = np.clip(StandardScaler().fit_transform(x), -CLIP, CLIP)
-    return PCA(min(COMPONENTS, *x.shape), random_state=seed).fit_transform(x).astype(np.float32)
-
-
-def harmony(components: np.ndarray, adata: ad.AnnData, seed: int) -> np.ndarray:
-    """Harmony on components; needs harmonypy."""
-    import harmonypy
-
-    found = harmonypy.run_harmony(components, adata.obs, BATCH, random_state=seed, verbose=False).Z_corr
-    found = np.asarray(found, dtype=np.float32)
-    return found if found.shape == components.shape else found.T  # harmonypy turned it round in 0.1
 
 
 def combat(components: np.ndarray, batches: np.ndarray) -> np.ndarray:
@@ -91,15 +57,6 @@ def linear_pooled(adata: ad.AnnData, seed: int) -> Embeddings:
     return found
 
 
-def train(adata: ad.AnnData, seed: int, integrate: bool | None, **setup: object) -> gm.GeneMambaModel:
-    """A model of the package's defaults."""
-    scvi.settings.seed = seed
-    gm.GeneMambaModel.setup_anndata(adata, batch_key=BATCH, **setup)
-    model = gm.GeneMambaModel(adata)
-    model.train(integrate=integrate, enable_progress_bar=False)
-    return model
-
-
 def without_batch(adata: ad.AnnData) -> ad.AnnData:
     """The cells as those of an unknown batch."""
     cells = ad.AnnData(adata.X, var=adata.var)
@@ -117,7 +74,7 @@ def on_axes(model: gm.GeneMambaModel, adata: ad.AnnData) -> np.ndarray:
 def genemamba(adata: ad.AnnData, seed: int) -> Embeddings:
     """Trained to integrate: batches known; unknown (``_axes``); and what the integration starts from (``_raw``)."""
     passed = clock()
-    model = train(adata, seed, None)
+    model = integrated_model(adata, seed, None)
     return {
         "genemamba": (model.get_latent_representation(), passed()),
         "genemamba_axes": (on_axes(model, adata), passed()),
@@ -128,7 +85,7 @@ def genemamba(adata: ad.AnnData, seed: int) -> Embeddings:
 def genemamba_off(adata: ad.AnnData, seed: int) -> Embeddings:
     """Trained not to integrate; and the batch means of that subtracted."""
     passed = clock()
-    latent = train(adata, seed, False).get_latent_representation()
+    latent = integrated_model(adata, seed, False).get_latent_representation()
     return {
         "genemamba_off": (latent, passed()),
         "batch_means": (without_means(latent, column(adata, BATCH)), passed()),
@@ -138,12 +95,7 @@ def genemamba_off(adata: ad.AnnData, seed: int) -> Embeddings:
 @lru_cache(maxsize=1)
 def _scvi_of(cells: "_Same") -> tuple[scvi.model.SCVI, float]:
     passed = clock()
-    scvi.settings.seed = cells.seed
-    chosen = cells.adata[:, genes_by_batch(cells.adata)].copy()
-    scvi.model.SCVI.setup_anndata(chosen, batch_key=BATCH)
-    model = scvi.model.SCVI(chosen)
-    model.train(enable_progress_bar=False)
-    return model, passed()
+    return train_scvi(cells.adata, cells.seed), passed()
 
 
 @dataclass(frozen=True)

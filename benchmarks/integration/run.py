@@ -23,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
 from labelled import GIVEN, LABELLED, SHARES, UNKNOWN, given_labels
 from methods import FAMILIES
 from rows import Row, append_row, read_rows
-from scoring import score
 from splits import BATCH, LABEL, SETS, column, load_set
 from versions import commit, versions
+
+from genemamba_sc.benchmark import score
 
 KEY = ("set", "method", "seed", "scored_on")
 UNLABELLED = tuple(name for names in FAMILIES.values() for name in names)

@@ -8,7 +8,6 @@ The embeddings of evaluate.py, scored as in ../integration.py on a random sample
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,7 @@ from command_line import parse
 from corpus import read_set
 from evaluate import embeddings
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-from methods import pca
-from scoring import score
+from genemamba_sc.benchmark import BATCH, LABEL, column, score
 
 METRICS = ("avg_bio", "avg_batch", "nmi", "ari", "asw_label", "asw_batch", "graph_connectivity", "ilisi", "clisi")
 
@@ -43,10 +40,9 @@ def main() -> None:
     n = min(options.cells, adata.n_obs)
     cells = np.sort(np.random.default_rng(options.seed).choice(adata.n_obs, n, replace=False))
     sample = adata[cells].copy()
-    before = pca(sample, options.seed)
     for method, z in embeddings(options.checkpoint, options.target, options.seed).items():
         row = {"target": options.target, "method": method, "seed": options.seed, "cells": n}
-        row |= score(sample, np.ascontiguousarray(z[cells], dtype=np.float32), before)
+        row |= score(z[cells], column(sample, LABEL), column(sample, BATCH))
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

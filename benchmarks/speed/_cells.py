@@ -7,7 +7,7 @@ import anndata as ad
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
-from splits import data_folder
+from sets import data_folder
 
 # 849 and 1,428 genes per cell: halves of each have about 1,140.
 SETS = ("pbmc3k", "pbmc_chemistries")

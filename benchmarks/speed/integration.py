@@ -18,11 +18,10 @@ from _machine import machine_line
 from _timing import Seconds, in_turn, markdown
 
 import genemamba_sc as gm
+from genemamba_sc.benchmark import genes_by_batch, harmony, pca
 from genemamba_sc.integration import Integration, fit_integration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-from methods import genes_by_batch, harmony, pca
 from splits import BATCH, column, load_set
 
 QUERY_CELLS = 50_000

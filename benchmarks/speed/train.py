@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -27,9 +28,10 @@ from _machine import machine_line
 from _timing import markdown
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "annotation"))
-from metrics import accuracy, macro_f1
-from splits import LABEL, column, load_set, splits_of
+from sets import COLUMNS, load_set
 
+# A process that measures an older commit has no genemamba_sc.benchmark.report: only the parent splits and scores.
+LABEL = COLUMNS[0]
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
 WARM_UP = 200
@@ -53,8 +55,8 @@ def scanvi(train: ad.AnnData, epochs: int | None = None) -> tuple[Callable[[], o
     return lambda: model.train(max_epochs=epochs, **QUIET), model.predict
 
 
-def child(program: str, name: str, seed: int) -> dict[str, float]:
-    """Train once; the time is that of ``train()`` alone."""
+def child(program: str, name: str, seed: int, work: Path) -> dict[str, float]:
+    """Train once on the rows in ``work``, and leave predictions there; the time is that of ``train()`` alone."""
     import scvi
     import torch
 
@@ -63,23 +65,31 @@ def child(program: str, name: str, seed: int) -> dict[str, float]:
     scvi.settings.seed = seed
     new = {"scanvi": scanvi}.get(program, ours)
     adata = load_set(name)
-    split = next(iter(splits_of(adata, "stratified", seed)))
-    new(adata[split.train[:WARM_UP]].copy(), 1)[0]()
-    train, test = adata[split.train].copy(), adata[split.test].copy()
+    rows = np.load(work / "rows.npz")
+    new(adata[rows["train"][:WARM_UP]].copy(), 1)[0]()
+    train, test = adata[rows["train"]].copy(), adata[rows["test"]].copy()
     fit, predict = new(train)
     start, start_cpu = time.perf_counter(), time.process_time()
     fit()
     taken = {"wall": time.perf_counter() - start, "cpu": time.process_time() - start_cpu}
-    truth, found = column(test, LABEL), np.asarray(predict(test)).astype(str)
-    return taken | {"accuracy": 100 * accuracy(truth, found), "macro_f1": 100 * macro_f1(truth, found)}
+    np.save(work / "predicted.npy", np.asarray(predict(test)).astype(str))
+    return taken
 
 
 def run(program: str, source: Path, name: str, seed: int) -> dict[str, float]:
     """One run in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(source / "src"), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--child", program, "--sets", name, "--seed", str(seed)]
-    said = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return json.loads(said.stdout.splitlines()[-1])
+    from genemamba_sc.benchmark import accuracy, column, macro_f1, stratified_split
+
+    labels = column(load_set(name), LABEL)
+    split = stratified_split(labels, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "rows.npz", train=split.train, test=split.test)
+        command = [sys.executable, __file__, "--child", program, "--sets", name, "--seed", str(seed), "--work", folder]
+        said = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        truth, found = labels[split.test], np.load(Path(folder) / "predicted.npy")
+    scores = {"accuracy": 100 * accuracy(truth, found), "macro_f1": 100 * macro_f1(truth, found)}
+    return json.loads(said.stdout.splitlines()[-1]) | scores
 
 
 def row(name: str, program: str, runs: list[dict[str, float]], old: list[dict[str, float]]) -> tuple[object, ...]:
@@ -101,9 +111,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", choices=("ours", "old", "scanvi"), help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(json.dumps(child(args.child, args.sets, args.seed)))
+        print(json.dumps(child(args.child, args.sets, args.seed, args.work)))
         return
     if args.old is None:
         parser.error("--old is needed: a checkout of the commit to compare with")

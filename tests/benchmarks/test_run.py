@@ -1,15 +1,16 @@
 """The runner: resumes, survives a failure, hides the test labels, keeps settings apart."""
 
 import json
+from types import SimpleNamespace
 
 import anndata as ad
-import baselines
 import numpy as np
 import pytest
 import rows
 import run
 import scipy.sparse as sp
-from outcome import Options, Outcome
+
+from genemamba_sc.benchmark import Options, Outcome
 
 
 @pytest.fixture
@@ -22,8 +23,22 @@ def tiny_set(monkeypatch):
     return adata
 
 
+class Methods(dict):
+    """Methods of the tests, by name, in place of those of the package."""
+
+    def __call__(self, task, name):
+        return SimpleNamespace(load=lambda: self[task, name])
+
+
 @pytest.fixture
-def always_b(monkeypatch):
+def methods(monkeypatch):
+    found = Methods()
+    monkeypatch.setattr(run, "method_of", found)
+    return found
+
+
+@pytest.fixture
+def always_b(methods):
     """A method that says B; what it was given is recorded."""
     seen = []
 
@@ -31,7 +46,7 @@ def always_b(monkeypatch):
         seen.append((list(train.obs), list(test.obs), seed))
         return Outcome(np.array(["B"] * test.n_obs), params=1, settings={"says": "B"}, seconds=0.5)
 
-    monkeypatch.setattr(baselines, "knn", method)
+    methods["annotation", "knn"] = method
     return seen
 
 
@@ -73,11 +88,11 @@ def test_baselines_run_once_where_neither_split_nor_method_depends_on_the_seed()
     assert run.seeds_of("stratified", "lr_l2", [0, 1, 2]) == [0, 1, 2]
 
 
-def test_one_failure_is_named_and_counted_and_does_not_end_the_run(tiny_set, always_b, tmp_path, monkeypatch, capsys):
+def test_one_failure_is_named_and_counted_and_does_not_end_the_run(tiny_set, always_b, methods, tmp_path, capsys):
     def fails(train, test, seed, options):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(baselines, "l1", fails)
+    methods["annotation", "l1"] = fails
     out = tmp_path / "rows.jsonl"
     args = ["--methods", "l1,knn", "--sets", "kang_ctrl", "--splits", "stratified", "--seeds", "0", "--out", str(out)]
     assert run.run(run.parse(args)) == 1
@@ -93,24 +108,15 @@ def test_two_settings_of_one_method_do_not_share_a_file(tmp_path):
         run.refuse_mixed_settings(tmp_path / "rows.jsonl", [line], ["genemamba"], Options())
 
 
-def test_embeddings_are_probed_on_the_test_cells(tiny_set, tmp_path, monkeypatch):
+def test_embeddings_are_probed_on_the_test_cells(tiny_set, methods, tmp_path):
     def method(train, test, seed, options):
         clear = (train.obs["cell_type"] == "T").to_numpy(dtype=float)[:, None]
         return Outcome(np.array(["T"] * test.n_obs), 1, {}, 0.0, clear, np.ones((test.n_obs, 1)))
 
-    monkeypatch.setattr(baselines, "knn", method)
+    methods["annotation", "knn"] = method
     run.run(arguments(tmp_path / "rows.jsonl", "--splits", "stratified", "--seeds", "0"))
     (line,) = rows.read_rows(tmp_path / "rows.jsonl")
     assert line["embedding"] == {"knn_accuracy": 0.5, "knn_macro_f1": pytest.approx(1 / 3)}
-
-
-def test_a_line_cut_by_a_killed_run_is_left_out_and_closed_before_the_next(tmp_path, capsys):
-    out = tmp_path / "rows.jsonl"
-    out.write_text('{"seed": 0}\n{"see', encoding="utf-8")
-    rows.append_row(out, {"seed": 1})
-    assert out.read_text(encoding="utf-8") == '{"seed": 0}\n{"see\n{"seed": 1}\n'
-    assert rows.read_rows(out) == [{"seed": 0}, {"seed": 1}]
-    assert "rows.jsonl:2: not a whole JSON line" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from reader import Reader, one_file
 from samples import (
     OLD,
     aliases_table,
+    benchmark_report,
+    benchmark_rows,
     copied,
     corpus,
     count,
@@ -35,6 +37,8 @@ from samples import (
 
 from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet, read_pretrained, read_regulon_pairs
 from genemamba_sc._digests import sha256_of
+from genemamba_sc.benchmark import BenchmarkReport
+from genemamba_sc.benchmark._folder import kept_rows
 from genemamba_sc.checks._selftest_cells import read_reference_cells
 from genemamba_sc.corpus import TokenCorpus, _build, build_corpus
 from genemamba_sc.corpus._build import _begin
@@ -168,6 +172,7 @@ PARTS: dict[str, Any] = {
     "piece-00000-00000.arrow": damaged_bytes,
 }
 GENES = OLD / "corpus" / "genes.tsv"
+KEPT = ("genemamba0", "genemamba1", "knn0", "knn1")
 SETTINGS = {"files": [["a.h5ad", 1, 2]], "vocabulary": None, "filters": {"max_len": 9, "min_genes": 1}, "layer": None}
 
 FILES = (
@@ -226,6 +231,13 @@ FILES = (
     Reader("gene sets GMT, gzipped", "sets.gmt", pathways_of, gunzipped, one_file(
         "sets.gmt", lambda path: (gene_sets(path), path.write_bytes(gzip.compress(path.read_bytes()))))),
     Reader("regulons", "pairs.tsv", regulons_of, damaged_lines, one_file("pairs.tsv", regulons)),
+    Reader("benchmark report", "report.json", lambda folder: str(BenchmarkReport.from_json(folder / "report.json")),
+           damaged_json, one_file("report.json", benchmark_report)),
+    Reader("benchmark rows", "rows.jsonl", lambda folder: kept_rows(folder / "rows.jsonl", KEPT), damaged_lines,
+           one_file("rows.jsonl", benchmark_rows)),
+    Reader("h5ad, opened", "cells.h5ad", cells_of, damaged_hdf5, one_file("cells.h5ad", tiny_cells)),
+    Reader("h5ad, read whole", "cells.h5ad", lambda folder: read_cells(folder / "cells.h5ad"), damaged_hdf5,
+           one_file("cells.h5ad", tiny_cells)),
 )  # fmt: skip
 
 READERS = FILES + CELLS

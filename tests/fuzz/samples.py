@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import sparse
 
 from genemamba_sc import EncoderConfig, GeneAliases, GeneMambaModel, read_pretrained, write_pretrained
 from genemamba_sc._digests import sha256_of
+from genemamba_sc.benchmark import BenchmarkReport, BenchmarkRow, NotRun, append_row
 from genemamba_sc.checks import write_reference_cells
 from genemamba_sc.data._cell_hashes import read_cell_hashes
 from genemamba_sc.nn import BiMambaEncoder
@@ -112,6 +114,28 @@ def aliases_table(path: Path) -> None:
     lines = ["symbol\tensembl_gene_id\talias_symbol\tprev_symbol"]
     lines += [f"GENE{i}\tENSG{i:011d}\tALIAS{i}|OTHER{i}\tOLD{i % 7}" for i in range(1, 13)]
     path.write_text("\n".join(lines) + "\n")
+
+
+def benchmark_report(path: Path) -> None:
+    """Write a report of two methods and two seeds, and of one that was not run."""
+    _report().to_json(path)
+
+
+def benchmark_rows(path: Path) -> None:
+    """Write its rows as a benchmark keeps them."""
+    for row in _report().rows:
+        append_row(path, asdict(row))
+
+
+def _report() -> BenchmarkReport:
+    rows = [
+        BenchmarkRow("annotation", name, "random", "", seed, {"accuracy": 0.5 + 0.1 * seed, "macro_f1": 0.5}, 8, 2, 0,
+                     0.2, 1.5, {"C": 1.0}, "", {}, {"numpy": "2"}, f"{name}{seed}")
+        for name in ("genemamba", "knn") for seed in (0, 1)
+    ]  # fmt: skip
+    absent = NotRun("annotation", "xgboost", "not installed")
+    sizes = (10, 5, 2, 1, 0)
+    return BenchmarkReport("type", None, (0, 1), *sizes, "counts", "0" * 64, tuple(rows), (absent,), {"numpy": "2"})
 
 
 def gene_sets(path: Path) -> None:

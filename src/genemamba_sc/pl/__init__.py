@@ -9,6 +9,7 @@ from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
     from genemamba_sc.pl._attribution import attribution
+    from genemamba_sc.pl._benchmark import benchmark
     from genemamba_sc.pl._colours import share_colours
     from genemamba_sc.pl._confidence import confidence
     from genemamba_sc.pl._confusion import confusion_matrix
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attribution",
+    "benchmark",
     "confidence",
     "confusion_matrix",
     "integration",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "attribution": "_attribution",
     "confidence": "_confidence",
+    "benchmark": "_benchmark",
     "confusion_matrix": "_confusion",
     "integration": "_integration",
     "markers": "_markers",

@@ -1,4 +1,4 @@
-"""Scores of one embedding against known cell types and batches; scib-metrics and nearest neighbours.
+"""Score one embedding against known cell types and batches: scib-metrics where it is installed, nearest neighbours.
 
 avg_bio = mean(NMI, ARI at the best-NMI Leiden resolution of 10 in 0.2–2, ASW of labels);
 avg_batch = mean(ASW of batches, graph connectivity), graph connectivity on the symmetric neighbour graph as in scib.
@@ -6,23 +6,58 @@ scib-metrics' own graph connectivity asks for strong connectivity of the directe
 stands beside as ``graph_connectivity_directed`` and enters no mean.
 """
 
+from typing import Any
+
 import numpy as np
-import scib_metrics
-from neighbours import NEIGHBOURS, codes, cross_batch, graph_connectivity, refuse_broken
-from scib_metrics.nearest_neighbors import pynndescent
+
+from genemamba_sc.benchmark._metrics import NEIGHBOURS
+from genemamba_sc.benchmark._neighbours import codes, cross_batch, graph_connectivity, refuse_broken
 
 WIDE_NEIGHBOURS = 90  # of LISI, as in scib-metrics
 
 
-def score(x: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> dict[str, object]:
-    """All scores of one embedding."""
-    refuse_broken(x)
+def score(
+    x: np.ndarray, labels: np.ndarray, batches: np.ndarray, *, method: str = "An embedding", scib: bool = True
+) -> dict[str, Any]:
+    """Compute all scores of one embedding.
+
+    Types and batches are given to scib-metrics as codes: some of its scores change with the names.
+
+    Parameters
+    ----------
+    x
+        Embedding, shape ``(n_cells, width)``.
+    labels, batches
+        Types and batches of the cells.
+    method
+        Name of the method, for messages.
+    scib
+        Whether scib-metrics is used; otherwise only nearest neighbours are.
+
+    Raises
+    ------
+    ValueError
+        If the embedding is broken; see :func:`refuse_broken`.
+    """
+    refuse_broken(x, method, len(labels))
     x = np.ascontiguousarray(x, dtype=np.float32)
-    return {**metrics(x, codes(labels), codes(batches)), **cross_batch(x, labels, batches)}
+    by_scib = metrics(x, codes(labels), codes(batches)) if scib else {}
+    return {**by_scib, **cross_batch(x, labels, batches)}
 
 
 def metrics(x: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> dict[str, float]:
-    """The published means, and every part of them; labels and batches are codes."""
+    """Compute the published means, and every part of them, with scib-metrics.
+
+    Parameters
+    ----------
+    x
+        Embedding, float32, shape ``(n_cells, width)``.
+    labels, batches
+        Codes of types and batches.
+    """
+    import scib_metrics
+    from scib_metrics.nearest_neighbors import pynndescent
+
     wide = pynndescent(x, n_neighbors=min(WIDE_NEIGHBOURS, len(x) - 1), random_state=0)
     near = wide.subset_neighbors(NEIGHBOURS)
     leiden = scib_metrics.nmi_ari_cluster_labels_leiden(near, labels)

@@ -1,0 +1,40 @@
+"""Name the two columns that every method reads, and take training and test cells apart."""
+
+import numpy as np
+from anndata import AnnData
+
+from genemamba_sc.benchmark._splits import Split
+
+LABEL = "cell_type"
+BATCH = "batch"
+
+
+def column(adata: AnnData, key: str) -> np.ndarray:
+    """Return ``obs[key]`` as an array of str.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    key
+        Name of the column.
+    """
+    return adata.obs[key].astype(str).to_numpy(dtype=object).astype(str)
+
+
+def parts(adata: AnnData, split: Split) -> tuple[AnnData, AnnData]:
+    """Return training cells with types and batches, and test cells with batches only: no method can see their types.
+
+    Parameters
+    ----------
+    adata
+        All cells, with ``obs["cell_type"]`` and ``obs["batch"]``.
+    split
+        Rows of the two parts.
+    """
+    train, test = adata[split.train].copy(), adata[split.test].copy()
+    train.obs, test.obs = train.obs[[LABEL, BATCH]].copy(), test.obs[[BATCH]].copy()
+    for name in (LABEL, BATCH):
+        train.obs[name] = column(train, name)
+        train.obs[name] = train.obs[name].astype("category")
+    return train, test
