@@ -106,6 +106,16 @@ def test_annotate_writes_what_it_returns_and_where_it_is_from(sure: GeneMambaMod
     assert again.uns["genemamba"]["coverage"] == 0.9
 
 
+def test_annotate_writes_the_types_that_occur_in_the_order_of_the_reference(sure: GeneMambaModel, make_cells: Cells):
+    query = make_cells(300)
+    types = np.asarray(sure.predict_celltype(query))
+    two = query[types != sure.cell_types[1]].copy()
+    sure.annotate(two)
+    # scanpy's dot plots raise a KeyError for a category that no cell has.
+    assert list(two.obs["genemamba_celltype"].cat.categories) == [sure.cell_types[0], *sure.cell_types[2:]]
+    assert list(sure.predict_celltype(two).categories) == sure.cell_types
+
+
 def test_cells_of_another_kind_look_unknown_and_keep_the_nearest_type_unless_asked(
     sure: GeneMambaModel, make_cells: Cells
 ):

@@ -156,7 +156,7 @@ def chosen_options(model_kwargs: Mapping[str, Any] | None, train_kwargs: Mapping
         If an argument is unknown, or names a device that there is not.
     """
     from genemamba_sc.model import GeneMambaModel
-    from genemamba_sc.model._training import check_trainer
+    from genemamba_sc.model._train_arguments import check_trainer
 
     model, train = dict(model_kwargs or {}), dict(train_kwargs or {})
     known = set(inspect.signature(GeneMambaModel).parameters) - {"adata", "registry", "kwargs"}

@@ -86,6 +86,8 @@ class Annotation:
 
 
 def _as_text(types: pd.Series) -> pd.Series:
+    # scanpy's dot plots and rank_genes_groups refuse a category that no cell has.
+    types = types.cat.remove_unused_categories()
     return types.cat.rename_categories([str(name) for name in types.cat.categories])
 
 

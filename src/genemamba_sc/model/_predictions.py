@@ -74,9 +74,10 @@ class PredictionMixin(QueryMixin):
         Labels as they are in the ``obs`` of the training, shape (n_obs,), a :class:`pandas.Categorical` whose
         categories are :attr:`cell_types` in that order, also those that no cell has: as a column of ``obs`` it has the
         order of the reference, and the colours that scanpy gives by that order. (:meth:`annotate` also copies colours
-        of your own.) ``numpy.asarray`` makes an array of it; pandas compares two categoricals only where they have the
-        same categories. With ``soft`` a DataFrame, cells × types, whose rows sum to one. The unlabelled category is
-        never predicted. With ``return_sets`` a pair of this and of :class:`genemamba_sc.LabelSets`.
+        of your own, and leaves out types that no cell has, which scanpy's dot plots refuse.) ``numpy.asarray`` makes
+        an array of it; pandas compares two categoricals only where they have the same categories. With ``soft`` a
+        DataFrame, cells × types, whose rows sum to one. The unlabelled category is never predicted. With
+        ``return_sets`` a pair of this and of :class:`genemamba_sc.LabelSets`.
 
         Raises
         ------
@@ -121,9 +122,9 @@ class PredictionMixin(QueryMixin):
     ) -> Annotation:
         """Predict the type of every cell, and write what the model says about it, in one pass.
 
-        ``adata.obs`` gets ``genemamba_celltype`` (categories in the order of :attr:`cell_types`, with the colours of
-        the reference where it has any) and ``genemamba_confidence`` (the probability of that type). A model with
-        calibration cells also writes ``genemamba_set`` (the types that the cell may be of, joined by ``" | "``) and
+        ``adata.obs`` gets ``genemamba_celltype`` (the types that occur, in the order of :attr:`cell_types`, with the
+        colours of the reference where it has any) and ``genemamba_confidence`` (the probability of that type). A model
+        with calibration cells also writes ``genemamba_set`` (the types that the cell may be of, joined by ``" | "``) and
         ``genemamba_unknown`` (the share of the calibration cells that look more like cells of known types).
         ``adata.obsm`` gets the embedding ``X_genemamba``; ``adata.uns["genemamba"]`` says what the model was, on which
         cells it is calibrated, and what was asked.
