@@ -124,8 +124,8 @@ class PredictionMixin(QueryMixin):
 
         ``adata.obs`` gets ``genemamba_celltype`` (the types that occur, in the order of :attr:`cell_types`, with the
         colours of the reference where it has any) and ``genemamba_confidence`` (the probability of that type). A model
-        with calibration cells also writes ``genemamba_set`` (the types that the cell may be of, joined by ``" | "``) and
-        ``genemamba_unknown`` (the share of the calibration cells that look more like cells of known types).
+        with calibration cells also writes ``genemamba_set`` (the types that the cell may be of, joined by ``" | "``)
+        and ``genemamba_unknown`` (the share of the calibration cells that look more like cells of known types).
         ``adata.obsm`` gets the embedding ``X_genemamba``; ``adata.uns["genemamba"]`` says what the model was, on which
         cells it is calibrated, and what was asked.
 
