@@ -29,6 +29,9 @@ def refuse(*arguments):
 socket.socket.connect = socket.getaddrinfo = refuse
 """
 
+# Minutes of training: their own command is `pytest -m slow`.
+SLOW = {"large_data", "pretrain"}
+
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
 
@@ -79,7 +82,10 @@ def test_a_notebook_is_small(path: Path):
     assert path.stat().st_size < MOST_BYTES
 
 
-@each_notebook
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem) for path in NOTEBOOKS],
+)
 def test_the_code_of_a_notebook_runs_without_a_network(path: Path, tmp_path: Path, request: pytest.FixtureRequest):
     for package in NEEDS.get(path.stem, ()):
         pytest.importorskip(package)
