@@ -62,7 +62,7 @@ def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: 
 
 def _check_values(settings: Mapping[str, Any], place: Mapping[str, Any]) -> None:
     """Build a trainer for trial; where that fails, build one for each setting, so that the wrong one can be named."""
-    refused = _refusal(settings, place)
+    refused = _refusal(settings, place) if settings else None
     if refused is None:
         return
     alone = {name: _refusal({name: value}, place) for name, value in settings.items()}

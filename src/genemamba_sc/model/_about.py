@@ -1,0 +1,71 @@
+"""Say in a few lines what a model is, as text and for notebooks."""
+
+import html
+from typing import Any
+
+from genemamba_sc.model._batch_names import batch_names
+
+_MOST_NAMES, _LONGEST = 8, 40
+
+
+def about(model: Any) -> dict[str, str]:
+    """Describe a model, trained or not: one entry for each thing to know.
+
+    Parameters
+    ----------
+    model
+        The model.
+    """
+    config, vocabulary = model.module.encoder_config, model.vocabulary
+    integration, calibration = model.integration_, model.calibration_
+    return {
+        "genes": f"{vocabulary.n_genes:,} ({vocabulary.species})",
+        "encoder": f"{config.n_layer} layer(s), width {config.d_model}, at most {model.max_len_:,} genes of a cell",
+        "weights": _weights(model.origin),
+        "cell types": _listed(model.cell_types),
+        "batches": _listed(batch_names(model.registry_)),
+        "integrated": "no" if integration is None else f"into {integration.axes.shape[1]} dimensions",
+        "calibrated on": "no cells" if calibration is None else calibration.cells,
+        "cells": "none held" if model.adata is None else f"{model.adata.n_obs:,}",
+    }
+
+
+def as_text(title: str, entries: dict[str, str]) -> str:
+    """Write entries below a title, one a line.
+
+    Parameters
+    ----------
+    title, entries
+        What is written.
+    """
+    width = max(map(len, entries))
+    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in entries.items())])
+
+
+def as_html(title: str, entries: dict[str, str]) -> str:
+    """Write the same as a plain table; names of types and batches are escaped.
+
+    Parameters
+    ----------
+    title, entries
+        What is written.
+    """
+    rows = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in entries.items()
+    )
+    return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
+
+
+def _weights(origin: Any) -> str:
+    start = "from scratch" if origin.name is None else f"from {origin.name}"
+    if not origin.is_trained:
+        return f"not trained, {start}" if origin.name is None else f"pretrained, {start}; not trained since"
+    return f"trained {start}, {origin.n_epochs} epoch(s)"
+
+
+def _listed(names: list[Any]) -> str:
+    if not names:
+        return "none"
+    shown = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in map(str, names[:_MOST_NAMES])]
+    rest = len(names) - len(shown)
+    return f"{len(names):,}: {', '.join(shown)}{f', and {rest:,} more' if rest else ''}"
