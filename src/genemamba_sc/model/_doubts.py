@@ -12,7 +12,7 @@ from genemamba_sc.data._token_parts import first_tokens
 from genemamba_sc.model._random_vectors import FEWEST_CELLS, compare_with_random
 from genemamba_sc.nn import BiMambaEncoder
 
-# Cells and tokens of a cell that are looked at: this takes a second, and some seconds where the layers are large.
+# Cells and tokens of a cell that are looked at; fewer where the layers are large, and every token costs much.
 _SMALL, _LARGE = (200, 512), (64, 128)
 _LARGE_LAYERS = 2_000_000
 _TOKEN_BUDGET = 16_384
