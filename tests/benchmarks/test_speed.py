@@ -94,3 +94,5 @@ def test_cells_are_packed_as_the_package_packs_them():
 
     packing = (_packing.BLOCK_CELLS, _packing.TOKEN_BUDGET, _packing.MOST_PADDING)
     assert packing == (_blocks._BLOCK_CELLS, _blocks._TOKEN_BUDGET, _blocks._MOST_PADDING)
+    shared = (_packing.SHARED_BLOCK_CELLS, _packing.SHARED_TOKEN_BUDGET)
+    assert shared == (_blocks._SHARED_BLOCK_CELLS, _blocks._SHARED_TOKEN_BUDGET)
