@@ -149,12 +149,13 @@ def measure(folder: Path, args: argparse.Namespace) -> str:
     write_cells(few, FEW, None)
     write_cells(files["plain"], args.cells, None)
     write_cells(files["gzip"], args.cells, "gzip")
-    saved = folder / "model"
-    save = [sys.executable, "-c", SAVE, str(few), str(saved)]
-    subprocess.run(save, env=environment(args.old, 1), check=True, stdout=subprocess.DEVNULL)
+    models = {name: str(folder / "model") if name == "default" else name for name in args.models}
+    if "default" in models:
+        save = [sys.executable, "-c", SAVE, str(few), models["default"]]
+        subprocess.run(save, env=environment(args.old, 1), check=True, stdout=subprocess.DEVNULL)
     sources = {"old": args.old, "ours": ROOT}
     before = machine_line(max(args.threads))
-    found = runners(sources, {"default shape": str(saved), "mini": "mini"}, args.threads, few)
+    found = runners(sources, models, args.threads, few)
     for repeat in range(args.repeats):
         for file, path in files.items():
             for one in found:
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--old", type=Path, required=True, help="a checkout of the commit to compare with")
     parser.add_argument("--cells", type=int, default=40_000)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--models", nargs="+", choices=("default", "mini"), default=["default", "mini"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--commands", action="store_true", help="whole commands, too")
     parser.add_argument("--out", type=Path)
