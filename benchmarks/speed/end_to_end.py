@@ -27,12 +27,13 @@ import scvi
 import torch
 from _cells import SETS, pool, resampled
 from _machine import machine_line
-from _packing import BLOCK_CELLS, MOST_PADDING, TOKEN_BUDGET
+from _packing import SHARED_BLOCK_CELLS, SHARED_TOKEN_BUDGET
 from _timing import markdown
 from anndata.io import write_elem
 
 import genemamba_sc as gm
 from genemamba_sc.data import length_batches, query_source, take_tokens, to_batch
+from genemamba_sc.nn import Embedder
 
 PART, MAX_LEN = 20_000, 2048
 KEY = "X_genemamba"
@@ -126,7 +127,7 @@ def steps(big: Path, folder: Path, n_blocks: int, out: Path) -> tuple[dict[str, 
     adata = ad.read_h5ad(big, backed="r")
     module = model.module.eval()
     source = query_source(adata, model.vocabulary, MAX_LEN, {})
-    size = BLOCK_CELLS
+    size, embedder = SHARED_BLOCK_CELLS, Embedder(module.encoder)
     n_cells = min(adata.n_obs, n_blocks * size)
     result = np.empty((n_cells, module.encoder_config.d_model), dtype=np.float32)
     for start in range(0, n_cells, size):
@@ -135,12 +136,12 @@ def steps(big: Path, folder: Path, n_blocks: int, out: Path) -> tuple[dict[str, 
             cells = source.reader.read(rows, canonical=False)
         with clock.step("tokenising"):
             tokens = source.tokenizer(cells, source.columns)
-        for part in length_batches(tokens.lengths, TOKEN_BUDGET, None, MOST_PADDING):
+        for part in length_batches(tokens.lengths, SHARED_TOKEN_BUDGET):
             with clock.step("making batches"):
                 batch = to_batch(take_tokens(tokens, part))
             with clock.step("encoder"):
-                encoded = module.encoder(batch["token_ids"], batch["token_values"], batch["lengths"])
-                result[start + part] = encoded.cell.numpy()
+                pools = embedder(batch["token_ids"], batch["token_values"], batch["lengths"])
+                result[start + part] = pools.cell.numpy()
     with clock.step("writing"):
         ad.AnnData(obs=adata.obs[:n_cells].copy(), obsm={KEY: result}).write_h5ad(out)
     scvi.settings.progress_bar_style = None
@@ -183,8 +184,8 @@ def measure(folder: Path, args: argparse.Namespace) -> str:
         "",
         markdown(header, [tuple(f"{figure:,.{n}f}" for figure, n in zip(figures, digits))]),
         "",
-        f"Steps, each alone, over the first {n_cells:,} cells; as it runs, the next cells are read ahead by a thread "
-        "where torch has more than one:",
+        f"Steps, each alone, over the first {n_cells:,} cells; as it runs, each of torch's threads embeds "
+        "blocks of its own:",
         "",
         shares(seconds, together, n_cells),
     ]
@@ -204,7 +205,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--layers", type=int, default=1, help="0 leaves the reading, the tokens and the memory")
-    parser.add_argument("--blocks", type=int, default=5, help="blocks of 4,096 cells for the table of steps")
+    parser.add_argument("--blocks", type=int, default=20, help="blocks of 1,024 cells for the table of steps")
     parser.add_argument("--compression", choices=("gzip", "lzf"), help="of the file that is read (default: none)")
     parser.add_argument("--folder", type=Path, help="where the files go meanwhile (default: the system's)")
     parser.add_argument("--out", type=Path)

@@ -90,7 +90,9 @@ def test_the_large_file_is_an_h5ad_of_drawn_cells(tmp_path, monkeypatch):
 def test_cells_are_packed_as_the_package_packs_them():
     import _packing
 
-    from genemamba_sc.model import _inference
+    from genemamba_sc.model import _blocks
 
     packing = (_packing.BLOCK_CELLS, _packing.TOKEN_BUDGET, _packing.MOST_PADDING)
-    assert packing == (_inference._BLOCK_CELLS, _inference._TOKEN_BUDGET, _inference._MOST_PADDING)
+    assert packing == (_blocks._BLOCK_CELLS, _blocks._TOKEN_BUDGET, _blocks._MOST_PADDING)
+    shared = (_packing.SHARED_BLOCK_CELLS, _packing.SHARED_TOKEN_BUDGET)
+    assert shared == (_blocks._SHARED_BLOCK_CELLS, _blocks._SHARED_TOKEN_BUDGET)

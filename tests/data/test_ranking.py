@@ -35,6 +35,14 @@ def test_the_first_keys_are_sorted_whatever_the_values(draw: Any, k: int) -> Non
     assert keys[:k].tolist() == expected
 
 
+def test_rows_of_keys_are_sorted_each_on_its_own() -> None:
+    keys = np.array([[5, 1, 4, 0, 3], [9, 8, 7, 2, 6]], dtype=np.uint64)
+
+    sort_first(keys, 2)
+
+    assert keys[:, :2].tolist() == [[0, 1], [2, 6]]
+
+
 def test_the_whole_range_of_keys_is_sorted() -> None:
     keys = np.array([2**64 - 1, 0, 2**63, 1, 2**32], dtype=np.uint64)
 
@@ -52,7 +60,7 @@ def test_no_key_at_all_is_sorted(k: int) -> None:
     assert keys.size == 0
 
 
-@pytest.mark.parametrize("n_cells", [1, 127, 128, 129, 300])
+@pytest.mark.parametrize("n_cells", [1, 31, 32, 33, 300])
 def test_cells_of_several_chunks_are_ranked_as_cells_of_one(n_cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     cells = sparse.csr_matrix(rng.poisson(0.7, (n_cells, 12)).astype(np.float32))
@@ -64,10 +72,10 @@ def test_cells_of_several_chunks_are_ranked_as_cells_of_one(n_cells: int, monkey
         ids, bits = np.empty((n_cells, 5), np.int32), np.empty((n_cells, 5), np.uint32)
         lengths = np.empty(n_cells, np.int32)
         indptr = cells.indptr.astype(np.int64)
-        assert rank_rows(cells.data, cells.indices, indptr, columns, medians, (0, n_cells), ids, bits, lengths) == -1
+        rank_rows(cells.data, cells.indices, indptr, columns, medians, (0, n_cells), ids, bits, lengths)
         return ids.tolist(), bits.tolist(), lengths.tolist()
 
-    assert ranked(128) == ranked(n_cells) == ranked(1)
+    assert ranked(32) == ranked(n_cells) == ranked(1)
 
 
 def test_where_nothing_can_be_written_code_is_compiled_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,16 @@ def test_values_that_cannot_be_ranked_are_named(value: float, n_threads: int) ->
         tokenise(counts, columns=[2, 3, 0], medians=[1.0, 1.0], n_threads=n_threads)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_of_several_values_that_cannot_be_ranked_the_first_is_named(n_threads: int) -> None:
+    counts = np.ones((6, 3))
+    counts[1, 1] = counts[4, 2] = counts[5, 0] = -1.0
+    counts[4:, 1] = 0.0  # short cells are ranked before long ones
+
+    with pytest.raises(ValueError, match="row 1 of this block of 6 cells has -1.0 in column 1"):
+        tokenise(counts, columns=[2, 3, 0], medians=[1.0, 1.0], n_threads=n_threads)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genemamba_sc.data import to_batch
-from genemamba_sc.model import _inference
+from genemamba_sc.model import _blocks
 from genemamba_sc.model._gene_outputs import source_of, sum_gene_outputs
 
 
@@ -28,7 +28,7 @@ def by_hand(model, source, groups, genes):
 
 @pytest.mark.parametrize("budget", [40, 16_384])
 def test_sums_and_numbers_are_those_of_a_loop_over_cells(trained, make_cells, monkeypatch, budget):
-    monkeypatch.setattr(_inference, "_TOKEN_BUDGET", budget)
+    monkeypatch.setattr(_blocks, "_TOKEN_BUDGET", budget)
     _, source = source_of(trained, make_cells(seed=3), None, None, None)
     groups, genes = np.arange(60) % 2, [7, 2, 41]
     rows = np.full(trained.vocabulary.size, -1)

@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer
-from genemamba_sc.model import _inference
+from genemamba_sc.model import _blocks, _inference
 from genemamba_sc.model._inference import cell_type_logits, embed, read_cells
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.nn import EncoderConfig
@@ -32,17 +32,33 @@ def source() -> CellSource:
     )
 
 
-@pytest.fixture
-def module() -> GeneMambaModule:
+@pytest.fixture(params=["mean", "gate"], ids=["compiled", "batch by batch"])
+def module(request) -> GeneMambaModule:
+    """A layer whose directions are averaged has a compiled way; one with a gate between them has not."""
     torch.manual_seed(0)
     config = EncoderConfig(
-        vocab_size=N_GENES + 4, d_model=8, d_state=4, headdim=4, token_dropout=0.5, residual_init=1.0
+        vocab_size=N_GENES + 4,
+        d_model=8,
+        d_state=4,
+        headdim=4,
+        combine=request.param,
+        token_dropout=0.5,
+        residual_init=1.0,
     )
     module = GeneMambaModule(config, n_labels=3)
     markers, programs = torch.randn(2, N_GENES + 4, 3) / 10
     module.set_gene_scores(markers, programs, torch.randn(3), torch.ones(N_GENES + 4))
     torch.nn.init.normal_(module.cell_type_head.linear.weight)
     return module
+
+
+def small_blocks(monkeypatch, n_cells: int) -> None:
+    for name in ("_BLOCK_CELLS", "_SHARED_BLOCK_CELLS"):
+        monkeypatch.setattr(_blocks, name, n_cells)
+
+
+def is_compiled(module: GeneMambaModule) -> bool:
+    return module.encoder_config.combine == "mean"
 
 
 def one_by_one(module: GeneMambaModule, source: CellSource, indices) -> np.ndarray:
@@ -71,8 +87,9 @@ def test_the_batch_size_changes_nothing(module, source, batch_size):
 def test_blocks_and_the_budget_of_tokens_change_nothing(module, source, monkeypatch):
     indices = np.arange(N_CELLS)[::-1].copy()
     whole = embed(module, source, indices)
-    monkeypatch.setattr(_inference, "_BLOCK_CELLS", 5)
-    monkeypatch.setattr(_inference, "_TOKEN_BUDGET", 20)
+    small_blocks(monkeypatch, 5)
+    for name in ("_TOKEN_BUDGET", "_SHARED_TOKEN_BUDGET"):
+        monkeypatch.setattr(_blocks, name, 20)
 
     np.testing.assert_allclose(embed(module, source, indices), whole, atol=1e-5)
 
@@ -161,8 +178,8 @@ def test_one_block_draws_no_progress_bar(module, source, capsys):
 
 @pytest.mark.parametrize(("style", "drawn"), [("tqdm", True), (None, False)], ids=["by default", "switched off"])
 def test_many_blocks_draw_a_progress_bar_unless_it_is_switched_off(module, source, capsys, monkeypatch, style, drawn):
-    monkeypatch.setattr(_inference, "_BLOCK_CELLS", 10)
-    monkeypatch.setattr(_inference.settings, "_pbar_style", style)
+    small_blocks(monkeypatch, 10)
+    monkeypatch.setattr(_blocks.settings, "_pbar_style", style)
 
     embed(module, source, np.arange(N_CELLS))
 
@@ -175,7 +192,7 @@ def test_many_blocks_draw_a_progress_bar_unless_it_is_switched_off(module, sourc
 @pytest.fixture
 def reading_threads(monkeypatch) -> list[str]:
     """Blocks of 5 cells; the names of the threads that read them, in order."""
-    monkeypatch.setattr(_inference, "_BLOCK_CELLS", 5)
+    small_blocks(monkeypatch, 5)
     read, names = CellSource.tokens, []
 
     def noted(self, indices):
@@ -186,23 +203,38 @@ def reading_threads(monkeypatch) -> list[str]:
     return names
 
 
-def test_with_threads_to_spare_one_reads_ahead_and_changes_nothing(module, source, reading_threads, monkeypatch):
-    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 1)
+def test_with_threads_to_spare_one_reads_ahead_or_each_embeds_and_nothing_changes(
+    module, source, reading_threads, monkeypatch
+):
+    monkeypatch.setattr(_blocks.torch, "get_num_threads", lambda: 1)
     alone = embed(module, source, np.arange(N_CELLS))
     assert set(reading_threads) == {"MainThread"}
     reading_threads.clear()
 
-    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
-    ahead = embed(module, source, np.arange(N_CELLS))
+    monkeypatch.setattr(_blocks.torch, "get_num_threads", lambda: 2)
+    shared = embed(module, source, np.arange(N_CELLS))
 
     assert len(reading_threads) == 5
-    assert len(set(reading_threads) - {"MainThread"}) == 1
     assert "MainThread" not in reading_threads
-    np.testing.assert_array_equal(ahead, alone)
+    assert len(set(reading_threads)) <= (2 if is_compiled(module) else 1)
+    np.testing.assert_array_equal(shared, alone)
+
+
+def test_two_blocks_are_embedded_at_once(module, source, monkeypatch):
+    small_blocks(monkeypatch, 12)
+    monkeypatch.setattr(_blocks.torch, "get_num_threads", lambda: 2)
+    both, of_type = threading.Barrier(2 if is_compiled(module) else 1, timeout=30), _inference._cells
+
+    def together(*args):
+        both.wait()  # fails unless the other block is embedded meanwhile
+        return of_type(*args)
+
+    monkeypatch.setattr(_inference, "_cells", together)
+    assert embed(module, source, np.arange(N_CELLS), batch_size=12).shape == (N_CELLS, 8)
 
 
 def test_few_cells_start_no_thread(module, source, reading_threads, monkeypatch):
-    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(_blocks.torch, "get_num_threads", lambda: 2)
 
     embed(module, source, np.arange(5))
 
@@ -211,7 +243,7 @@ def test_few_cells_start_no_thread(module, source, reading_threads, monkeypatch)
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stopped"), ValueError("broken")], ids=["interrupted", "an error"])
 def test_what_ends_the_encoder_ends_the_reading(module, source, reading_threads, monkeypatch, error):
-    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(_blocks.torch, "get_num_threads", lambda: 2)
     module.train()
 
     def stop(*args):
@@ -222,19 +254,19 @@ def test_what_ends_the_encoder_ends_the_reading(module, source, reading_threads,
         embed(module, source, np.arange(N_CELLS))
 
     assert module.training
-    assert len(reading_threads) <= 2
+    assert len(reading_threads) <= (3 if is_compiled(module) else 2)
     assert not [thread for thread in threading.enumerate() if thread.name in reading_threads]
 
 
 def test_an_error_in_a_block_read_ahead_is_told(module, source, reading_threads, monkeypatch):
-    monkeypatch.setattr(_inference.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(_blocks.torch, "get_num_threads", lambda: 2)
 
     with pytest.raises(IndexError, match=r"indices must lie in \[0, 23\)"):
         embed(module, source, np.array([*range(20), 99]))
 
 
 def test_the_bar_counts_cells_to_the_last(module, source, capsys, monkeypatch):
-    monkeypatch.setattr(_inference, "_BLOCK_CELLS", 10)
+    small_blocks(monkeypatch, 10)
 
     embed(module, source, np.arange(N_CELLS))
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, Integer
 from scipy import sparse
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
-from genemamba_sc.data._ranking import most_matched, rank_rows
+from genemamba_sc.data._ranking import first_refused, most_matched, rank_rows
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 
@@ -95,17 +96,17 @@ class RankTokenizer:
         columns = self._checked(cells, columns)
         data = _plain(cells.data, np.float32 if cells.dtype == np.float32 else np.float64)
         indices, indptr = _plain(cells.indices, np.int32), _plain(cells.indptr, np.int64)
-        n_cells = cells.shape[0]
-        width = max(1, min(self.max_len, most_matched(indices, indptr, columns)))
-        ids = np.empty((n_cells, width), dtype=np.int32)
-        values = np.empty((n_cells, width), dtype=np.float32)
-        lengths = np.empty(n_cells, dtype=np.int32)
-
-        def rank(first: int, last: int) -> int:
-            bits = values.view(np.uint32)
-            return rank_rows(data, indices, indptr, columns, self._medians, (first, last), ids, bits, lengths)
-
-        _refuse(self._over_rows(rank, indptr), cells)
+        parts = self._parts(indptr)
+        surveys = _each(
+            lambda part: (first_refused(data, indptr, part), most_matched(indices, indptr, columns, part)), parts
+        )
+        _refuse(next((entry for entry, _ in surveys if entry >= 0), -1), cells)
+        width = max(1, min(self.max_len, max((most for _, most in surveys), default=0)))
+        ids = np.empty((cells.shape[0], width), dtype=np.int32)
+        values = np.empty((cells.shape[0], width), dtype=np.float32)
+        lengths = np.empty(cells.shape[0], dtype=np.int32)
+        bits = values.view(np.uint32)
+        _each(lambda part: rank_rows(data, indices, indptr, columns, self._medians, part, ids, bits, lengths), parts)
         longest = max(1, int(lengths.max(initial=1)))
         if longest < width:  # zeros are stored, or columns of one gene were added
             ids, values = ids[:, :longest].copy(), values[:, :longest].copy()
@@ -127,18 +128,20 @@ class RankTokenizer:
             )
         return _plain(columns, np.int32)
 
-    def _over_rows(self, rank: Callable[[int, int], int], indptr: np.ndarray) -> int:
-        """Rank parts with about as many values each; return the first refused entry, or -1."""
+    def _parts(self, indptr: np.ndarray) -> list[tuple[int, int]]:
+        """Divide the rows among the threads, with about as many values for each."""
         shares = np.linspace(0, indptr[-1], self.n_threads + 1)[1:-1]
         edges = [0, *np.searchsorted(indptr, shares).tolist(), indptr.size - 1]
-        parts = [(first, last) for first, last in zip(edges[:-1], edges[1:]) if first < last]
-        if len(parts) < 2:
-            refused = [rank(first, last) for first, last in parts]
-        else:
-            # A pool per call costs 0.1 ms, and leaves nothing behind that would break a forked or pickled loader.
-            with ThreadPoolExecutor(len(parts)) as pool:
-                refused = list(pool.map(lambda part: rank(*part), parts))
-        return next((entry for entry in refused if entry >= 0), -1)
+        return [(first, last) for first, last in zip(edges[:-1], edges[1:]) if first < last]
+
+
+def _each(function: Callable[[tuple[int, int]], Any], parts: list[tuple[int, int]]) -> list[Any]:
+    """Call the function for each part of the rows, on a thread each; their results, in order."""
+    if len(parts) < 2:
+        return [function(part) for part in parts]
+    # A pool per call costs 0.1 ms, and leaves nothing behind that would break a forked or pickled loader.
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(function, parts))
 
 
 def _plain(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 
 from genemamba_sc.data import CellSource
-from genemamba_sc.model._inference import batches
+from genemamba_sc.model._blocks import batches
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._queries import QueryMixin
 

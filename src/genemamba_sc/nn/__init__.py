@@ -2,6 +2,7 @@
 
 from genemamba_sc.nn._config import EncoderConfig
 from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
+from genemamba_sc.nn._embedder import CellPools, Embedder
 from genemamba_sc.nn._encoder import BiMambaEncoder, EncoderOutput, Reading
 from genemamba_sc.nn._heads import CellTypeHead, GeneHead, gene_log_frequency
 from genemamba_sc.nn._linear_cross_entropy import linear_cross_entropy
@@ -14,7 +15,9 @@ from genemamba_sc.nn._reference_objectives import next_token_loss
 
 __all__ = [
     "BiMambaEncoder",
+    "CellPools",
     "CellTypeHead",
+    "Embedder",
     "EncoderConfig",
     "EncoderOutput",
     "GeneHead",

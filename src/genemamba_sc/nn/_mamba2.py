@@ -113,24 +113,26 @@ class Mamba2Mixer(nn.Module):
         """Add the two readings of :meth:`both_ways`, (b, l, d_inner): ``out_proj`` is linear and needs only the sum."""
         return self._read(x, mask, "sum")
 
-    def _read(self, x: Hidden, mask: Mask, directions: Literal["forward", "sum", "pair"]) -> Tensor:
-        # in_proj has no bias: a pad that enters as 0 leaves as 0.
-        projected = self.in_proj(x.masked_fill(~mask[..., None], 0))
+    def weights(self) -> MixerWeights:
+        """Return the weights between the projections, as :func:`genemamba_sc.ops.read_tokens` takes them."""
         bias = self.conv1d.bias
         assert bias is not None  # torch types it as optional; here it is always there
-        A = -self.A_log.exp()
-        weights = MixerWeights(
+        return MixerWeights(
             self.conv1d.weight[:, 0],
             bias,
             self.dt_bias,
-            A,
+            -self.A_log.exp(),
             self.D,
             self.norm.weight,
             n_groups=self.ngroups,
             d_state=self.d_state,
             eps=_EPS,
         )
-        return read_tokens(projected, mask, weights, directions=directions, backend=self.backend)
+
+    def _read(self, x: Hidden, mask: Mask, directions: Literal["forward", "sum", "pair"]) -> Tensor:
+        # in_proj has no bias: a pad that enters as 0 leaves as 0.
+        projected = self.in_proj(x.masked_fill(~mask[..., None], 0))
+        return read_tokens(projected, mask, self.weights(), directions=directions, backend=self.backend)
 
 
 def _initial_dt_bias(n_heads: int) -> Float[Tensor, "h"]:

@@ -21,12 +21,16 @@ from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read
 from genemamba_sc.ops._fused import read_compiled
 from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
+from genemamba_sc.ops._pooled import Pools, TokenPooler, TokenTable
 from genemamba_sc.ops._reference import ssd_reference
 
 __all__ = [
     "Backend",
     "Choice",
     "MixerWeights",
+    "Pools",
+    "TokenPooler",
+    "TokenTable",
     "available_backends",
     "backend_info",
     "choose_backend",

@@ -42,7 +42,7 @@ def read_compiled(projected: Projected, mask: Mask, weights: MixerWeights, direc
         projected = projected.masked_fill(~mask[..., None], 0)
     tensors = [t.float().contiguous() for t in (projected, *weights.tensors)]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    options = _Options(weights.n_groups, weights.d_state, weights.eps, directions, keep)
+    options = _Options((weights.n_groups, weights.d_state, weights.eps), directions, keep)
     out = _FusedRead.apply(mask, options, *tensors)
     return out.to(projected.dtype)
 
@@ -86,11 +86,9 @@ def _self_test() -> float:
 
 
 class _Options(NamedTuple):
-    """Hold what a reading needs beside its tensors."""
+    """Hold what a reading needs beside its tensors; the first three are sizes of :class:`MixerWeights`."""
 
-    n_groups: int
-    d_state: int
-    eps: float
+    sizes: tuple[int, int, float]
     directions: Directions
     keep: bool
 
@@ -103,7 +101,7 @@ class _FusedRead(torch.autograd.Function):
         from genemamba_sc.ops._fused_forward import read_cells
 
         b, l, _ = projected.shape
-        mixer, dt_bias = _mixer(weights, options), weights[2]
+        mixer, dt_bias = mixer_of(weights, *options.sizes), weights[2]
         n, d_inner = n_readings(options.directions), mixer.norm.size
         dt = F.softplus(projected[..., -len(dt_bias) :] + dt_bias).masked_fill_(~mask[..., None], 0)
         jobs = _jobs(mask, n, d_inner)
@@ -130,7 +128,7 @@ class _FusedRead(torch.autograd.Function):
         from genemamba_sc.ops._fused_backward import cell_gradients
 
         mask, projected, dt, kept, *weights = ctx.saved_tensors
-        mixer, dt_bias = _mixer(weights, ctx.options), weights[2]
+        mixer, dt_bias = mixer_of(weights, *ctx.options.sizes), weights[2]
         n = n_readings(ctx.options.directions)
         jobs = _jobs(mask, n, mixer.norm.size)
         apart = n == 2 and len(jobs[0].directions) == 1
@@ -160,11 +158,11 @@ class _FusedRead(torch.autograd.Function):
         return None, None, dprojected, dtaps.T, dconv_bias, draw.sum((0, 1)), dA, dD, dnorm
 
 
-def _mixer(weights: Sequence[Tensor], options: _Options) -> Mixer:
+def mixer_of(weights: Sequence[Tensor], n_groups: int, d_state: int, eps: float) -> Mixer:
     """Bundle the weights, ordered as :attr:`MixerWeights.tensors`, for the kernels; dt already has its bias."""
     taps, conv_bias, _, A, D, norm = weights
     arrays = (taps.T.contiguous().numpy(), conv_bias.numpy(), A.numpy(), D.numpy(), norm.numpy())
-    return Mixer(*arrays, options.n_groups, options.d_state, options.eps)
+    return Mixer(*arrays, n_groups, d_state, eps)
 
 
 def _spans(mask: Tensor) -> np.ndarray:

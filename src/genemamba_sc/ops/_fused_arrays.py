@@ -67,19 +67,23 @@ class Room(NamedTuple):
     """Hold working memory for one chunk; states and rows of a block are one allocation, always laid out alike."""
 
     state: np.ndarray  # (blocks x n, w), block after block
-    a: np.ndarray  # (chunk, w), of one block at a time, as the next three
-    u: np.ndarray
+    a: np.ndarray  # (chunk), of one block at a time, as the next three
+    u: np.ndarray  # (chunk, w), as the next two
     y: np.ndarray
     du: np.ndarray
+    window: np.ndarray  # (k - 1 + chunk, [x | B | C]): what the convolution reads
+    before: np.ndarray  # (chunk, [x | B | C]): what it gives, before the SiLU
     v: np.ndarray  # (chunk, [x | B | C])
+    own: np.ndarray  # (chunk, d_inner): the scan's output where it is not kept
+    gates: np.ndarray  # (chunk, d_inner): silu(z)
     opened: np.ndarray  # (d_inner)
 
 
 class Block(NamedTuple):
-    """Channels whose states are updated together, over one chunk of q tokens; they share B and C."""
+    """Channels of one head whose states are updated together, over one chunk of q tokens."""
 
     state: np.ndarray  # (n, w)
-    a: np.ndarray  # (q, w), decays
+    a: np.ndarray  # (q), decays
     u: np.ndarray  # (q, w), inputs
     v: np.ndarray  # (q, [x | B | C])
     at: int  # where its own B and C stand among those of all groups,

@@ -9,7 +9,7 @@ gradient of the decay needs no state: with ``G_t`` the product of a state and it
 import numpy as np
 
 from genemamba_sc.ops._fused_arrays import Batch, Block, Cell, Gradients, Mixer, Room, Space
-from genemamba_sc.ops._fused_forward import CHUNK, cell_of, columns, new_room, place
+from genemamba_sc.ops._fused_forward import CHUNK, cell_of, columns, new_room
 from genemamba_sc.ops._fused_gradients import (
     anchor,
     convolve_back,
@@ -20,7 +20,7 @@ from genemamba_sc.ops._fused_gradients import (
     step_gradient,
     taps_gradient,
 )
-from genemamba_sc.ops._fused_parts import convolve, copy, decays, silu
+from genemamba_sc.ops._fused_parts import convolve, copy, enter, fill_window, place, silu
 from genemamba_sc.ops._fused_scan import scan_back, scan_queries
 from genemamba_sc.ops._numba import compiled, inlined
 
@@ -57,13 +57,15 @@ def gate_chunk_back(
     """Convolve a chunk again, and take ``dout`` back through norm and gate to the scan's output ``y``."""
     projected, way, dprojected, add = cell.projected, cell.way, gradients.projected, gradients.add
     taps, bias, D, norm, groups, eps = mixer.taps, mixer.bias, mixer.D, mixer.norm, mixer.groups, mixer.eps
-    before, dy, products, dD, dnorm = space.before, space.dy, space.products, gradients.D, gradients.norm
-    v, opened, d_inner = room.v, room.opened, norm.size
-    for i in range(chunk_length(cell, m)):
+    dy, products, dD, dnorm = space.dy, space.products, gradients.D, gradients.norm
+    q, opened, d_inner = chunk_length(cell, m), room.opened, norm.size
+    before, v, window = space.before[m : m + q], room.v[:q], room.window[: q + taps.shape[0] - 1]
+    fill_window(cell, m + q - 1, d_inner, window)
+    convolve(window, taps, bias, before)
+    silu(before, v)
+    for i in range(q):
         t = place(m + i, way)
-        xbc, vt, yt, dyt = before[m + i], v[i], y[m + i], dy[m + i]
-        convolve(projected, t, way, d_inner, taps, bias, xbc)
-        silu(xbc, vt)
+        vt, yt, dyt = v[i], y[m + i], dy[m + i]
         z, dz = projected[t][:d_inner], dprojected[t][:d_inner]
         gate_gradient(yt, z, norm, groups, eps, dout[t], add, dyt, dz, dnorm, opened)
         head_products(yt, vt, dyt, D, products[m + i], dD)
@@ -73,13 +75,13 @@ def gate_chunk_back(
 def open_block(index: int, cell: Cell, m: int, mixer: Mixer, space: Space, room: Room) -> Block:
     """Compute decays and inputs of a block of channels over a chunk; ``room.y`` gets the gradient of its output."""
     q, d_inner, width, n = chunk_length(cell, m), mixer.norm.size, room.u.shape[1], mixer.n
-    way, dt, A, p, lo = cell.way, cell.dt, mixer.A, d_inner // mixer.A.size, index * width
-    v, a, u, g, dy = room.v[:q], room.a[:q], room.u[:q], room.y[:q], space.dy
-    for i in range(q):
-        decays(dt[place(m + i, way)], A, p, v[i], lo, a[i], u[i])
-        copy(dy[m + i][lo : lo + width], g[i])
+    g, dy, lo = room.y[:q], space.dy, index * width
     at, at_b, at_c = columns(lo, d_inner, mixer.groups, n)
-    return Block(room.state[index * n : (index + 1) * n], a, u, v, at, at_b, at_c)
+    block = Block(room.state[index * n : (index + 1) * n], room.a[:q], room.u[:q], room.v[:q], at, at_b, at_c)
+    enter(cell, m, mixer, lo, block, g)  # what it writes to g is not needed here
+    for i in range(q):
+        copy(dy[m + i][lo : lo + width], g[i])
+    return block
 
 
 @inlined
@@ -146,8 +148,8 @@ def cell_gradient(
     room.state[:] = 0  # from here on its gradient
     space.dlog[:] = 0
     for m in range((length - 1) // CHUNK * CHUNK, -1, -CHUNK):
-        for i in range(chunk_length(cell, m)):
-            silu(space.before[m + i], room.v[i])
+        q = chunk_length(cell, m)
+        silu(space.before[m : m + q], room.v[:q])
         scan_chunk_back(cell, m, mixer, space, room)
         convolve_chunk_back(cell, m, mixer, gradients, space, room)
 

@@ -11,7 +11,7 @@ within one allocation, whose parts always lie the same.
 import numpy as np
 
 from genemamba_sc.ops._fused_arrays import Batch, Block, Cell, Mixer, Room, Way
-from genemamba_sc.ops._fused_parts import connect, convolve, decays, gate, silu_
+from genemamba_sc.ops._fused_parts import convolve, copy, enter, fill_window, gate, open_gates, silu
 from genemamba_sc.ops._fused_scan import scan
 from genemamba_sc.ops._numba import compiled, inlined
 
@@ -21,29 +21,43 @@ _STATE_ELEMENTS = 8192
 
 
 @compiled
-def block_width(channels: int, n: int) -> int:
-    """Choose how many channels are updated together: as many as fit, in blocks of equal width where that divides."""
-    width = max(1, min(channels, _STATE_ELEMENTS // n))
-    while channels % width:
+def block_width(p: int, n: int) -> int:
+    """Choose how many channels of a head are updated together: as many as fit, in blocks of equal width."""
+    width = max(1, min(p, _STATE_ELEMENTS // n))
+    while p % width:
         width -= 1
     return width
 
 
 @compiled
+def aligned_zeros(size: int) -> np.ndarray:
+    """Allocate zeros that begin with a line of the cache: vectors that straddle two lines cost a fifth of the scan."""
+    line = 16
+    raw = np.zeros(size + line, dtype=np.float32)
+    skipped = -(raw.ctypes.data // raw.itemsize) % line
+    return raw[skipped : skipped + size]
+
+
+@compiled
 def new_room(mixer: Mixer) -> Room:
     """Allocate working memory, with the states at 0."""
-    d_inner, n = mixer.norm.size, mixer.n
-    width = block_width(d_inner // mixer.groups, n)
+    d_inner, n, channels = mixer.norm.size, mixer.n, mixer.bias.size
+    width = block_width(d_inner // mixer.A.size, n)
     states = d_inner // width * n
-    room = np.zeros((states + 4 * CHUNK, width), dtype=np.float32)
+    n_rows = states + 3 * CHUNK
+    room = aligned_zeros(n_rows * width).reshape(n_rows, width)
     rows = room[states:]
     return Room(
         room[:states],
+        np.empty(CHUNK, dtype=np.float32),
         rows[:CHUNK],
         rows[CHUNK : 2 * CHUNK],
-        rows[2 * CHUNK : 3 * CHUNK],
-        rows[3 * CHUNK :],
-        np.empty((CHUNK, mixer.bias.size), dtype=np.float32),
+        rows[2 * CHUNK :],
+        np.empty((CHUNK + mixer.taps.shape[0] - 1, channels), dtype=np.float32),
+        np.empty((CHUNK, channels), dtype=np.float32),
+        np.empty((CHUNK, channels), dtype=np.float32),
+        np.empty((CHUNK, d_inner), dtype=np.float32),
+        np.empty((CHUNK, d_inner), dtype=np.float32),
         np.empty(d_inner, dtype=np.float32),
     )
 
@@ -56,12 +70,6 @@ def cell_of(batch: Batch, index: int) -> Cell:
 
 
 @inlined
-def place(m: int, way: Way) -> int:
-    """Return the position of the ``m``-th token that is read."""
-    return way.first + m if way.back == 1 else way.last - 1 - m
-
-
-@inlined
 def columns(lo: int, d_inner: int, groups: int, n: int) -> tuple[int, int, int]:
     """Return where B and C of channel ``lo`` begin: among those of all groups, and both in [x | B | C]."""
     at = lo // (d_inner // groups) * n
@@ -69,44 +77,49 @@ def columns(lo: int, d_inner: int, groups: int, n: int) -> tuple[int, int, int]:
 
 
 @compiled
-def read_cell(cell: Cell, mixer: Mixer, add: bool, out: np.ndarray, kept: np.ndarray) -> None:
+def read_chunk(cell: Cell, mixer: Mixer, m: int, room: Room, y: np.ndarray) -> None:
+    """Write the scan's output of a chunk, the ``m``-th token and those after it, into ``y`` (q, d_inner)."""
+    q, d_inner, n, width = len(y), mixer.norm.size, mixer.n, room.u.shape[1]
+    before, v, read = room.before[:q], room.v[:q], room.y[:q]
+    window = room.window[: q + mixer.taps.shape[0] - 1]
+    fill_window(cell, m + q - 1, d_inner, window)
+    convolve(window, mixer.taps, mixer.bias, before)
+    silu(before, v)
+    for index in range(d_inner // width):
+        lo = index * width
+        at, at_b, at_c = columns(lo, d_inner, mixer.groups, n)
+        block = Block(room.state[index * n : (index + 1) * n], room.a[:q], room.u[:q], v, at, at_b, at_c)
+        enter(cell, m, mixer, lo, block, read)
+        scan(block, read)
+        for i in range(q):
+            copy(read[i], y[i, lo : lo + width])
+
+
+@compiled
+def read_cell(cell: Cell, mixer: Mixer, room: Room, add: bool, out: np.ndarray, kept: np.ndarray) -> None:
     """Read a cell and write, or add, the gated and normed output into ``out`` (l, d_inner).
 
-    ``kept`` (l, d_inner) receives the scan's output in the order of reading, for the gradient; if it has no rows, the
-    output is not kept.
+    If ``out`` has one row, it receives the sum over the tokens. ``kept`` (l, d_inner) receives the scan's output in the
+    order of reading, for the gradient; if it has no rows, the output is not kept.
     """
-    projected, dt, way = cell
-    taps, bias, A, D, norm, groups, n, eps = mixer
-    length, d_inner, p = way.last - way.first, norm.size, norm.size // A.size
-    state, a, u, read, _, v, opened = new_room(mixer)
-    width = u.shape[1]
-    own = np.empty((CHUNK, d_inner), dtype=np.float32)
+    length = cell.way.last - cell.way.first
+    room.state[:] = 0
     for m in range(0, length, CHUNK):
         q = min(CHUNK, length - m)
-        y = kept[m : m + q] if kept.shape[0] else own[:q]
-        for i in range(q):
-            convolve(projected, place(m + i, way), way, d_inner, taps, bias, v[i])
-            silu_(v[i])
-        for index in range(d_inner // width):
-            lo = index * width
-            for i in range(q):
-                decays(dt[place(m + i, way)], A, p, v[i], lo, a[i], u[i])
-            read[:q] = 0
-            at, at_b, at_c = columns(lo, d_inner, groups, n)
-            scan(Block(state[index * n : (index + 1) * n], a[:q], u[:q], v[:q], at, at_b, at_c), read[:q])
-            for i in range(q):
-                connect(read[i], D, p, v[i], lo, y[i])
-        for i in range(q):
-            t = place(m + i, way)
-            gate(y[i], projected[t][:d_inner], norm, groups, eps, opened, add, out[t])
+        y = kept[m : m + q] if kept.shape[0] else room.own[:q]
+        read_chunk(cell, mixer, m, room, y)
+        opened = room.gates[:q]
+        open_gates(cell, m, opened)
+        gate(y, opened, cell, m, mixer, add, out)
 
 
 @compiled
 def read_cells(batch: Batch, mixer: Mixer, add: bool, out: np.ndarray, kept: np.ndarray) -> None:
     """Read cells of a batch; the output is 0 at pads."""
+    room = new_room(mixer)
     for index in range(batch.first, batch.last):
         cell = cell_of(batch, index)
         if not add:
             out[index, : cell.way.first] = 0
             out[index, cell.way.last :] = 0
-        read_cell(cell, mixer, add, out[index], kept[index])
+        read_cell(cell, mixer, room, add, out[index], kept[index])

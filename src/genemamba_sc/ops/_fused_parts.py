@@ -1,4 +1,4 @@
-"""Provide compiled loops over one token, of which the fused mixer consists.
+"""Provide compiled loops over one chunk of tokens, of which the fused mixer consists.
 
 Rows are contiguous and loops run over channels, so that each is one stream of vector instructions. ``v`` holds
 [x | B | C] after convolution and SiLU.
@@ -6,114 +6,114 @@ Rows are contiguous and loops run over channels, so that each is one stream of v
 
 import numpy as np
 
-from genemamba_sc.ops._fused_arrays import Way
-from genemamba_sc.ops._numba import compiled, exp2, sigmoid
+from genemamba_sc.ops._fused_arrays import Block, Cell, Mixer, Way
+from genemamba_sc.ops._numba import compiled, exp2, inlined, sigmoid
 
 _LOG2E = np.float32(1.4426950408889634)
 
 
-@compiled
-def convolve(rows: np.ndarray, t: int, way: Way, lo: int, taps: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """Convolve token ``t`` of ``rows`` (l, ...) with those read before it, without SiLU: the channels from ``lo`` on.
+@inlined
+def place(m: int, way: Way) -> int:
+    """Return the position of the ``m``-th token that is read."""
+    return way.first + m if way.back == 1 else way.last - 1 - m
 
-    Zeros stand before the first token read. ``taps`` (k, channels) have the current token last.
+
+@compiled
+def fill_window(cell: Cell, m: int, lo: int, out: np.ndarray) -> None:
+    """Copy tokens in the order of reading, the last of them the ``m``-th, from channel ``lo`` on; 0 before the first.
+
+    A chunk is convolved from a window of its own and the k - 1 tokens read before it: from there on no function asks in
+    which direction a cell is read, nor where it begins.
     """
+    rows, _, way = cell
+    q, width = out.shape
+    for i in range(q):
+        at, row = m - (q - 1 - i), out[i]
+        if at < 0:
+            row[:] = 0
+        else:
+            token = rows[place(at, way)][lo : lo + width]
+            for c in range(row.size):
+                row[c] = token[c]
+
+
+@compiled
+def convolve(window: np.ndarray, taps: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+    """Convolve a chunk, without SiLU: (q + k - 1, channels) to (q, channels); ``taps`` have the current token last."""
     k = taps.shape[0]
-    first, last, back = way
-    hi = lo + out.size
-    far = t - (k - 1) * back
-    if k == 4 and first <= far < last:
-        r0, r1 = rows[t][lo:hi], rows[t - back][lo:hi]
-        r2, r3 = rows[t - 2 * back][lo:hi], rows[far][lo:hi]
-        w0, w1, w2, w3 = taps[3], taps[2], taps[1], taps[0]
-        for c in range(out.size):
-            out[c] = bias[c] + (r0[c] * w0[c] + r1[c] * w1[c]) + (r2[c] * w2[c] + r3[c] * w3[c])
+    if k == 4:
+        for i in range(out.shape[0]):
+            for c in range(out.shape[1]):
+                early = window[i, c] * taps[0, c] + window[i + 1, c] * taps[1, c]
+                out[i, c] = bias[c] + early + (window[i + 2, c] * taps[2, c] + window[i + 3, c] * taps[3, c])
         return
-    row, tap = rows[t][lo:hi], taps[k - 1]
-    for c in range(out.size):
-        out[c] = bias[c] + row[c] * tap[c]
-    for j in range(1, k):
-        if first <= t - j * back < last:
-            row, tap = rows[t - j * back][lo:hi], taps[k - 1 - j]
-            for c in range(out.size):
-                out[c] += row[c] * tap[c]
+    for i in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            out[i, c] = bias[c]
+        for j in range(k):
+            for c in range(out.shape[1]):
+                out[i, c] += window[i + j, c] * taps[j, c]
 
 
 @compiled
 def silu(x: np.ndarray, out: np.ndarray) -> None:
-    """Compute ``out = x sigmoid(x)``; two rows that overlap would be slow, see :func:`silu_`."""
-    for c in range(out.size):
-        out[c] = x[c] * sigmoid(x[c])
+    """Compute ``out = x sigmoid(x)`` of a chunk, (q, channels)."""
+    for i in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            out[i, c] = x[i, c] * sigmoid(x[i, c])
 
 
 @compiled
-def silu_(x: np.ndarray) -> None:
-    """Compute ``x sigmoid(x)`` in place."""
-    for c in range(x.size):
-        x[c] *= sigmoid(x[c])
+def enter(cell: Cell, m: int, mixer: Mixer, lo: int, block: Block, y: np.ndarray) -> None:
+    """Fill in decays ``exp(dt A)`` and inputs ``dt x`` of the block from channel ``lo`` on, and ``y = D x`` (q, w)."""
+    a, u, v = block.a, block.u, block.v
+    h = lo // (mixer.norm.size // mixer.A.size)
+    weight, rate = mixer.D[h], mixer.A[h] * _LOG2E
+    for i in range(a.size):
+        step = cell.dt[place(m + i, cell.way), h]
+        a[i] = exp2(step * rate)
+        new, through = u[i], y[i]
+        x = v[i, lo : lo + new.size]
+        for c in range(new.size):
+            new[c] = step * x[c]
+            through[c] = weight * x[c]
 
 
 @compiled
-def decays(dt: np.ndarray, A: np.ndarray, p: int, x: np.ndarray, lo: int, a: np.ndarray, u: np.ndarray) -> None:
-    """Compute decay ``a = exp(dt A)`` and input ``u = dt x`` of one token: channels from ``lo`` on, heads of ``p``."""
-    done = 0
-    while done < a.size:
-        h = (lo + done) // p
-        upto = min(a.size, (h + 1) * p - lo)
-        step = dt[h]
-        decay = exp2(step * A[h] * _LOG2E)
-        ah, uh, xh = a[done:upto], u[done:upto], x[lo + done : lo + upto]
-        for c in range(ah.size):
-            ah[c] = decay
-            uh[c] = step * xh[c]
-        done = upto
+def open_gates(cell: Cell, m: int, out: np.ndarray) -> None:
+    """Compute ``silu(z)`` of a chunk, (q, d_inner)."""
+    projected, _, way = cell
+    for i in range(out.shape[0]):
+        opened = out[i]
+        z = projected[place(m + i, way)][: opened.size]
+        for c in range(opened.size):
+            opened[c] = z[c] * sigmoid(z[c])
 
 
 @compiled
-def connect(read: np.ndarray, D: np.ndarray, p: int, x: np.ndarray, lo: int, y: np.ndarray) -> None:
-    """Compute ``y = read + D x`` of one token, for the channels from ``lo`` on."""
-    done = 0
-    while done < read.size:
-        h = (lo + done) // p
-        upto = min(read.size, (h + 1) * p - lo)
-        weight = D[h]
-        rh, xh, yh = read[done:upto], x[lo + done : lo + upto], y[lo + done : lo + upto]
-        for c in range(rh.size):
-            yh[c] = rh[c] + weight * xh[c]
-        done = upto
+def gate(y: np.ndarray, opened: np.ndarray, cell: Cell, m: int, mixer: Mixer, add: bool, out: np.ndarray) -> None:
+    """Write ``RMSNorm(y opened) weight`` of a chunk to the rows of its tokens in ``out``, or add it there.
 
-
-@compiled
-def gate(
-    y: np.ndarray,
-    z: np.ndarray,
-    weight: np.ndarray,
-    groups: int,
-    eps: float,
-    opened: np.ndarray,
-    add: bool,
-    out: np.ndarray,
-) -> None:
-    """Write ``RMSNorm(y silu(z)) weight`` of one token to ``out``, or add it; each group of channels has its norm.
-
-    ``opened`` is a row of working memory.
+    Each group of channels has a norm of its own. ``out`` of a single row receives the sum of all tokens.
     """
-    width = y.size // groups
-    for g in range(groups):
-        lo, hi = g * width, (g + 1) * width
-        yg, zg, wg, og, gated = y[lo:hi], z[lo:hi], weight[lo:hi], out[lo:hi], opened[lo:hi]
-        for c in range(width):
-            gated[c] = yg[c] * zg[c] * sigmoid(zg[c])
-        squares = np.float32(0)
-        for c in range(width):
-            squares += gated[c] * gated[c]
-        scale = np.float32(1 / np.sqrt(squares / width + eps))
-        if add:
-            for c in range(width):
-                og[c] += gated[c] * scale * wg[c]
-        else:
-            for c in range(width):
-                og[c] = gated[c] * scale * wg[c]
+    way, norm, eps = cell.way, mixer.norm, np.float32(mixer.eps)
+    width = norm.size // mixer.groups
+    share = np.float32(1) / np.float32(width)
+    for i in range(y.shape[0]):
+        t = min(place(m + i, way), out.shape[0] - 1)
+        for lo in range(0, norm.size, width):
+            hi = lo + width
+            yg, zg, wg, og = y[i, lo:hi], opened[i, lo:hi], norm[lo:hi], out[t, lo:hi]
+            squares = np.float32(0)
+            for c in range(yg.size):
+                squares += (yg[c] * zg[c]) * (yg[c] * zg[c])
+            scale = np.float32(1) / np.sqrt(squares * share + eps)
+            if add:
+                for c in range(yg.size):
+                    og[c] += yg[c] * zg[c] * scale * wg[c]
+            else:
+                for c in range(yg.size):
+                    og[c] = yg[c] * zg[c] * scale * wg[c]
 
 
 @compiled

@@ -34,16 +34,16 @@ def _scan_fours(block: Block, y: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
     for t in range(block.u.shape[0]):
-        at, ut, yt = block.a[t], block.u[t], y[t]
+        a, ut, yt = block.a[t], block.u[t], y[t]
         B, C = block.v[t][block.at_b : block.at_b + n], block.v[t][block.at_c : block.at_c + n]
         for i in range(0, n, 4):
             b0, b1, b2, b3 = B[i], B[i + 1], B[i + 2], B[i + 3]
             c0, c1, c2, c3 = C[i], C[i + 1], C[i + 2], C[i + 3]
             for c in range(w):
-                s0 = state[i, c] * at[c] + ut[c] * b0
-                s1 = state[i + 1, c] * at[c] + ut[c] * b1
-                s2 = state[i + 2, c] * at[c] + ut[c] * b2
-                s3 = state[i + 3, c] * at[c] + ut[c] * b3
+                s0 = state[i, c] * a + ut[c] * b0
+                s1 = state[i + 1, c] * a + ut[c] * b1
+                s2 = state[i + 2, c] * a + ut[c] * b2
+                s3 = state[i + 3, c] * a + ut[c] * b3
                 state[i, c] = s0
                 state[i + 1, c] = s1
                 state[i + 2, c] = s2
@@ -56,11 +56,11 @@ def _scan_ones(block: Block, y: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
     for t in range(block.u.shape[0]):
-        at, ut, yt = block.a[t], block.u[t], y[t]
+        a, ut, yt = block.a[t], block.u[t], y[t]
         for i in range(n):
             b, q = block.v[t, block.at_b + i], block.v[t, block.at_c + i]
             for c in range(w):
-                s = state[i, c] * at[c] + ut[c] * b
+                s = state[i, c] * a + ut[c] * b
                 state[i, c] = s
                 yt[c] += s * q
 
@@ -78,16 +78,16 @@ def _queries_fours(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
     n, w = state.shape
     zero = np.float32(0)
     for t in range(block.u.shape[0]):
-        at, ut, gt = block.a[t], block.u[t], dy[t]
+        a, ut, gt = block.a[t], block.u[t], dy[t]
         B, dCt = block.v[t][block.at_b : block.at_b + n], dC[t][block.at : block.at + n]
         for i in range(0, n, 4):
             b0, b1, b2, b3 = B[i], B[i + 1], B[i + 2], B[i + 3]
             d0, d1, d2, d3 = zero, zero, zero, zero
             for c in range(w):
-                s0 = state[i, c] * at[c] + ut[c] * b0
-                s1 = state[i + 1, c] * at[c] + ut[c] * b1
-                s2 = state[i + 2, c] * at[c] + ut[c] * b2
-                s3 = state[i + 3, c] * at[c] + ut[c] * b3
+                s0 = state[i, c] * a + ut[c] * b0
+                s1 = state[i + 1, c] * a + ut[c] * b1
+                s2 = state[i + 2, c] * a + ut[c] * b2
+                s3 = state[i + 3, c] * a + ut[c] * b3
                 state[i, c] = s0
                 state[i + 1, c] = s1
                 state[i + 2, c] = s2
@@ -107,11 +107,11 @@ def _queries_ones(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
     for t in range(block.u.shape[0]):
-        at, ut, gt = block.a[t], block.u[t], dy[t]
+        a, ut, gt = block.a[t], block.u[t], dy[t]
         for i in range(n):
             b, d = block.v[t, block.at_b + i], np.float32(0)
             for c in range(w):
-                s = state[i, c] * at[c] + ut[c] * b
+                s = state[i, c] * a + ut[c] * b
                 state[i, c] = s
                 d += s * gt[c]
             dC[t, block.at + i] += d
@@ -130,7 +130,7 @@ def _back_fours(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) ->
     n, w = dstate.shape
     zero = np.float32(0)
     for t in range(block.u.shape[0] - 1, -1, -1):
-        at, ut, gt, dut = block.a[t], block.u[t], dy[t], du[t]
+        a, ut, gt, dut = block.a[t], block.u[t], dy[t], du[t]
         B, C = block.v[t][block.at_b : block.at_b + n], block.v[t][block.at_c : block.at_c + n]
         dBt = dB[t][block.at : block.at + n]
         for i in range(0, n, 4):
@@ -147,10 +147,10 @@ def _back_fours(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) ->
                 d1 += s1 * ut[c]
                 d2 += s2 * ut[c]
                 d3 += s3 * ut[c]
-                dstate[i, c] = s0 * at[c]
-                dstate[i + 1, c] = s1 * at[c]
-                dstate[i + 2, c] = s2 * at[c]
-                dstate[i + 3, c] = s3 * at[c]
+                dstate[i, c] = s0 * a
+                dstate[i + 1, c] = s1 * a
+                dstate[i + 2, c] = s2 * a
+                dstate[i + 3, c] = s3 * a
             dBt[i] += d0
             dBt[i + 1] += d1
             dBt[i + 2] += d2
@@ -162,14 +162,14 @@ def _back_ones(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) -> 
     dstate = block.state
     n, w = dstate.shape
     for t in range(block.u.shape[0] - 1, -1, -1):
-        at, ut, gt, dut = block.a[t], block.u[t], dy[t], du[t]
+        a, ut, gt, dut = block.a[t], block.u[t], dy[t], du[t]
         for i in range(n):
             b, q, d = block.v[t, block.at_b + i], block.v[t, block.at_c + i], np.float32(0)
             for c in range(w):
                 s = dstate[i, c] + gt[c] * q
                 dut[c] += s * b
                 d += s * ut[c]
-                dstate[i, c] = s * at[c]
+                dstate[i, c] = s * a
             dB[t, block.at + i] += d
 
 
