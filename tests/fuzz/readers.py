@@ -235,9 +235,6 @@ FILES = (
            damaged_json, one_file("report.json", benchmark_report)),
     Reader("benchmark rows", "rows.jsonl", lambda folder: kept_rows(folder / "rows.jsonl", KEPT), damaged_lines,
            one_file("rows.jsonl", benchmark_rows)),
-    Reader("h5ad, opened", "cells.h5ad", cells_of, damaged_hdf5, one_file("cells.h5ad", tiny_cells)),
-    Reader("h5ad, read whole", "cells.h5ad", lambda folder: read_cells(folder / "cells.h5ad"), damaged_hdf5,
-           one_file("cells.h5ad", tiny_cells)),
 )  # fmt: skip
 
 READERS = FILES + CELLS

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import scvi
 from anndata import AnnData
+from lightning.pytorch.callbacks import Callback
 from safetensors.numpy import load_file
 
 from genemamba_sc import GeneMambaModel
 from genemamba_sc.model import _calibrating
 from genemamba_sc.model._calibrating import calibration_before_refit, calibration_on
+from genemamba_sc.training._dataset import TokenDataset
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -95,7 +97,7 @@ def test_the_hook_reads_scores_of_the_weights_as_they_are_when_it_is_called(make
     head.markers.mul_(5.0)
     assert trained.calibration_ is before
     splitter = trained._data_splitter_cls(
-        _calibrating.TokenDataset(trained._source(trained.adata), _codes(trained)), 0.9, None, True
+        TokenDataset(trained._source(trained.adata), _codes(trained)), 0.9, None, True
     )
     assert (
         np.abs(calibration_before_refit(trained, splitter, splitter.val_idx).logits).max()
@@ -265,8 +267,18 @@ def test_a_second_calibration_without_training_cells_is_cross_fitted_again(
     assert np.array_equal(alone.calibration_.distances, before.distances) and alone.calibration_.cells == before.cells
 
 
+class Failing(Callback):
+    """End the training by an error."""
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        raise RuntimeError("no more")
+
+
 def test_a_training_that_fails_leaves_no_calibration(make_cells: Cells, fit: Fit):
     again = fit(make_cells(120), max_epochs=0)
     with pytest.raises(ValueError, match="precision"):
         again.train(max_epochs=1, precision="foo", enable_progress_bar=False)
+    assert again.calibration_ is not None  # refused before anything was trained
+    with pytest.raises(RuntimeError, match="no more"):
+        again.train(max_epochs=1, callbacks=[Failing()], enable_progress_bar=False)
     assert again.calibration_ is None
