@@ -5,7 +5,6 @@ import pytest
 from scipy import sparse
 
 from genemamba_sc.benchmark import _neighbours as neighbours
-from genemamba_sc.benchmark import score
 
 # Two batches on a line: a1 a2 b1 | a3 b2 b3, and a type c of the second batch alone, which lies on its b.
 X = np.array([[0.0], [1.0], [10.0], [0.5], [9.0], [2.0], [9.1], [9.2]])
@@ -57,20 +56,6 @@ def test_the_message_names_the_method_and_a_point_up_to_rounding_is_one():
         neighbours.refuse_broken(np.array([[1.0], [1.0 + 1e-9], [1.0 - 1e-9]]), "scVI")
     with pytest.raises(ValueError, match=r"a row per cell and a column or more\. Got the shape \(3,\)"):
         neighbours.refuse_broken(np.arange(3.0))
-
-
-def test_scores_do_not_depend_on_the_names_of_types_and_batches():
-    pytest.importorskip("scib_metrics")
-    rng = np.random.default_rng(0)
-    labels, batches = np.repeat(["a", "b", "c"], 60), np.tile(["p", "q"], 90)
-    x = rng.normal(size=(180, 5)) + 2.0 * np.unique(labels, return_inverse=True)[1][:, None]
-    names = {"a": "z", "b": "y", "c": "x", "p": "n", "q": "m"}
-    plain = score(x, labels, batches)
-    other = score(x, np.array([names[one] for one in labels]), np.array([names[one] for one in batches]))
-    numbers = [name for name, value in plain.items() if isinstance(value, float)]
-    assert len(numbers) > 10
-    for name in numbers:
-        assert plain[name] == pytest.approx(other[name], abs=1e-5), name
 
 
 def test_codes_follow_the_sorted_names():
