@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import anndata as ad
 import numpy as np
 import pytest
 import scanpy as sc
@@ -143,3 +144,48 @@ def test_two_files_without_a_common_gene_are_refused(make_cells: MakeCells):
     query.var_names = query.var["symbol"]
     with pytest.raises(ValueError, match="Reference and query must share genes. Got none"):
         read_cells(make_cells(), query, Source("cell_type"), (SplitChoice.parse("query"),))
+
+
+def shares(reference: AnnData, query: AnnData) -> None:
+    read_cells(reference, query, Source("cell_type"), (SplitChoice.parse("query"),))
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_query_cells_that_are_among_the_reference_are_refused(make_cells: MakeCells, renamed: bool):
+    reference = make_cells()
+    query = ad.concat([reference[[5, 9]], make_cells(4, seed=1)[[0, 1]]])
+    query.obs_names = [f"new{i}" for i in range(4)] if renamed else ["cell5", "cell9", "a", "b"]
+    told = (
+        r"Query cells must not be among the cells of adata. 2 of 4 are. Pass adata without them, or write "
+        "splits='query:COLUMN=VALUE'."
+    )
+    with pytest.raises(ValueError, match=told):
+        shares(reference, query)
+    # Other genes, and another scale, make no new cell of it.
+    fewer = query[:, ::-1][:, 3:].copy()
+    sc.pp.normalize_total(fewer, target_sum=1e4)
+    with pytest.raises(ValueError, match="2 of 4 are"):
+        shares(reference, fewer)
+    shares(reference, query[2:].copy())
+
+
+def test_cells_that_agree_in_few_values_or_none_are_the_same_only_by_name(make_cells: MakeCells):
+    reference, query = make_cells(), make_cells(30, seed=1)
+    for cells in (reference, query):
+        values = cells.X.toarray()
+        values[:2] = 0
+        values[1, [2, 4, 5]] = [1, 3, 1]
+        cells.X = type(cells.X)(values)
+    query.obs_names = [f"new{i}" for i in range(30)]
+    shares(reference, query)
+    query.obs_names = reference.obs_names[:30]
+    with pytest.raises(ValueError, match="1 of 30 are"):
+        shares(reference, query)
+
+
+def test_cells_without_a_label_train_nothing_and_may_be_in_both(make_cells: MakeCells):
+    reference, query = make_cells(), make_cells()[:9].copy()
+    reference.obs["cell_type"] = reference.obs["cell_type"].astype(str)
+    reference.obs.iloc[:9, 0] = "?"
+    found = read_cells(reference, query, Source("cell_type", unlabeled_category="?"), (SplitChoice.parse("query"),))
+    assert found.queries["query"].tolist() == [False] * 51 + [True] * 9

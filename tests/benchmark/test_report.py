@@ -1,6 +1,7 @@
 """The whole run: what is measured, kept, used again, and said of what could not be."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +250,10 @@ def test_types_of_a_single_batch_leave_integration_without_a_mean(cells: AnnData
     assert set(row.details["knn_single"]) == set(kinds)
 
 
-def test_training_and_test_cells_without_a_common_type_are_refused(cells: AnnData, asked: list[tuple]):
-    query = cells.copy()
+def test_training_and_test_cells_without_a_common_type_are_refused(
+    cells: AnnData, make_cells: Callable[..., AnnData], asked: list[tuple]
+):
+    query = make_cells(90, seed=1)
     query.obs["cell_type"] = "the " + cells.obs["cell_type"].astype(str)
     with pytest.raises(ValueError, match="Training and test cells must share a type"):
         run(cells, query=query, splits=["query"])

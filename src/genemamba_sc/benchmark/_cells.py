@@ -11,6 +11,7 @@ from scipy import sparse
 
 from genemamba_sc.benchmark._choices import SplitChoice
 from genemamba_sc.benchmark._columns import BATCH, LABEL, column
+from genemamba_sc.benchmark._same_cells import refuse_shared_cells
 from genemamba_sc.data import Scale, open_matrix, to_linear
 from genemamba_sc.data._matrix import reader_of
 from genemamba_sc.model._obs_columns import check_batches, check_labels, check_obs_column
@@ -103,7 +104,7 @@ def read_cells(adata: AnnData, query: AnnData | None, source: Source, splits: tu
     Raises
     ------
     ValueError
-        If columns, genes or values cannot serve, or a query is empty or everything.
+        If columns, genes or values cannot serve, or a query is empty, everything, or among the cells to train on.
     """
     found, kind = _read(adata, source)
     queries = {choice.text: _asked(adata, choice) for choice in splits if choice.kind == "query" and choice.column}
@@ -117,6 +118,9 @@ def read_cells(adata: AnnData, query: AnnData | None, source: Source, splits: tu
     labelled = ~found.obs[LABEL].isna().to_numpy()
     kept = found[labelled].copy()
     queries = {name: mask[labelled] for name, mask in queries.items()}
+    if query is not None:
+        names = np.concatenate([adata.obs_names.to_numpy(), query.obs_names.to_numpy()])
+        refuse_shared_cells(kept, queries["query"], names[labelled])
     return Cells(kept, queries, int((~labelled).sum()), kind, _digest(kept))
 
 
