@@ -2,20 +2,37 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scvi
 from anndata import AnnData
+from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
 from genemamba_sc.benchmark._columns import BATCH, LABEL, column
 from genemamba_sc.benchmark._linear import C_OF, fit_by_cv
 from genemamba_sc.benchmark._outcome import Embedding, Options, Outcome, clock
+from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
 
 
-def new_model(train: AnnData, labels_key: str | None = LABEL, **arguments: Any) -> GeneMambaModel:
+def scale_of(*parts: AnnData) -> Scale:
+    """Say what cells hold that every method reads as linear, so that their scale is not guessed a second time.
+
+    Parameters
+    ----------
+    *parts
+        Cells with linear values.
+    """
+    values = [sparse.csr_matrix(cells.X).data for cells in parts]
+    return "counts" if all(np.array_equal(data, np.rint(data)) for data in values) else "normalised"
+
+
+def new_model(
+    train: AnnData, labels_key: str | None = LABEL, scale: Scale | None = None, **arguments: Any
+) -> GeneMambaModel:
     """Make a model of the training cells; batches are registered where there are several.
 
     Parameters
@@ -24,11 +41,13 @@ def new_model(train: AnnData, labels_key: str | None = LABEL, **arguments: Any) 
         Training cells.
     labels_key
         Column with the types; ``None`` for a model without.
+    scale
+        What the values are, as in :meth:`genemamba_sc.GeneMambaModel.setup_anndata`; ``None`` finds it out.
     **arguments
         Arguments of :class:`genemamba_sc.GeneMambaModel`.
     """
     several = len(np.unique(column(train, BATCH))) > 1
-    GeneMambaModel.setup_anndata(train, batch_key=BATCH if several else None, labels_key=labels_key)
+    GeneMambaModel.setup_anndata(train, batch_key=BATCH if several else None, labels_key=labels_key, scale=scale)
     return GeneMambaModel(train, **arguments)
 
 
@@ -83,9 +102,10 @@ def _trained(
 ) -> Outcome:
     scvi.settings.seed = seed
     passed = clock()
-    model = new_model(train, **model_arguments)
+    scale = scale_of(train, test)
+    model = new_model(train, scale=scale, **model_arguments)
     model.train(**{"enable_progress_bar": False, **train_arguments})
-    predicted = np.asarray(model.predict_celltype(test)).astype(str)
+    predicted = np.asarray(model.predict_celltype(test, scale=scale)).astype(str)
     seconds = passed()
     settings = {
         "model": effective(GeneMambaModel, model_arguments),
@@ -98,7 +118,7 @@ def _trained(
         settings,
         seconds,
         train_embedding=model.get_latent_representation(),
-        test_embedding=model.get_latent_representation(test),
+        test_embedding=model.get_latent_representation(test, scale=scale),
     )
 
 
@@ -125,7 +145,7 @@ def bag(train: AnnData, test: AnnData, seed: int, options: Options) -> Outcome:
     train, test, seed, options
         As in :func:`genemamba`.
     """
-    return _trained(train, test, seed, {**options.model, "n_layer": 0}, dict(options.train))
+    return _trained(train, test, seed, _without_layers(options.model), dict(options.train))
 
 
 def linear_head(train: AnnData, test: AnnData, seed: int, options: Options) -> Outcome:
@@ -136,7 +156,14 @@ def linear_head(train: AnnData, test: AnnData, seed: int, options: Options) -> O
     train, test, seed, options
         As in :func:`genemamba`.
     """
-    return _trained(train, test, seed, {**options.model, "n_layer": 0}, {**options.train, "max_epochs": 0})
+    return _trained(train, test, seed, _without_layers(options.model), {**options.train, "max_epochs": 0})
+
+
+def _without_layers(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of a model without layers; a configuration that is passed whole loses its own."""
+    config = arguments.get("encoder_config")
+    changed = {} if config is None else {"encoder_config": replace(config, n_layer=0)}
+    return {**arguments, "n_layer": 0, **changed}
 
 
 def random_encoder(train: AnnData, test: AnnData, seed: int, options: Options) -> Outcome:
@@ -149,9 +176,13 @@ def random_encoder(train: AnnData, test: AnnData, seed: int, options: Options) -
     """
     scvi.settings.seed = seed
     passed = clock()
-    model = new_model(train, labels_key=None, **{**options.model, "gene_init": "random"})
-    model.train(max_epochs=0, enable_progress_bar=False)  # no step: the package asks for it before it embeds
-    embedding, test_embedding = model.get_latent_representation(), model.get_latent_representation(test)
+    scale = scale_of(train, test)
+    model = new_model(train, labels_key=None, scale=scale, **{**options.model, "gene_init": "random"})
+    # No step: the package asks for it before it embeds. Integration would learn axes from the cells.
+    model.train(max_epochs=0, integrate=False, enable_progress_bar=False)
+    embedding, test_embedding = (
+        model.get_latent_representation(cells, scale=scale, integrated=False, key_added=None) for cells in (train, test)
+    )
     scaler = StandardScaler().fit(embedding)
     probe = fit_by_cv(scaler.transform(embedding), column(train, LABEL), C_OF["probe"], seed)
     predicted = probe.predict(scaler.transform(test_embedding))
@@ -172,7 +203,7 @@ def genemamba_embedding(adata: AnnData, seed: int, options: Options) -> Embeddin
         Arguments of model and training.
     """
     passed = clock()
-    model = integrated_model(adata, seed, True, options)
+    model = integrated_model(adata, seed, True, options, scale=scale_of(adata))
     values = model.get_latent_representation(key_added=None)
     settings = {"model": effective(GeneMambaModel, options.model), "epochs": int(model.trainer.current_epoch)}
     return Embedding(values, settings, passed())
