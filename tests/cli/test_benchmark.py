@@ -60,6 +60,7 @@ def test_a_method_that_fails_ends_with_an_error_code_and_its_name(
     ("options", "code", "told"),
     [
         (["--methods", "forest"], 2, "A method is one of"),
+        (["--methods", "knn,forest", "genemamba"], 2, "Got 'forest'"),
         (["--splits", "batch"], 2, "needs a batch_key"),
         (["--splits", "query"], 2, "needs a second AnnData"),
         (["--seeds", "0"], 2, "a whole number of at least 1 is needed"),

@@ -27,3 +27,8 @@ def test_a_small_difference_of_many_cells_and_a_large_one_of_few_are_not_told():
 
 def test_no_cells_do_not_differ():
     assert shift_between(np.ones(3), np.zeros(0)) == Shift(0.0, 1.0)
+
+
+def test_less_against_the_best_type_is_surer():
+    assert shift_between(np.array([2.0, 3.0, 4.0]), np.array([1.0, 1.5, 2.0])).is_surer
+    assert not shift_between(np.array([1.0, 1.5, 2.0]), np.array([2.0, 3.0, 4.0])).is_surer

@@ -121,3 +121,16 @@ def test_training_mode_and_random_numbers_stay_as_they_are(weights: Callable[[st
     assert torch.equal(torch.get_rng_state(), before[0])
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])
     assert not model.module.training
+
+
+def test_cells_that_cannot_tell_leave_the_question_open(weights: Callable[[str], Path]):
+    """Genes that vary by chance alone: no vectors foretell them, so that none are to blame."""
+    noise = cells_of()
+    noise.X = sparse.csr_matrix(np.random.default_rng(1).poisson(0.6, noise.shape).astype(np.float32))
+    model = GeneMambaModel.from_pretrained(weights("shuffled"), accelerator="cpu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.get_latent_representation(noise)
+        assert doubts(caught) == []
+        model.get_latent_representation(cells_of())
+    assert len(doubts(caught)) == 1

@@ -19,7 +19,7 @@ from anndata import AnnData
 from safetensors.numpy import load_file, save_file
 from scvi.model import SCVI
 
-from genemamba_sc import GeneAliases, GeneMambaModel
+from genemamba_sc import GeneAliases, GeneMambaModel, checkpoint_report, read_pretrained
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.data._cell_hashes import CellHashes
 from genemamba_sc.weights import _saved_model
@@ -98,7 +98,8 @@ def test_a_new_process_gives_the_same_numbers_and_the_same_order_of_labels(
         check=True, capture_output=True,
     )  # fmt: skip
     found = np.load(f"{saved}.npz")
-    assert np.array_equal(found["alone"], latent(trained, make_cells()))
+    # The first process after an installation compiles the kernels, and may round otherwise in the last digits.
+    np.testing.assert_allclose(found["alone"], latent(trained, make_cells()), rtol=1e-5, atol=1e-6)
     assert np.array_equal(found["attached"], found["alone"])
     soft = trained.predict_celltype(make_cells(), soft=True)
     assert list(found["types"]) == list(found["attached_types"]) == list(soft.columns)
@@ -654,3 +655,9 @@ def test_a_prefix_is_no_path(trained: GeneMambaModel, tmp_path: Path, prefix: st
     with pytest.raises(ValueError, match=r"A prefix is the beginning of a file name\. Got .*Leave out slashes"):
         trained.save(tmp_path / "model", prefix=prefix)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_saved_model_is_no_pretrained_weights(saved: Path):
+    for read in (read_pretrained, checkpoint_report):
+        with pytest.raises(ValueError, match=r"is a saved GeneMambaModel\. Load it with GeneMambaModel\.load"):
+            read(saved)

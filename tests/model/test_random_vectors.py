@@ -139,9 +139,11 @@ def test_halves_are_recognised_where_they_are_alike():
     assert _recognised([np.ones((4, 3)), cells]) == 0.5
 
 
-def report(foretold: float, random: float, recognised: float, spread: float = 1.0) -> RandomComparison:
-    draws = np.array([random - 0.01, random, random + 0.01])
-    return RandomComparison(100, 8, foretold, draws, 0.6, recognised, np.array([0.48, 0.5, 0.52]), 3.0, 0.2, spread)
+def report(
+    foretold: float, random: float, recognised: float, spread: float = 1.0, expression: float = 0.6
+) -> RandomComparison:
+    draws, chance = np.array([random - 0.01, random, random + 0.01]), np.array([0.48, 0.5, 0.52])
+    return RandomComparison(100, 8, foretold, draws, expression, recognised, chance, 3.0, 0.2, spread)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,12 @@ def report(foretold: float, random: float, recognised: float, spread: float = 1.
 )
 def test_the_verdict(foretold: float, recognised: float, spread: float, verdict: str):
     assert report(foretold, 0.3, recognised, spread).verdict == verdict
+
+
+def test_cells_of_which_expression_foretells_nothing_cannot_tell():
+    assert report(0.26, 0.3, 0.9, expression=-0.1).verdict == "cannot tell"
+    assert report(0.26, 0.3, 0.9, 1e-6, expression=-0.1).verdict == "collapsed"
+    assert "These cells cannot tell" in str(report(-0.19, -0.2, 0.7, expression=-0.1))
 
 
 def test_the_table():

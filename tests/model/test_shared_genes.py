@@ -86,3 +86,12 @@ def test_what_cannot_be_refitted_is_refused(
             alone.refit_on_genes(query)
     with pytest.raises(ValueError, match=r"started from pretrained weights \(mini"):
         GeneMambaModel.from_pretrained("mini", accelerator="cpu").refit_on_genes(query)
+
+
+def test_a_column_that_the_query_lacks_is_refused(fit: Fit, reference: AnnData, query: AnnData):
+    model = fit(reference, setup={"labels_key": "cell_type", "gene_id_key": "symbol"}, model={"n_layer": 0})
+    with pytest.raises(ValueError, match=r"gene_id_key must be a column of query\.var\. Got 'name'\. .*leave it out"):
+        model.refit_on_genes(query, gene_id_key="name", **QUICK)
+    for ask in (model.get_latent_representation, model.predict_celltype, model.annotate):
+        with pytest.raises(ValueError, match=r"gene_id_key must name a column of adata\.var\. Got 'name'"):
+            ask(query, gene_id_key="name")

@@ -21,10 +21,13 @@ class Shift:
         Kolmogorov-Smirnov distance of the log odds of the best types, in [0, 1].
     p_value
         How likely a distance of at least this is among exchangeable cells.
+    is_surer
+        Whether the model is surer of most of these cells than of most calibration cells.
     """
 
     distance: float
     p_value: float
+    is_surer: bool = False
 
     @property
     def is_seen(self) -> bool:
@@ -48,4 +51,5 @@ def shift_between(known: Float[np.ndarray, "n"], asked: Float[np.ndarray, "m"]) 
     if not len(asked):
         return Shift(0.0, 1.0)
     found = ks_2samp(known, asked)
-    return Shift(float(found.statistic), float(found.pvalue))
+    # The measure speaks against the best type: less of it is surer.
+    return Shift(float(found.statistic), float(found.pvalue), bool(np.median(asked) < np.median(known)))

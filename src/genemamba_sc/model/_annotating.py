@@ -260,9 +260,9 @@ def warn_if_cells_differ(found: Annotation) -> None:
         return
     share, signs = float((found.unknown >= 1 - _MOST_LOST).mean()), []
     if found.shift.is_seen:
+        how = "surer of them than" if found.shift.is_surer else "not as sure of them as"
         signs.append(
-            f"the model is not as sure of them as of the calibration cells (Kolmogorov-Smirnov distance "
-            f"{found.shift.distance:.2f})"
+            f"the model is {how} of the calibration cells (Kolmogorov-Smirnov distance {found.shift.distance:.2f})"
         )
     if share > _TIMES_UNKNOWN * _MOST_LOST:
         signs.append(
@@ -272,8 +272,9 @@ def warn_if_cells_differ(found: Annotation) -> None:
         stated = "" if found.sets is None else f"the coverage of {found.sets.coverage:g} and "
         warn(
             f"These cells differ from the calibration cells: {', and '.join(signs)}. They are of another study, "
-            f"condition or composition, or of other types, and {stated}the calibrated confidence need not hold for "
-            f"them. Look at obs[{UNKNOWN_KEY!r}], or call model.calibrate on some labelled cells like these."
+            "condition or composition, of other types, or trained the model, and "
+            f"{stated}the calibrated confidence need not hold for them. Look at obs[{UNKNOWN_KEY!r}], or call "
+            "model.calibrate on some labelled cells like these."
         )
 
 

@@ -38,7 +38,8 @@ def doubt_once(model: Any, source: CellSource) -> None:
 def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: GeneVocabulary, origin: str) -> bool:
     """Warn where embeddings of up to 200 cells tell no more than sums of random gene vectors, or are all alike.
 
-    Nothing is said of fewer than 60 cells with genes in both halves of the genes.
+    Nothing is said of fewer than 60 cells with genes in both halves of the genes, nor of cells whose expression itself
+    foretells nothing.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: G
 
     Returns
     -------
-    Whether there were enough cells to tell.
+    Whether these cells could tell.
 
     Raises
     ------
@@ -69,8 +70,10 @@ def warn_if_no_better(encoder: BiMambaEncoder, source: CellSource, vocabulary: G
     rows = np.sort(np.random.default_rng(0).permutation(source.n_obs)[:n_cells])
     tokens = first_tokens(source.tokens(rows), n_tokens)
     found = compare_with_random(lambda part: encode_tokens(encoder, part), tokens, vocabulary)
-    if found is None or found.verdict == "better":
-        return found is not None
+    if found is None or found.verdict == "cannot tell":
+        return False
+    if found.verdict == "better":
+        return True
     seen = (
         f"all of {found.n_cells} cells have nearly the same embedding"
         if found.verdict == "collapsed"

@@ -149,6 +149,11 @@ class QueryMixin:
     def _source(
         self, adata: AnnData, layer: str | None = None, gene_id_key: str | None = None, scale: str | None = None
     ) -> CellSource:
+        if gene_id_key is not None and gene_id_key not in adata.var:
+            raise ValueError(
+                f"gene_id_key must name a column of adata.var. Got {gene_id_key!r}. The columns are: "
+                f"{', '.join(map(str, adata.var.columns)) or 'none'}. Name one of them, or leave it out."
+            )
         setup = self.registry_["setup_args"]
         if scale is None and adata is self.adata:
             scale = setup.get("scale")

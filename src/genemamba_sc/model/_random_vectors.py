@@ -19,7 +19,7 @@ from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.data._token_parts import visible_part
 from genemamba_sc.training._markers import expression_matrix
 
-Verdict = Literal["better", "no better", "collapsed"]
+Verdict = Literal["better", "no better", "collapsed", "cannot tell"]
 Embed = Callable[[Tokens], np.ndarray]
 
 FEWEST_CELLS = 60
@@ -75,9 +75,14 @@ class RandomComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the embedding is better than random vectors, no better, or the same for every cell."""
+        """Whether the embedding is better than random vectors, no better, or the same for every cell.
+
+        ``"cannot tell"`` where not even expression foretells the other half: cells of one type, or few genes.
+        """
         if not self.spread > _LEAST_SPREAD:
             return "collapsed"
+        if self.foretold_expression <= 0:
+            return "cannot tell"
         mean, deviation = self.foretold_random.mean(), self.foretold_random.std(ddof=1)
         if abs(self.foretold - mean) > _CLEARLY * deviation:
             return "better" if self.foretold > mean else "no better"
@@ -112,6 +117,7 @@ _MEANING: dict[Verdict, str] = {
     "better": "Better than random gene vectors",
     "no better": "NO BETTER THAN RANDOM GENE VECTORS: the weights bring nothing that the genes of a cell do not say",
     "collapsed": "COLLAPSED: all cells have nearly the same embedding",
+    "cannot tell": "These cells cannot tell: not even expression foretells one half of their genes by the other",
 }
 
 

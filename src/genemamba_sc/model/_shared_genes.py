@@ -37,11 +37,16 @@ def untrained_on_genes(model: Any, query: AnnData, gene_id_key: str | None) -> A
     TypeError
         If the query is no AnnData.
     ValueError
-        If the model does not hold these cells, its genes are those of pretrained weights, or the query has none or all
-        of its genes.
+        If the model does not hold these cells, its genes are those of pretrained weights, there is no such column, or
+        the query has none or all of its genes.
     """
     if not isinstance(query, AnnData):
         raise TypeError(f"query must be an AnnData. Got {type(query).__name__}. Read a file with anndata.read_h5ad.")
+    if gene_id_key is not None and gene_id_key not in query.var:
+        raise ValueError(
+            f"gene_id_key must be a column of query.var. Got {gene_id_key!r}. The columns are: "
+            f"{', '.join(map(str, query.var.columns)) or 'none'}. Name one of them, or leave it out."
+        )
     if model.origin.is_pretrained:
         raise ValueError(
             "refit_on_genes makes a new gene table. This model started from pretrained weights "

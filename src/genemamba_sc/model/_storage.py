@@ -140,7 +140,9 @@ class StorageMixin(BaseModelClass):
 
         A model reads the genes of a cell that are there, in units of their sum. Where a query measured few of the
         genes, its sums are of other genes than those of the reference, and markers are missing. A reference that is cut
-        to the genes of both before it trains has neither problem, and has less to tell types by.
+        to the genes of both before it trains has all its markers in the query, and has less to tell types by. Sums of
+        the query still count genes that the new model lacks: where there are many, pass it the genes of both, such as
+        ``query[:, query.var_names.isin(made.adata.var_names)]`` of the model that was ``made``.
 
         Parameters
         ----------

@@ -12,6 +12,7 @@ from genemamba_sc.weights._locate import Place, locate, shipped_checkpoint
 from genemamba_sc.weights._own import Pretrained, is_own, read_own, write_pretrained
 from genemamba_sc.weights._published import as_pretrained, read_published_weights
 from genemamba_sc.weights._published_genes import TablePath, read_published_genes
+from genemamba_sc.weights._saved_model import FORMAT as SAVED_FORMAT
 from genemamba_sc.weights._tensors import refuse_pickles
 
 __all__ = ["Pretrained", "find_checkpoint", "read_pretrained", "shipped_checkpoint", "write_pretrained"]
@@ -63,6 +64,11 @@ def read_pretrained(
     """
     place = locate(name_or_path, revision, subfolder)
     config = _config(place.folder)
+    if isinstance(config, dict) and config.get("format") == SAVED_FORMAT:
+        raise ValueError(
+            f"Pretrained weights are wanted. {place.origin} is a saved GeneMambaModel. Load it with GeneMambaModel."
+            "load, or make weights of it with model.save_pretrained(folder)."
+        )
     reader = next(reader for fits, reader in _LAYOUTS if fits(config))
     return reader(place, Choices(combine, medians))
 

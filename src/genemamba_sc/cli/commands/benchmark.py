@@ -32,6 +32,9 @@ def check(arguments: argparse.Namespace) -> str:
     """Say what is wrong with the options."""
     from genemamba_sc.benchmark._choices import chosen_methods, chosen_splits
 
+    for name in ("splits", "methods"):  # separated by spaces or by commas
+        given = getattr(arguments, name)
+        setattr(arguments, name, given and [part for item in given for part in item.split(",") if part])
     several = arguments.batch_key is not None
     try:
         chosen_splits(arguments.splits, has_batches=several, has_query=arguments.query is not None)
