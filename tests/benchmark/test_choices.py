@@ -1,7 +1,10 @@
 """What can be asked for, and what is refused before any work."""
 
+import numpy as np
 import pytest
+from lightning.pytorch.callbacks import EarlyStopping
 
+from genemamba_sc import EncoderConfig
 from genemamba_sc.benchmark._choices import (
     SplitChoice,
     chosen_methods,
@@ -99,6 +102,26 @@ def test_seeds_are_a_number_of_them_or_themselves():
         chosen_seeds([1, 1])
     with pytest.raises(TypeError, match="A seed must be a whole number. Got 0.5"):
         chosen_seeds([0.5])  # type: ignore[list-item]
+
+
+def test_arguments_are_kept_if_a_later_call_can_know_them_again():
+    kept = {"encoder_config": EncoderConfig(vocab_size=45), "d_model": np.int64(16), "gene_init": None}
+    train = {"devices": [0], "plan_kwargs": {"lr": np.float32(0.5)}, "max_epochs": 1}
+    assert chosen_options(kept, {**train, "devices": "auto"}, is_kept=True) == Options(
+        kept, {**train, "devices": "auto"}
+    )
+    rows = {
+        "datasplitter_kwargs": {"external_indexing": [np.arange(3)]},
+        "callbacks": [EarlyStopping("validation_loss")],
+    }
+    assert chosen_options(None, rows) == Options({}, rows)
+    told = (
+        r"With folder=, arguments are None, numbers, text, .* again. "
+        r"train_kwargs\['datasplitter_kwargs'\]\['external_indexing'\]\[0\] is ndarray; "
+        r"train_kwargs\['callbacks'\]\[0\] is EarlyStopping. Write arrays as lists, or leave out folder."
+    )
+    with pytest.raises(TypeError, match=told):
+        chosen_options(None, rows, is_kept=True)
 
 
 def test_arguments_of_the_model_are_checked_by_name():

@@ -1,17 +1,22 @@
 """The whole run: what is measured, kept, used again, and said of what could not be."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scvi
+import torch
 from anndata import AnnData
+from lightning.pytorch.callbacks import EarlyStopping
 
 from genemamba_sc._files import only_writer
 from genemamba_sc.benchmark import BenchmarkReport, Embedding, Outcome, _report, report
 from genemamba_sc.benchmark._methods import Method
+from genemamba_sc.benchmark._outcome import Options
 from genemamba_sc.benchmark._progress import Estimate, Progress
 
 
@@ -214,6 +219,62 @@ def test_a_damaged_file_is_refused_by_field(cells: AnnData, asked: list[tuple], 
     path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(ValueError, match=told):
         BenchmarkReport.from_json(path)
+
+
+@pytest.fixture
+def loose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that draws, sets the seed and says what it was given, objects and numpy numbers among it."""
+
+    def load(self: Method) -> Any:
+        def annotate(train: AnnData, test: AnnData, seed: int, options: Options) -> Outcome:
+            scvi.settings.seed = seed
+            settings = {"train": options.train, "C": np.float32(0.5), "n": (np.int64(3), None)}
+            return Outcome(np.full(test.n_obs, "B cell"), 0, settings, 0.5)
+
+        return annotate
+
+    monkeypatch.setattr(Method, "load", load)
+
+
+@pytest.mark.usefixtures("loose")
+def test_settings_are_stored_as_plain_values(cells: AnnData, tmp_path: Path):
+    callback = EarlyStopping("validation_loss")
+    found = run(cells, methods=["genemamba"], train_kwargs={"callbacks": [callback]})
+    assert found.rows[0].settings == {"train": {"callbacks": [repr(callback)]}, "C": 0.5, "n": [3, None], "params": 0}
+    found.to_json(tmp_path / "report.json")
+    assert BenchmarkReport.from_json(tmp_path / "report.json") == found
+
+
+@pytest.mark.usefixtures("loose")
+def test_rows_with_numpy_numbers_are_found_again(cells: AnnData, tmp_path: Path):
+    arguments = {"methods": ["genemamba"], "folder": tmp_path}
+    first = run(cells, train_kwargs={"max_epochs": np.int64(2)}, **arguments)
+    assert first.rows[0].settings["train"] == {"max_epochs": 2}
+    assert run(cells, train_kwargs={"max_epochs": 2}, **arguments) == first
+    assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    with pytest.raises(TypeError, match=r"train_kwargs\['callbacks'\]\[0\] is EarlyStopping"):
+        run(cells, train_kwargs={"callbacks": [EarlyStopping("validation_loss")]}, **arguments)
+
+
+@pytest.mark.usefixtures("loose")
+@pytest.mark.parametrize("seed", [None, 11])
+def test_what_is_drawn_afterwards_is_as_if_nothing_had_run(cells: AnnData, seed: int | None):
+    def drawn() -> tuple[float, ...]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    before = scvi.settings.seed
+    try:
+        scvi.settings.seed = seed
+        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        expected = drawn()
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        run(cells, seeds=[5])
+        assert scvi.settings.seed == seed
+        assert drawn() == expected
+    finally:
+        scvi.settings.seed = before
 
 
 def test_what_cannot_be_is_refused_before_any_work(cells: AnnData, asked: list[tuple], tmp_path: Path):

@@ -27,6 +27,14 @@ def test_ends_are_cut_where_no_value_can_be():
     assert mean_over_seeds(np.array([-0.4, 0.4]), least=-1.0).low == -1.0
 
 
+def test_an_interval_holds_its_mean():
+    found = mean_over_seeds(np.array([-0.02, -0.01, -0.03]), least=-1.0)
+    half = T_OF_TWO * 0.01 / 3**0.5
+    assert (found.low, found.high) == (pytest.approx(-0.02 - half), pytest.approx(-0.02 + half))
+    cut = mean_over_seeds(np.array([-0.02, -0.01, -0.03]))
+    assert cut.low == cut.mean == pytest.approx(-0.02)
+
+
 @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5]])
 def test_one_seed_or_equal_seeds_claim_no_interval(values: list[float]):
     assert mean_over_seeds(np.array(values)) == Mean(0.5, None, None, len(values))

@@ -164,3 +164,10 @@ def test_tables_have_a_row_per_measurement_and_per_score():
         ["knn", "macro_f1", 2, False],
     ]
     assert report([]).to_frame().empty and report([]).summary().empty
+
+
+def test_the_interval_of_a_score_below_zero_lies_round_its_mean():
+    rows = [row("pca", seed, bio, task="integration") for seed, bio in enumerate([-0.02, -0.01, -0.03])]
+    score = next(one.score for one in summarise(rows) if one.metric == "avg_bio")
+    assert score.mean == pytest.approx(-0.02)
+    assert score.low is not None and score.high is not None and score.low < score.mean < score.high < 0.2

@@ -49,8 +49,7 @@ CELLS = (
     of_cells("10x barcodes.tsv.gz", MTX, f"{MTX}/barcodes.tsv.gz", one_file(MTX, matrix_folder), gunzipped)[0],
     *of_cells("zarr, root", "cells.zarr", "cells.zarr/zarr.json", one_file("cells.zarr", stored_zarr), damaged_json),
     *of_cells(
-        "zarr, rows of X", "cells.zarr", "cells.zarr/X/indptr/zarr.json", one_file("cells.zarr", stored_zarr),
-        damaged_json,
+        "zarr, rows of X", "cells.zarr", "cells.zarr/X/indptr/c/0", one_file("cells.zarr", stored_zarr), damaged_bytes
     ),
     *of_cells(
         "zarr, values of X", "cells.zarr", "cells.zarr/X/data/c/0", one_file("cells.zarr", stored_zarr), damaged_bytes

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from genemamba_sc._checks import whole_number
 from genemamba_sc.benchmark._methods import METHODS, Method
 from genemamba_sc.benchmark._outcome import Options
+from genemamba_sc.benchmark._plain import not_plain
 from genemamba_sc.benchmark._splits import LARGEST_BATCHES, TEST_SIZE
 
 Kind = Literal["random", "batch", "few", "query"]
@@ -147,13 +148,22 @@ def chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(range(whole_number("seeds", seeds, 1)))
 
 
-def chosen_options(model_kwargs: Mapping[str, Any] | None, train_kwargs: Mapping[str, Any] | None) -> Options:
+def chosen_options(
+    model_kwargs: Mapping[str, Any] | None, train_kwargs: Mapping[str, Any] | None, *, is_kept: bool = False
+) -> Options:
     """Read the arguments of GeneMamba.
+
+    Parameters
+    ----------
+    model_kwargs, train_kwargs
+        The arguments.
+    is_kept
+        Whether rows are kept in a folder, where arguments must be such that a later call can tell them from others.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is unknown, or names a device that there is not.
+        If an argument is unknown, names a device that there is not, or cannot be kept.
     """
     from genemamba_sc.model import GeneMambaModel
     from genemamba_sc.model._train_arguments import check_trainer
@@ -165,7 +175,19 @@ def chosen_options(model_kwargs: Mapping[str, Any] | None, train_kwargs: Mapping
     own = set(inspect.signature(GeneMambaModel.train).parameters)
     further = {name: value for name, value in train.items() if name not in own}
     check_trainer(further, train.get("accelerator", "auto"), train.get("devices", "auto"))
+    if is_kept:
+        _refuse_objects({"model_kwargs": model, "train_kwargs": train})
     return Options(model, train)
+
+
+def _refuse_objects(arguments: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse arguments that do not tell by what they hold whether they are the same in a later call."""
+    found = [one for name, values in arguments.items() for one in not_plain(values, name)]
+    if found:
+        raise TypeError(
+            "With folder=, arguments are None, numbers, text, lists, dicts or configurations of these, so that a later "
+            f"call knows its rows again. {'; '.join(found[:3])}. Write arrays as lists, or leave out folder."
+        )
 
 
 def _refuse_repeats(what: str, names: Sequence[object]) -> None:

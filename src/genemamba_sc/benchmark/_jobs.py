@@ -13,6 +13,7 @@ from genemamba_sc.benchmark._choices import SplitChoice
 from genemamba_sc.benchmark._columns import BATCH, LABEL, column
 from genemamba_sc.benchmark._methods import SCIB, Method, distribution_of, needs_of
 from genemamba_sc.benchmark._outcome import Options
+from genemamba_sc.benchmark._plain import plain
 from genemamba_sc.benchmark._splits import TEST_SIZE, Split, batch_splits, few_labels_split, stratified_split
 from genemamba_sc.benchmark._versions import code_digest, installed_versions
 
@@ -139,7 +140,7 @@ def facts_of(job: Job, cells: Cells, options: Options) -> dict[str, Any]:
         "split": job.split,
         "rows": "" if job.rows is None else _digest(job.rows),
         "seed": job.seed,
-        "asked": repr(options) if job.method.is_ours else "",
+        "asked": plain({"model": options.model, "train": options.train}) if job.method.is_ours else "",
         "versions": versions_of(job.method, cells.adata.n_vars),
     }
 

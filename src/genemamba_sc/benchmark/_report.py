@@ -17,6 +17,7 @@ from genemamba_sc.benchmark._jsonl import append_row
 from genemamba_sc.benchmark._methods import SCIB, Method, missing_packages, needs_of, not_installed
 from genemamba_sc.benchmark._outcome import Options, clock
 from genemamba_sc.benchmark._progress import Estimate, Progress, say
+from genemamba_sc.benchmark._random_state import keeping_random_state
 from genemamba_sc.benchmark._result import BenchmarkReport
 from genemamba_sc.benchmark._rows import BenchmarkRow, NotRun, measure
 from genemamba_sc.data import Scale
@@ -76,7 +77,7 @@ def report(
         As in :meth:`genemamba_sc.GeneMambaModel.setup_anndata`.
     model_kwargs, train_kwargs
         Arguments of :class:`genemamba_sc.GeneMambaModel` and of :meth:`genemamba_sc.GeneMambaModel.train`, in place of
-        the defaults.
+        the defaults. With ``folder`` they are None, numbers, text, lists, dicts or configurations of these.
     on_progress
         Function that is called before and after each measurement; it writes to the standard error by default.
 
@@ -88,7 +89,8 @@ def report(
     Raises
     ------
     TypeError, ValueError
-        If an argument, a column or the values cannot serve; nothing is measured then.
+        If an argument, a column or the values cannot serve, or cells of ``query`` are in ``adata``; nothing is measured
+        then.
     OSError
         If the folder cannot be written to.
 
@@ -98,12 +100,12 @@ def report(
         Where the cells are read: columns that are no genes, or a scale that is assumed.
     """
     seeds_ = chosen_seeds(seeds)
-    options = chosen_options(model_kwargs, train_kwargs)
+    options = chosen_options(model_kwargs, train_kwargs, is_kept=folder is not None)
     source = Source(labels_key, batch_key, unlabeled_category, layer, gene_id_key, scale)
     several = has_batches(adata, source)
     chosen = chosen_splits(splits, has_batches=several, has_query=query is not None)
     asked = chosen_methods(methods, integrates=several)
-    with holding(folder) as rows_file:
+    with holding(folder) as rows_file, keeping_random_state():
         cells = read_cells(adata, query, source, chosen)
         return _run(cells, source, chosen, seeds_, asked, options, rows_file, on_progress)
 

@@ -14,6 +14,7 @@ from genemamba_sc.benchmark._jobs import Job, key_of, versions_of
 from genemamba_sc.benchmark._methods import SCIB, missing_packages
 from genemamba_sc.benchmark._metrics import accuracy, knn_probe, macro_f1
 from genemamba_sc.benchmark._outcome import Embedding, Options, Outcome
+from genemamba_sc.benchmark._plain import plain
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class BenchmarkRow:
     seconds
         Seconds of fit and prediction.
     settings
-        What the method used, such as the penalty that it chose.
+        What the method used, such as the penalty that it chose; what JSON cannot hold is described by its ``repr``.
     predictions
         SHA-256 of the predicted types; ``""`` for integration.
     details
@@ -131,7 +132,7 @@ def _annotated(job: Job, cells: Cells, options: Options) -> dict[str, Any]:
         "n_test": test.n_obs,
         "n_unknown": int((~np.isin(truth, labels)).sum()),
         "seconds": round(outcome.seconds, 2),
-        "settings": outcome.settings | {"params": outcome.params},
+        "settings": plain(outcome.settings | {"params": outcome.params}),
         "predictions": hashlib.sha256("\n".join(predicted).encode()).hexdigest(),
         "details": {},
     }
@@ -157,7 +158,7 @@ def _integrated(job: Job, cells: Cells, options: Options) -> dict[str, Any]:
         "n_test": cells.adata.n_obs,
         "n_unknown": 0,
         "seconds": embedding.seconds,
-        "settings": embedding.settings | {"width": int(embedding.values.shape[1])},
+        "settings": plain(embedding.settings | {"width": int(embedding.values.shape[1])}),
         "predictions": "",
-        "details": {name: value for name, value in found.items() if isinstance(value, dict)},
+        "details": plain({name: value for name, value in found.items() if isinstance(value, dict)}),
     }

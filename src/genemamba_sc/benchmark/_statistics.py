@@ -43,7 +43,8 @@ def mean_over_seeds(values: np.ndarray, test_share: float = 0.0, least: float = 
     test_share
         Share of the cells in a drawn test part; 0 where parts are fixed.
     least
-        The least that a value can be (−1 of a difference); the most is 1. Intervals are cut there.
+        The least that a value can be (−1 of a difference, or of an adjusted Rand index); the most is 1. Intervals are
+        cut there, but hold the mean.
 
     Returns
     -------
@@ -57,4 +58,4 @@ def mean_over_seeds(values: np.ndarray, test_share: float = 0.0, least: float = 
         return Mean(mean, None, None, n)
     error = deviation * np.sqrt(1 / n + test_share / (1 - test_share))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * error)
-    return Mean(mean, max(least, mean - half), min(1.0, mean + half), n)
+    return Mean(mean, max(min(least, mean), mean - half), min(max(1.0, mean), mean + half), n)

@@ -12,6 +12,8 @@ from genemamba_sc.benchmark._statistics import Mean, mean_over_seeds
 
 # By which methods are compared; the others are listed.
 COMPARED = {"annotation": ("accuracy", "macro_f1"), "integration": ("avg_bio", "avg_batch")}
+# Which can be below 0: the adjusted Rand index, and the mean that holds it.
+SIGNED = ("ari", "avg_bio")
 # Where scib-metrics is not installed.
 WITHOUT_SCIB = ("knn_accuracy",)
 # Parts of GeneMamba that it is compared with beside the best baseline.
@@ -131,7 +133,7 @@ def summarise(rows: Sequence[BenchmarkRow]) -> tuple[Summary, ...]:
             for method in _in_order(table.values, task):
                 seeds = table.whole(method)
                 if seeds.any():
-                    score = mean_over_seeds(table.mean(method, seeds), table.share)
+                    score = mean_over_seeds(table.mean(method, seeds), table.share, -1.0 if metric in SIGNED else 0.0)
                     seconds = float(np.mean([row.seconds for row in group if row.method == method]))
                     found.append(Summary(task, split, method, metric, score, len(table.parts), seconds))
     return tuple(found)
