@@ -1,6 +1,7 @@
 """The whole run: what is measured, kept, used again, and said of what could not be."""
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from genemamba_sc.benchmark import BenchmarkReport, Embedding, Outcome, _report,
 from genemamba_sc.benchmark._methods import Method
 from genemamba_sc.benchmark._outcome import Options
 from genemamba_sc.benchmark._progress import Estimate, Progress
+from genemamba_sc.benchmark._random_state import keeping_random_state
 
 
 @pytest.fixture
@@ -259,22 +261,28 @@ def test_rows_with_numpy_numbers_are_found_again(cells: AnnData, tmp_path: Path)
 @pytest.mark.usefixtures("loose")
 @pytest.mark.parametrize("seed", [None, 11])
 def test_what_is_drawn_afterwards_is_as_if_nothing_had_run(cells: AnnData, seed: int | None):
-    def drawn() -> tuple[float, ...]:
-        return random.random(), float(np.random.rand()), float(torch.rand(()))
-
-    before = scvi.settings.seed
-    try:
+    with keeping_random_state():
         scvi.settings.seed = seed
-        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        expected = drawn()
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        states = np.random.get_state(), torch.get_rng_state()
+        expected = np.random.rand(), float(torch.rand(()))
+        np.random.set_state(states[0])
+        torch.set_rng_state(states[1])
         run(cells, seeds=[5])
         assert scvi.settings.seed == seed
-        assert drawn() == expected
-    finally:
-        scvi.settings.seed = before
+        assert (np.random.rand(), float(torch.rand(()))) == expected
+
+
+def test_random_states_come_back_after_an_error():
+    # Type checks draw from random as well, so no checked function stands between.
+    before, state = scvi.settings.seed, random.getstate()
+    flags = torch.backends.cudnn.deterministic, os.environ.get("PL_GLOBAL_SEED"), os.environ.get("XLA_FLAGS")
+    with pytest.raises(KeyboardInterrupt), keeping_random_state():
+        scvi.settings.seed = 5
+        raise KeyboardInterrupt
+    assert random.getstate() == state
+    assert scvi.settings.seed == before
+    now = torch.backends.cudnn.deterministic, os.environ.get("PL_GLOBAL_SEED"), os.environ.get("XLA_FLAGS")
+    assert now == flags
 
 
 def test_what_cannot_be_is_refused_before_any_work(cells: AnnData, asked: list[tuple], tmp_path: Path):
