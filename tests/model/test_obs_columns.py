@@ -104,3 +104,8 @@ def test_types_must_be_shared_by_cells(n_types: int, n_cells: int, refused: bool
         return
     with pytest.raises(ValueError, match=rf"has {n_types} different values in {n_cells} cells"):
         check_labels(adata, "mine", None)
+
+
+def test_no_cells_are_told_as_such_and_not_as_a_lack_of_types():
+    with pytest.raises(ValueError, match=r"At least one cell is needed; the AnnData has 0 cells\. A filter"):
+        check_labels(cells(["a", "b"])[:0].copy(), "cell_type", None)

@@ -136,8 +136,10 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
     Raises
     ------
     ValueError
-        If there are fewer than two types, or about as many as cells.
+        If there is no cell, or there are fewer than two types, or about as many as cells.
     """
+    if not adata.n_obs:
+        raise ValueError("At least one cell is needed; the AnnData has 0 cells. A filter has removed them all.")
     names = list(adata.obs[key].unique())
     types = [name for name in names if unlabeled is None or name != unlabeled]
     if len(types) < 2:
