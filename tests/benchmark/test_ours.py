@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from anndata import AnnData
+from lightning.pytorch.callbacks import EarlyStopping
 from scipy import sparse
 
 from genemamba_sc import EncoderConfig, GeneMambaModel
@@ -86,6 +87,15 @@ def test_an_untrained_encoder_is_not_integrated(cells: AnnData, made: list[GeneM
     assert made[0].integration_ is None
     with pytest.raises(ValueError, match="integrate"):
         made[0].get_latent_representation(integrated=True)
+
+
+def test_callbacks_of_one_fit_are_not_those_of_the_next(cells: AnnData, small: dict[str, Any]):
+    callbacks = [EarlyStopping("validation_loss")]
+    small["train_kwargs"]["callbacks"] = callbacks
+    found = report(cells, "cell_type", methods=["genemamba"], splits=["random"], seeds=2, **small)
+    assert found.not_run == ()
+    assert [row.settings["train"]["callbacks"] for row in found.rows] == [[repr(callbacks[0])]] * 2
+    assert len(callbacks) == 1
 
 
 @pytest.mark.parametrize("part", [bag, linear_head])

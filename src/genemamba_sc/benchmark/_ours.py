@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -73,8 +74,13 @@ def integrated_model(
     scvi.settings.seed = seed
     GeneMambaModel.setup_anndata(adata, batch_key=BATCH, **setup)
     model = GeneMambaModel(adata, **asked.model)
-    model.train(**{"integrate": integrate, "enable_progress_bar": False, **asked.train})
+    model.train(**{"integrate": integrate, "enable_progress_bar": False, **_own_callbacks(asked.train)})
     return model
+
+
+def _own_callbacks(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Give a fit copies of the callbacks: they count epochs, and scvi-tools adds its own to their list."""
+    return arguments | {name: deepcopy(arguments[name]) for name in ("callbacks",) if name in arguments}
 
 
 def n_params(model: GeneMambaModel) -> int:
@@ -104,7 +110,7 @@ def _trained(
     passed = clock()
     scale = scale_of(train, test)
     model = new_model(train, scale=scale, **model_arguments)
-    model.train(**{"enable_progress_bar": False, **train_arguments})
+    model.train(**{"enable_progress_bar": False, **_own_callbacks(train_arguments)})
     predicted = np.asarray(model.predict_celltype(test, scale=scale)).astype(str)
     seconds = passed()
     settings = {
