@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from genemamba_sc.data._text_files import naming
 from genemamba_sc.nn._config import Combine
-from genemamba_sc.weights._folder import CONFIG_FILE, read_json
+from genemamba_sc.weights._folder import CONFIG_FILE, config_or_none, read_json
 from genemamba_sc.weights._locate import Place, locate, shipped_checkpoint
 from genemamba_sc.weights._own import Pretrained, is_own, read_own, write_pretrained
 from genemamba_sc.weights._published import as_pretrained, read_published_weights
@@ -62,13 +62,8 @@ def read_pretrained(
     OSError
         If the hub cannot be reached.
     """
-    place = locate(name_or_path, revision, subfolder)
+    place = _located(name_or_path, revision, subfolder)
     config = _config(place.folder)
-    if isinstance(config, dict) and config.get("format") == SAVED_FORMAT:
-        raise ValueError(
-            f"Pretrained weights are wanted. {place.origin} is a saved GeneMambaModel. Load it with GeneMambaModel."
-            "load, or make weights of it with model.save_pretrained(folder)."
-        )
     reader = next(reader for fits, reader in _LAYOUTS if fits(config))
     return reader(place, Choices(combine, medians))
 
@@ -92,8 +87,20 @@ def find_checkpoint(
     FileNotFoundError, ValueError, ImportError, OSError
         As in :func:`read_pretrained`.
     """
-    place = locate(name_or_path, revision, subfolder)
+    place = _located(name_or_path, revision, subfolder)
     return place.folder, place.root, place.origin
+
+
+def _located(name_or_path: str | os.PathLike[str], revision: str | None, subfolder: str | None) -> Place:
+    """Find a checkpoint, and refuse the folder of a saved model, which has other files."""
+    place = locate(name_or_path, revision, subfolder)
+    config = config_or_none(place.folder / CONFIG_FILE)
+    if isinstance(config, dict) and config.get("format") == SAVED_FORMAT:
+        raise ValueError(
+            f"Pretrained weights are wanted. {place.origin} is a saved GeneMambaModel. Load it with "
+            "GeneMambaModel.load, or make weights of it with model.save_pretrained(folder)."
+        )
+    return place
 
 
 def _read_own(place: Place, choices: Choices) -> Pretrained:
