@@ -29,6 +29,16 @@ def test_a_copy_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "batch 0 left out: 15 cells to train on, 15 to test on" in said
 
 
+def test_a_file_of_which_nothing_agrees_ends_with_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    adata = AnnData(np.log1p(np.random.default_rng(0).poisson(2.0, (30, 20))).astype(np.float32))
+    adata.obs["celltype"] = [f"type {i % 3}" for i in range(30)]
+    adata.obs["batch"] = [f"{i % 5}" for i in range(30)]
+    adata.write_h5ad(tmp_path / "other.h5ad")
+    with pytest.warns(UserWarning, match="Nothing agrees"):
+        assert main(["published", "COVID-19", str(tmp_path / "other.h5ad")]) == 1
+    assert "DIFFERS" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [(["pbmc3k"], "Take one of hPancreas"), (["MS", "nowhere"], "where nothing is")],

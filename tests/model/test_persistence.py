@@ -98,8 +98,7 @@ def test_a_new_process_gives_the_same_numbers_and_the_same_order_of_labels(
         check=True, capture_output=True,
     )  # fmt: skip
     found = np.load(f"{saved}.npz")
-    # The first process after an installation compiles the kernels, and may round otherwise in the last digits.
-    np.testing.assert_allclose(found["alone"], latent(trained, make_cells()), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(found["alone"], latent(trained, make_cells()))
     assert np.array_equal(found["attached"], found["alone"])
     soft = trained.predict_celltype(make_cells(), soft=True)
     assert list(found["types"]) == list(found["attached_types"]) == list(soft.columns)

@@ -177,15 +177,18 @@ def random_encoder(train: AnnData, test: AnnData, seed: int, options: Options) -
 
     Parameters
     ----------
-    train, test, seed, options
+    train, test, seed
         As in :func:`genemamba`.
+    options
+        Arguments of the model; of the training those that say where it runs, for nothing is trained.
     """
     scvi.settings.seed = seed
     passed = clock()
     scale = scale_of(train, test)
     model = new_model(train, labels_key=None, scale=scale, **{**options.model, "gene_init": "random"})
     # No step: the package asks for it before it embeds. Integration would learn axes from the cells.
-    model.train(max_epochs=0, integrate=False, enable_progress_bar=False)
+    where = {name: options.train[name] for name in ("accelerator", "devices") if name in options.train}
+    model.train(max_epochs=0, integrate=False, enable_progress_bar=False, **where)
     embedding, test_embedding = (
         model.get_latent_representation(cells, scale=scale, integrated=False, key_added=None) for cells in (train, test)
     )

@@ -33,7 +33,7 @@ class Shift:
     def is_seen(self) -> bool:
         """Whether the cells differ, by more than chance and by enough to matter.
 
-        Cells that differ in what the model is not less sure of are not seen.
+        Cells of which the model is as sure as of the calibration cells are not seen, however they differ.
         """
         return self.distance >= _LEAST_DISTANCE and self.p_value < _MOST_LIKELY
 

@@ -27,7 +27,9 @@ _LOWEST, _HIGHEST = np.float32(-126), np.float32(127)
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the interpreter's lock, and keep the result on disk where any place can be written."""
     function = inspect.unwrap(function)  # under test, a type checker has wrapped it: only plain code compiles
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+    # A part that several kernels link is one symbol, and which copy of it runs depends on what was compiled or loaded
+    # first: the first process after an installation then rounds otherwise than all later ones. So none is linked.
+    options: dict[str, Any] = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy", "forceinline": True}
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written

@@ -63,6 +63,12 @@ class PublishedData:
         return tuple(finding for finding in self.findings if finding.agrees is False)
 
     @property
+    def ok(self) -> bool:
+        """Whether it can be the set: no fact was looked at, or one at least agrees."""
+        looked_at = [finding.agrees for finding in self.findings if finding.agrees is not None]
+        return not looked_at or any(looked_at)
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """What the published figures can mean and what they cannot."""
         return tuple(f"{task}: {line}" for task in self.facts.tasks for line in CAVEATS[task])
