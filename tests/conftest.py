@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # light tests must not wait for these
 
 _NOBODY = 65534
 
+# Where there is no GPU, Triton interprets its kernels, on the CPU. It settles that when it is first imported.
+if shutil.which("nvidia-smi") is None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # A busy machine is no failure: how long an example takes is not what these tests are about.
 settings.register_profile("genemamba", deadline=None)
 settings.load_profile("genemamba")

@@ -23,6 +23,7 @@ HEAVY = (
     "scanpy",
     "scib_metrics",
     "mamba_ssm",
+    "triton",
     "causal_conv1d",
     "lightning",
     "transformers",
@@ -181,7 +182,8 @@ def test_every_tested_dependency_has_a_tested_version():
     ]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = requirement_names([line for line in lines if "==" in line])
-    assert sorted(requirement_names(tested) - pinned) == []
+    # Each PyTorch for GPUs asks for one Triton: a version named here would be another one for some of them.
+    assert sorted(requirement_names(tested) - pinned) == ["triton"]
 
 
 # Import name -> name on the package index, where the two differ.
@@ -199,7 +201,7 @@ def test_every_imported_package_is_declared():
     project = PYPROJECT["project"]
     extras = [
         r
-        for e in ("cuda", "corpus", "hub", "graphs", "benchmark", "harmony")
+        for e in ("cuda", "corpus", "hub", "graphs", "benchmark", "triton", "harmony")
         for r in project["optional-dependencies"][e]
     ]
     users = [*project["dependencies"], *extras]

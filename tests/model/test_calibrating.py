@@ -264,7 +264,9 @@ def test_a_second_calibration_without_training_cells_is_cross_fitted_again(
     alone.calibrate(others, "cell_type")
     before = alone.calibration_
     alone.calibrate(others, "cell_type")
-    assert np.array_equal(alone.calibration_.distances, before.distances) and alone.calibration_.cells == before.cells
+    # A GPU adds up in another order each time.
+    np.testing.assert_allclose(alone.calibration_.distances, before.distances, rtol=1e-5)
+    assert alone.calibration_.cells == before.cells
 
 
 class Failing(Callback):

@@ -6,21 +6,45 @@ import pytest
 import torch
 
 from genemamba_sc import ops
-from genemamba_sc.ops import Choice, _fused, _mamba_ssm, available_backends, backend_info, choose_backend, ssd_scan
+from genemamba_sc.ops import (
+    Choice,
+    _fused,
+    _mamba_ssm,
+    _triton,
+    available_backends,
+    backend_info,
+    choose_backend,
+    ssd_scan,
+)
+from genemamba_sc.ops._chunked import ssd_chunked
+from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._reference import ssd_reference
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
-def _forget_choices():
-    ops._automatic.cache_clear()
-    _mamba_ssm.why_not.cache_clear()
-    _fused.why_not.cache_clear()
+def _forget_choices(monkeypatch):
+    monkeypatch.delenv("GENEMAMBA_BACKEND", raising=False)
+    caches = (ops._automatic, _mamba_ssm.why_not, _triton.why_not, _fused.why_not)
+    for cached in caches:
+        cached.cache_clear()
     yield
-    ops._automatic.cache_clear()
-    _mamba_ssm.why_not.cache_clear()
-    _fused.why_not.cache_clear()
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.fixture
+def no_triton(monkeypatch):
+    """A GPU on which Triton does not run."""
+    monkeypatch.setattr(_triton, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def with_triton(monkeypatch):
+    """A GPU on which the Triton kernels are right."""
+    monkeypatch.setattr(_triton, "find_spec", lambda name: object())
+    monkeypatch.setattr(_triton, "_self_test", lambda device, dtype: 1e-6)
 
 
 def scan_inputs(l=7):
@@ -52,7 +76,9 @@ def test_kernels_that_do_not_compile_are_not_taken(monkeypatch):
     assert choose_backend("cpu", torch.float32) == Choice(
         "chunked", "the kernels do not compile: OSError: no compiler here"
     )
-    with pytest.raises(RuntimeError, match=r"'compiled' needs its kernels\. Got: the kernels do not .* backend='auto'"):
+    with pytest.raises(
+        RuntimeError, match=r"'compiled', asked for, needs its kernels\. Got: the kernels do not .* backend='auto'"
+    ):
         choose_backend("cpu", torch.float32, "compiled")
 
 
@@ -71,10 +97,10 @@ def test_self_test_sees_a_wrong_kernel(monkeypatch):
     _fused._self_test.cache_clear()
 
 
-@pytest.mark.parametrize(("has_gpu", "name"), [(False, "compiled"), (True, "mamba_ssm")], ids=["CPU only", "GPU"])
+@pytest.mark.usefixtures("with_triton")
+@pytest.mark.parametrize(("has_gpu", "name"), [(False, "compiled"), (True, "triton")], ids=["CPU only", "GPU"])
 def test_info_is_about_the_best_device(monkeypatch, has_gpu, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    monkeypatch.setattr(_mamba_ssm, "_probe", lambda device, dtype: None)
     assert backend_info().name == name
     assert backend_info("cpu").name == "compiled"
 
@@ -83,12 +109,38 @@ def test_a_name_is_obeyed():
     assert choose_backend(CPU, torch.float32, "reference") == Choice("reference", "asked for")
 
 
+def test_a_variable_says_what_auto_takes(monkeypatch):
+    monkeypatch.setenv("GENEMAMBA_BACKEND", "chunked")
+    assert choose_backend(CPU, torch.float32) == Choice("chunked", "asked for by GENEMAMBA_BACKEND")
+    assert choose_backend(CPU, torch.float32, "compiled") == Choice("compiled", "asked for")
+    monkeypatch.setenv("GENEMAMBA_BACKEND", "triton")
+    with pytest.raises(
+        RuntimeError, match=r"'triton', asked for by GENEMAMBA_BACKEND, needs .* are for GPUs, this device"
+    ):
+        choose_backend(CPU, torch.float32)
+    monkeypatch.setenv("GENEMAMBA_BACKEND", "fast")
+    with pytest.raises(
+        ValueError, match=r"one of \['auto', .*\]\. Got 'fast' by GENEMAMBA_BACKEND\. Leave it at 'auto'"
+    ):
+        choose_backend(CPU, torch.float32)
+    monkeypatch.setenv("GENEMAMBA_BACKEND", "")
+    assert choose_backend(CPU, torch.float32).name == "compiled"
+
+
 def test_refuses_an_unknown_name():
     with pytest.raises(
         ValueError,
-        match=r"one of \['auto', 'reference', 'chunked', 'compiled', 'mamba_ssm'\]\. Got 'triton'\. Leave it at 'auto'",
+        match=r"one of \['auto', 'reference', 'chunked', 'compiled', 'triton', 'mamba_ssm'\]\. Got 'cuda'\. Leave it",
     ):
-        ssd_scan(*scan_inputs(), backend="triton")
+        ssd_scan(*scan_inputs(), backend="cuda")
+
+
+@pytest.mark.parametrize("backend", ["compiled", "triton"])
+def test_a_scan_alone_has_no_fused_backend(backend):
+    with pytest.raises(
+        ValueError, match=rf"one of \['auto', .*\]\. Got '{backend}', which fuses .* Use 'auto', or read"
+    ):
+        ssd_scan(*scan_inputs(), backend=backend)
 
 
 def test_refuses_mamba_ssm_where_it_does_not_run():
@@ -108,30 +160,104 @@ def test_choice_is_logged_once(caplog):
     ]
 
 
-@pytest.mark.parametrize(
+ERRORS = pytest.mark.parametrize(
     "error",
     [ModuleNotFoundError("No module named 'mamba_ssm'"), RuntimeError("no kernel image"), AssertionError("no CUDA")],
     ids=["not installed", "built for another GPU", "torch without CUDA"],
 )
+
+
+@pytest.mark.usefixtures("no_triton")
+@ERRORS
 def test_a_kernel_that_fails_is_not_taken(monkeypatch, error):
     def fail(device, dtype):
         raise error
 
     monkeypatch.setattr(_mamba_ssm, "_probe", fail)
     choice = choose_backend(CUDA, torch.float32)
-    assert choice == Choice("chunked", f"mamba-ssm does not run on 'cuda:0': {type(error).__name__}: {error}")
+    why = f"Triton is not installed; mamba-ssm does not run on 'cuda:0': {type(error).__name__}: {error}"
+    assert choice == Choice("chunked", why)
 
 
-def test_a_kernel_that_runs_is_taken(monkeypatch):
+@pytest.mark.usefixtures("no_triton")
+def test_mamba_ssm_is_taken_where_triton_does_not_run(monkeypatch):
     monkeypatch.setattr(_mamba_ssm, "_probe", lambda device, dtype: None)
     assert choose_backend(CUDA, torch.float32) == Choice("mamba_ssm", "its kernels run here")
     assert choose_backend(CUDA, torch.float32, "mamba_ssm") == Choice("mamba_ssm", "asked for")
     assert available_backends(CUDA) == ("reference", "chunked", "mamba_ssm")
 
 
+@pytest.mark.usefixtures("with_triton")
+def test_triton_comes_first_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(_mamba_ssm, "_probe", lambda device, dtype: None)
+    assert choose_backend(CUDA, torch.bfloat16) == Choice("triton", "its kernels pass their self-test here")
+    assert available_backends(CUDA) == ("reference", "chunked", "triton", "mamba_ssm")
+
+
+@ERRORS
+def test_triton_kernels_that_fail_are_not_taken(monkeypatch, error):
+    def fail(device, dtype):
+        raise error
+
+    monkeypatch.setattr(_triton, "find_spec", lambda name: object())
+    monkeypatch.setattr(_triton, "_self_test", fail)
+    why = f"the Triton kernels do not run on 'cuda:0': {type(error).__name__}: {error}"
+    assert _triton.why_not(CUDA, torch.float32) == why
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1.1e-4), (torch.bfloat16, float("nan"))])
+def test_triton_kernels_that_are_wrong_are_not_taken(monkeypatch, dtype, error):
+    monkeypatch.setattr(_triton, "find_spec", lambda name: object())
+    monkeypatch.setattr(_triton, "_self_test", lambda device, dtype: error)
+    assert _triton.why_not(CUDA, dtype) == f"the Triton kernels are off by {error:.1e} of what plain PyTorch gives"
+
+
+def test_triton_is_for_gpus_and_two_precisions():
+    assert _triton.why_not(CPU, torch.float32) == "the Triton kernels are for GPUs, this device is 'cpu'"
+    assert _triton.why_not(CUDA, torch.float16) == (
+        "the Triton kernels work in float32 and bfloat16, not in torch.float16"
+    )
+
+
+def test_the_self_test_of_triton_sees_a_wrong_kernel_in_inference_mode(monkeypatch):
+    def wrong(projected, mask, weights, directions):
+        return 1.001 * read_composed(ssd_chunked, projected, mask, weights, directions)
+
+    monkeypatch.setattr(_triton, "read_triton", wrong)
+    with torch.inference_mode():
+        # Of the gradients of a sum of squares: a factor counts twice there.
+        assert _triton._self_test(CPU, torch.float32) == pytest.approx(2e-3, rel=1e-2)
+
+
+def test_wide_heads_run_in_plain_torch():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, 5, 130 + 134 + 1), (134, 4), (134,), (1,), (1,), (1,), (130,)]
+    projected, *weights = (torch.randn(shape, generator=generator) for shape in shapes)
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    given = (projected, mask, ops.MixerWeights(*weights, n_groups=1, d_state=2), "sum")
+    torch.testing.assert_close(_triton.read_triton(*given), read_composed(ssd_chunked, *given), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("no_triton")
 def test_double_precision_is_not_for_the_kernels(monkeypatch):
     monkeypatch.setattr(_mamba_ssm, "_probe", lambda device, dtype: None)
-    assert choose_backend(CUDA, torch.float64) == Choice("chunked", "mamba-ssm has no torch.float64 kernels")
+    why = (
+        "the Triton kernels work in float32 and bfloat16, not in torch.float64; mamba-ssm has no torch.float64 kernels"
+    )
+    assert choose_backend(CUDA, torch.float64) == Choice("chunked", why)
+
+
+def test_the_probe_of_mamba_ssm_runs_in_inference_mode(monkeypatch):
+    def scan(x, dt, A, B, C, chunk_size, D):
+        return ssd_reference(x, dt, A, B, C, D)
+
+    def probe_on_the_cpu(device, dtype, probe=_mamba_ssm._probe):
+        probe(CPU, dtype)
+
+    monkeypatch.setattr(_mamba_ssm, "_kernel", lambda: scan)
+    monkeypatch.setattr(_mamba_ssm, "_probe", probe_on_the_cpu)
+    with torch.inference_mode():
+        assert _mamba_ssm.why_not(CUDA, torch.float32) is None
 
 
 def test_probe_runs_backward(monkeypatch):

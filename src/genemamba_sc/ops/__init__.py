@@ -6,6 +6,7 @@ implementation runs, and says why.
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 import torch
 
 from genemamba_sc._types import Mask, ScanDecay, ScanInput, ScanProjection, ScanStep
-from genemamba_sc.ops import _fused, _mamba_ssm
+from genemamba_sc.ops import _fused, _mamba_ssm, _triton
 from genemamba_sc.ops._chunked import ssd_chunked
 from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._conv import conv_silu
@@ -23,6 +24,7 @@ from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
 from genemamba_sc.ops._pooled import Pools, TokenPooler, TokenTable
 from genemamba_sc.ops._reference import ssd_reference
+from genemamba_sc.ops._triton import read_triton
 
 __all__ = [
     "Backend",
@@ -42,7 +44,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Backend = Literal["auto", "reference", "chunked", "compiled", "mamba_ssm"]
+Backend = Literal["auto", "reference", "chunked", "compiled", "triton", "mamba_ssm"]
 MAX_CHUNK = 64
 
 
@@ -75,11 +77,20 @@ _SCANS: dict[str, Callable[..., torch.Tensor]] = {
     "chunked": ssd_chunked,
     "mamba_ssm": ssd_mamba_ssm,
 }
-_NAMES = ("reference", "chunked", "compiled", "mamba_ssm")
-_WHY_NOT = {"compiled": _fused.why_not, "mamba_ssm": _mamba_ssm.why_not}
-_RUNS = {"compiled": "its kernels pass their self-test here", "mamba_ssm": "its kernels run here"}
+_FUSED: dict[str, Callable[[Projected, Mask, MixerWeights, Directions], Read]] = {
+    "compiled": read_compiled,
+    "triton": read_triton,
+}
+_NAMES = ("reference", "chunked", "compiled", "triton", "mamba_ssm")
+_WHY_NOT = {"compiled": _fused.why_not, "triton": _triton.why_not, "mamba_ssm": _mamba_ssm.why_not}
+_RUNS = {
+    "compiled": "its kernels pass their self-test here",
+    "triton": "its kernels pass their self-test here",
+    "mamba_ssm": "its kernels run here",
+}
 _WAY_OUT = {
     "compiled": "Use backend='auto', or float32 tensors on a CPU",
+    "triton": "Use backend='auto', or float32 or bfloat16 tensors on a GPU, with the PyTorch that is built for it",
     "mamba_ssm": "Install genemamba-sc[cuda] on a machine with an NVIDIA GPU, or use backend='auto'",
 }
 
@@ -98,8 +109,10 @@ def choose_backend(device: torch.device | str, dtype: torch.dtype, requested: st
     device, dtype
         Where and in which precision.
     requested
-        ``"auto"`` takes mamba-ssm where a real forward and backward pass on the device succeeds, the compiled kernel on
-        a CPU where it passes its self-test, and ``"chunked"`` otherwise. A name takes that backend.
+        ``"auto"`` takes the compiled kernels on a CPU and the Triton kernels on a GPU where they pass their self-test;
+        otherwise, on a GPU, mamba-ssm where a real forward and backward pass succeeds, and ``"chunked"`` where nothing
+        else runs. The environment variable ``GENEMAMBA_BACKEND`` names what ``"auto"`` takes instead. A name takes that
+        backend.
 
     Raises
     ------
@@ -108,18 +121,22 @@ def choose_backend(device: torch.device | str, dtype: torch.dtype, requested: st
     RuntimeError
         If the requested backend does not run here.
     """
-    device = torch.device(device)
+    device, by_whom = torch.device(device), ""
+    if requested == "auto" and os.environ.get("GENEMAMBA_BACKEND"):
+        requested, by_whom = os.environ["GENEMAMBA_BACKEND"], " by GENEMAMBA_BACKEND"
     if requested == "auto":
         return _automatic(device, dtype)
     if requested not in _NAMES:
         raise ValueError(
-            f"The backend must be one of {['auto', *_NAMES]}. Got {requested!r}. "
+            f"The backend must be one of {['auto', *_NAMES]}. Got {requested!r}{by_whom}. "
             "Leave it at 'auto' to take the fastest one that runs on the device."
         )
     reason = _WHY_NOT[requested](device, dtype) if requested in _WHY_NOT else None
     if reason is not None:
-        raise RuntimeError(f"The backend {requested!r} needs its kernels. Got: {reason}. {_WAY_OUT[requested]}.")
-    return Choice(requested, "asked for")
+        raise RuntimeError(
+            f"The backend {requested!r}, asked for{by_whom}, needs its kernels. Got: {reason}. {_WAY_OUT[requested]}."
+        )
+    return Choice(requested, f"asked for{by_whom}")
 
 
 def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Choice:
@@ -144,9 +161,15 @@ def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = 
 @functools.cache
 def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
     # The choice is cached, so that it is made and logged once per device and dtype, not once per batch.
-    name = "compiled" if device.type == "cpu" else "mamba_ssm"
-    reason = _WHY_NOT[name](device, dtype)
-    choice = Choice(name, _RUNS[name]) if reason is None else Choice("chunked", reason)
+    reasons: dict[str, str] = {}
+    for name in ("compiled",) if device.type == "cpu" else ("triton", "mamba_ssm"):
+        reason = _WHY_NOT[name](device, dtype)
+        if reason is None:
+            choice = Choice(name, _RUNS[name])
+            break
+        reasons[name] = reason
+    else:
+        choice = Choice("chunked", "; ".join(reasons.values()))
     logger.info("Backend on %s in %s: %s (%s).", device, dtype, choice.name, choice.reason)
     return choice
 
@@ -176,7 +199,8 @@ def read_tokens(
         ``"forward"`` reads left to right; ``"sum"`` adds the reading from right to left, with the same weights;
         ``"pair"`` stacks the two. The reading from right to left starts with the last real token.
     backend
-        ``"auto"``, ``"reference"``, ``"chunked"``, ``"compiled"`` or ``"mamba_ssm"``, see :func:`choose_backend`.
+        ``"auto"``, ``"reference"``, ``"chunked"``, ``"compiled"``, ``"triton"`` or ``"mamba_ssm"``, see
+        :func:`choose_backend`.
 
     Returns
     -------
@@ -188,8 +212,8 @@ def read_tokens(
         If :func:`choose_backend` raises it.
     """
     name = choose_backend(projected.device, projected.dtype, backend).name
-    if name == "compiled":
-        return read_compiled(projected, mask, weights, directions)
+    if name in _FUSED:
+        return _FUSED[name](projected, mask, weights, directions)
     return read_composed(_SCANS[name], projected, mask, weights, directions)
 
 
@@ -253,11 +277,13 @@ def ssd_scan(
 
 
 def _scan_name(device: torch.device, dtype: torch.dtype, requested: str) -> str:
-    """Choose among the scans; the compiled kernel is none of them, because it knows only the whole mixer."""
-    if requested == "compiled":
+    """Choose among the scans; fused kernels are none of them, because they know only the whole mixer."""
+    if requested in _FUSED:
         raise ValueError(
-            f"The backend of a scan alone must be one of {['auto', *_SCANS]}. Got 'compiled', which fuses the scan "
+            f"The backend of a scan alone must be one of {['auto', *_SCANS]}. Got {requested!r}, which fuses the scan "
             "with the rest of the mixer. Use 'auto', or read_tokens."
         )
     name = choose_backend(device, dtype, requested).name
+    if name == "triton":
+        return "chunked" if _mamba_ssm.why_not(torch.device(device), dtype) else "mamba_ssm"
     return "chunked" if name == "compiled" else name

@@ -50,7 +50,9 @@ def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
     if dtype not in _DTYPES:
         return f"mamba-ssm has no {dtype} kernels"
     try:
-        _probe(device, dtype)
+        # The first who asks may be in inference mode, in which nothing can be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            _probe(device, dtype)
     except Exception as error:  # noqa: BLE001  a missing or broken kernel fails in a dozen ways; none may stop us
         return f"mamba-ssm does not run on {str(device)!r}: {type(error).__name__}: {error}"
     return None

@@ -16,6 +16,7 @@ _PACKAGES = (
     "numpy",
     "scipy",
     "pandas",
+    "triton",
     "mamba-ssm",
     "scib-metrics",
     "huggingface-hub",
