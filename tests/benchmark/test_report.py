@@ -298,7 +298,8 @@ def test_what_cannot_be_is_refused_before_any_work(cells: AnnData, asked: list[t
         (cells, {"layer": "counts"}, "layer must name one of adata.layers"),
     ):
         with pytest.raises((ValueError, TypeError), match=told):
-            run(adata, **arguments)
+            run(adata, folder=tmp_path / "new", **arguments)
+        assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="Results go into a folder. .*file is a file"):
         run(cells, folder=tmp_path / "file")

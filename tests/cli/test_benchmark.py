@@ -56,6 +56,15 @@ def test_a_method_that_fails_ends_with_an_error_code_and_its_name(
     assert not (tmp_path / "out" / "report.png").exists()
 
 
+def test_a_refused_benchmark_leaves_a_folder_as_it_was(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for folder, is_there in ((tmp_path / "new", False), (tmp_path / "old", True)):
+        if is_there:
+            folder.mkdir()
+        assert main(["benchmark", file, "--labels-key", "no_such", "--out", str(folder), *QUICK]) == 1
+        assert "no_such" in capsys.readouterr().err
+        assert folder.exists() == is_there
+
+
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [

@@ -32,9 +32,28 @@ def holding(folder: str | Path | None) -> Iterator[Path | None]:
         yield None
         return
     path = Path(folder)
-    check_folder(path)
-    with only_writer(path / _LOCK, f"The benchmark in {path}"):
-        yield path / ROWS_FILE
+    with no_empty_folder(path):
+        check_folder(path)
+        with only_writer(path / _LOCK, f"The benchmark in {path}"):
+            yield path / ROWS_FILE
+
+
+@contextmanager
+def no_empty_folder(folder: Path) -> Iterator[None]:
+    """Take away a folder that was made inside, if what follows is refused before anything is in it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    """
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def check_folder(folder: Path) -> None:

@@ -105,8 +105,9 @@ def report(
     several = has_batches(adata, source)
     chosen = chosen_splits(splits, has_batches=several, has_query=query is not None)
     asked = chosen_methods(methods, integrates=several)
+    with keeping_random_state():
+        cells = read_cells(adata, query, source, chosen)  # before the folder is made: a refusal leaves nothing behind
     with holding(folder) as rows_file, keeping_random_state():
-        cells = read_cells(adata, query, source, chosen)
         return _run(cells, source, chosen, seeds_, asked, options, rows_file, on_progress)
 
 

@@ -46,10 +46,15 @@ def check(arguments: argparse.Namespace) -> str:
 
 def run(arguments: argparse.Namespace) -> "BenchmarkReport":
     """Write a table, a figure and everything that was measured; give the table."""
-    from genemamba_sc.benchmark._folder import check_folder
+    from genemamba_sc.benchmark._folder import check_folder, no_empty_folder
 
     folder = Path(arguments.out)
-    check_folder(folder)
+    with no_empty_folder(folder):
+        check_folder(folder)
+        return _run(arguments, folder)
+
+
+def _run(arguments: argparse.Namespace, folder: Path) -> "BenchmarkReport":
     from genemamba_sc.benchmark import report
     from genemamba_sc.cli import _models as models
     from genemamba_sc.cli._cells import read_cells
