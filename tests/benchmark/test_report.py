@@ -366,4 +366,4 @@ def test_the_cells_stay_as_they_were(cells: AnnData):
     run(cells, batch_key="batch", methods=["lr_l2", "pca"], splits=["random", "few:3"])
     assert (before.X != cells.X).nnz == 0
     assert before.obs.equals(cells.obs) and before.var.equals(cells.var)
-    assert (set(cells.obsm), set(cells.uns), set(cells.layers)) == (set(), set(before.uns), set())
+    assert (set(cells.obsm), set(cells.uns), set(cells.layers)) == (set(), set(before.uns), set(before.layers))

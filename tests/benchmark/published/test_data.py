@@ -202,7 +202,7 @@ def test_a_file_that_fits_is_not_warned_about(write: Write, monkeypatch: pytest.
     sizes = {"n_cells": Size(60, "told"), "n_genes": Size(40, "told"), "n_types": Size(3, "told")}
     monkeypatch.setattr(_data, "published_set", lambda name: dataclasses.replace(known(name), **sizes))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         data = read_published("COVID-19", folder)
     assert data.differing == ()
 
