@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from genemamba_sc.tl._gene_embeddings import GeneEmbeddings, gene_embeddings
     from genemamba_sc.tl._gene_network import GeneNetwork, gene_network
     from genemamba_sc.tl._gene_programs import GenePrograms, gene_programs
-    from genemamba_sc.tl._joint_perturbation import JointPerturbation, perturb_together
+    from genemamba_sc.tl._joint_perturbation import perturb_together
+    from genemamba_sc.tl._joint_perturbation_result import JointPerturbation
     from genemamba_sc.tl._marker_genes import marker_genes
     from genemamba_sc.tl._nearest_genes import NearestGenes, nearest_genes
     from genemamba_sc.tl._perturbation import perturb
     from genemamba_sc.tl._perturbation_result import Perturbation
-    from genemamba_sc.tl._reconstruction import RankReconstruction, reconstruct_ranks
+    from genemamba_sc.tl._reconstruction import reconstruct_ranks
+    from genemamba_sc.tl._reconstruction_result import RankReconstruction
 
 __all__ = [
     "Attribution",
@@ -47,10 +49,10 @@ _HOMES = {
     "GeneEmbeddings": "_gene_embeddings",
     "GeneNetwork": "_gene_network",
     "GenePrograms": "_gene_programs",
-    "JointPerturbation": "_joint_perturbation",
+    "JointPerturbation": "_joint_perturbation_result",
     "NearestGenes": "_nearest_genes",
     "Perturbation": "_perturbation_result",
-    "RankReconstruction": "_reconstruction",
+    "RankReconstruction": "_reconstruction_result",
     "attribute": "_attribution",
     "gene_correlation": "_gene_correlation",
     "gene_embeddings": "_gene_embeddings",

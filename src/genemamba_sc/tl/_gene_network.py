@@ -2,7 +2,8 @@
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.model._about import Described
 from genemamba_sc.tl._edges import significant_edges
 from genemamba_sc.tl._genes import find_genes
 from genemamba_sc.tl._matched_null import matched_null
@@ -22,10 +24,12 @@ from genemamba_sc.tl._relations import Cells, RelationMethod, Relations, relate_
 _LEAST_CORRELATED = 200
 # Scores that read the gene table: they find edges in shuffled cells, too.
 _OF_OTHER_CELLS = ("combined", "static", "contextual")
+# Edges that are named where a network is described.
+_MOST_TOLD = 5
 
 
-@dataclass(frozen=True, eq=False)
-class GeneNetwork:
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneNetwork(Described):
     """Hold a sparse network of genes. An edge has no direction: it says that two genes are related, not why.
 
     Parameters
@@ -44,13 +48,13 @@ class GeneNetwork:
         Number of pairs that were tested.
     """
 
-    genes: tuple[str, ...] = field(repr=False)
-    gene_ids: tuple[str, ...] = field(repr=False)
-    source: Int64[np.ndarray, "m"] = field(repr=False)
-    target: Int64[np.ndarray, "m"] = field(repr=False)
-    score: Float32[np.ndarray, "m"] = field(repr=False)
-    p: Float64[np.ndarray, "m"] = field(repr=False)
-    q: Float64[np.ndarray, "m"] = field(repr=False)
+    genes: tuple[str, ...]
+    gene_ids: tuple[str, ...]
+    source: Int64[np.ndarray, "m"]
+    target: Int64[np.ndarray, "m"]
+    score: Float32[np.ndarray, "m"]
+    p: Float64[np.ndarray, "m"]
+    q: Float64[np.ndarray, "m"]
     method: str
     n_tested: int
 
@@ -60,11 +64,37 @@ class GeneNetwork:
         ends = {"source": names[self.source], "target": names[self.target]}
         return pd.DataFrame({**ends, "score": self.score, "p": self.p, "q": self.q})
 
+    def plot(self, **arguments: Any) -> Any:
+        """Draw the strongest edges.
+
+        Parameters
+        ----------
+        **arguments
+            As in :func:`genemamba_sc.pl.network`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from genemamba_sc.pl import network
+
+        return network(self, **arguments)
+
     def __str__(self) -> str:
         return (
             f"{len(self.source):,} edges between {len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} "
             f"genes by {self.method!r}, of {self.n_tested:,} pairs tested"
         )
+
+    def _about(self) -> dict[str, str]:
+        strongest = self.to_frame().head(_MOST_TOLD)
+        ends = zip(strongest["source"], strongest["target"])
+        return {
+            "method": self.method,
+            "edges": f"{len(self.source):,} of {self.n_tested:,} pairs tested",
+            "genes": f"{len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} have an edge",
+            "strongest": ", ".join(f"{first} - {second}" for first, second in ends) or "none",
+        }
 
 
 def gene_network(
