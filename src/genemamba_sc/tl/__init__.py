@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from genemamba_sc.tl._nearest_genes import NearestGenes, nearest_genes
     from genemamba_sc.tl._perturbation import perturb
     from genemamba_sc.tl._perturbation_result import Perturbation
+    from genemamba_sc.tl._rank_effects import rank_effects
+    from genemamba_sc.tl._rank_effects_result import RankEffects
     from genemamba_sc.tl._reconstruction import reconstruct_ranks
     from genemamba_sc.tl._reconstruction_result import RankReconstruction
 
@@ -31,6 +33,7 @@ __all__ = [
     "JointPerturbation",
     "NearestGenes",
     "Perturbation",
+    "RankEffects",
     "RankReconstruction",
     "attribute",
     "gene_correlation",
@@ -41,6 +44,7 @@ __all__ = [
     "nearest_genes",
     "perturb",
     "perturb_together",
+    "rank_effects",
     "reconstruct_ranks",
 ]
 
@@ -52,6 +56,7 @@ _HOMES = {
     "JointPerturbation": "_joint_perturbation_result",
     "NearestGenes": "_nearest_genes",
     "Perturbation": "_perturbation_result",
+    "RankEffects": "_rank_effects_result",
     "RankReconstruction": "_reconstruction_result",
     "attribute": "_attribution",
     "gene_correlation": "_gene_correlation",
@@ -62,6 +67,7 @@ _HOMES = {
     "nearest_genes": "_nearest_genes",
     "perturb": "_perturbation",
     "perturb_together": "_joint_perturbation",
+    "rank_effects": "_rank_effects",
     "reconstruct_ranks": "_reconstruction",
 }
 

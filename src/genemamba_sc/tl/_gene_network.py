@@ -18,7 +18,7 @@ from genemamba_sc.model._about import Described
 from genemamba_sc.tl._edges import significant_edges
 from genemamba_sc.tl._genes import find_genes
 from genemamba_sc.tl._matched_null import matched_null
-from genemamba_sc.tl._relations import Cells, RelationMethod, Relations, relate_genes
+from genemamba_sc.tl._relations import Cells, NetworkMethod, Relations, relate_genes
 
 # In shuffled cells, correlations of genes in fewer cells than this are found related (benchmarks/genes/null.py).
 _LEAST_CORRELATED = 200
@@ -30,7 +30,9 @@ _MOST_TOLD = 5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneNetwork(Described):
-    """Hold a sparse network of genes. An edge has no direction: it says that two genes are related, not why.
+    """Hold a sparse network of genes. An edge says that two genes are related, not why.
+
+    Only edges of ``"effect"`` have a direction: deleting the source lowers the predicted rank of the target.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def gene_network(
     *,
     sources: str | Sequence[str] | None = None,
     genes: str | Sequence[str] | None = None,
-    method: RelationMethod | None = None,
+    method: NetworkMethod | None = None,
     max_fdr: float = 0.05,
     n_neighbors: int = 20,
     min_cells: int = 10,
@@ -121,7 +123,8 @@ def gene_network(
     adata
         Cells; ``None`` takes the registered ones. Pass the cells of one type to ask what is related within it.
     sources
-        Genes at one end of each edge, such as transcription factors; ``None`` takes all.
+        Genes at one end of each edge, such as transcription factors; those that are deleted for ``"effect"``. ``None``
+        takes all.
     genes
         Genes at the other end, or at both ends where ``sources`` is ``None``; ``None`` takes all genes that at least
         ``min_cells`` cells express.
@@ -135,7 +138,7 @@ def gene_network(
     min_cells
         Number of cells that must express a gene.
     seed
-        Seed of the pairs that the null is estimated from.
+        Seed of the pairs that the null is estimated from, and of the genes that ``"effect"`` hides.
     layer, gene_id_key, scale
         As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
 
@@ -165,7 +168,10 @@ def gene_network(
     cosine in the gene table, ``"contextual"`` that of the encoder's mean output in these cells
     (:func:`gene_embeddings`). ``"combined"`` is the mean of explained and static, each standardised for both genes.
     ``"pearson"`` and ``"spearman"`` correlate the log-normalised expression itself, of at most 10,000 evenly spaced
-    cells.
+    cells. ``"effect"`` is the effect of one gene on another in the model: the cosine of the mean step that the
+    embedding makes when the source is deleted, in at most 1,000 evenly spaced cells, and of the direction in which the
+    rank of the target falls (the regressions of :func:`rank_effects`, which tells sizes, too). It costs a pass of the
+    layers for each of the first ``context_len`` genes of each cell.
 
     The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
     expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random
@@ -185,7 +191,8 @@ def gene_network(
     at_other = None if genes is None else find_genes(model, genes)
     named = [part for part in (at_one_end, at_other) if part is not None]
     wanted = np.unique(np.concatenate(named)) if named else None
-    relations = relate_genes(model, Cells(adata, layer, gene_id_key, scale, min_cells), method, wanted)
+    cells = Cells(adata, layer, gene_id_key, scale, min_cells)
+    relations = relate_genes(model, cells, method, wanted, directed=True, seed=seed)
     columns = _numbers(relations, at_other)
     rows = columns if at_one_end is None else _numbers(relations, at_one_end)
     if len(np.union1d(rows, columns)) < 2:

@@ -1,6 +1,9 @@
-"""Find what a result holds by the name that a user gives."""
+"""Find what a result holds by the name that a user gives, and tell numbers of it."""
 
 from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
 
 
 def numbered(argument: str, name: object, known: Sequence[str]) -> int:
@@ -24,3 +27,15 @@ def numbered(argument: str, name: object, known: Sequence[str]) -> int:
         told = f"it has {list(known[:10])}" if len(known) else "it has none"
         raise ValueError(f"{argument} must be one that the result has. Got {name!r}; {told}. Name one of them.")
     return list(known).index(str(name))
+
+
+def median_told(values: Float[np.ndarray, "*s"]) -> str:
+    """Write the median of the values that are known; "unknown" where none is.
+
+    Parameters
+    ----------
+    values
+        Values, some of them NaN.
+    """
+    known = values[~np.isnan(values)]
+    return f"{np.median(known):.2g}" if len(known) else "unknown"

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from genemamba_sc.model._about import Described, listed
 from genemamba_sc.tl._changes import Kind
-from genemamba_sc.tl._names import numbered
+from genemamba_sc.tl._names import median_told, numbered
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,8 +130,7 @@ class Perturbation(Described):
         return perturbation(self, **arguments)
 
     def _about(self) -> dict[str, str]:
-        shift, control = (x[~np.isnan(x)] for x in (self.cosine_shift, self.control_cosine_shift))
-        cells = self.n_cells
+        cells, control = self.n_cells, median_told(self.control_cosine_shift)
         by = f" by {self.shift} places" if self.kind == "shift" else ""
         return {
             "perturbation": f"{self.kind}{by}, one gene at a time",
@@ -139,9 +138,5 @@ class Perturbation(Described):
             "groups": listed(self.groups),
             "cell types": listed(self.cell_types),
             "cells": f"{cells.min():,} to {cells.max():,} for a gene and group",
-            "1 - cosine": f"median {_median(shift)}; of matched genes {_median(control)}",
+            "1 - cosine": f"median {median_told(self.cosine_shift)}; of matched genes {control}",
         }
-
-
-def _median(values: np.ndarray) -> str:
-    return f"{np.median(values):.2g}" if len(values) else "unknown"

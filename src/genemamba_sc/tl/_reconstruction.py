@@ -9,17 +9,14 @@ from anndata import AnnData
 from scipy.stats import rankdata
 
 from genemamba_sc._checks import whole_number
-from genemamba_sc._warn import warn
-from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens, to_batch
+from genemamba_sc.data import Scale, Tokens, take_tokens, to_batch
 from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
-from genemamba_sc.tl._cells import open_query
+from genemamba_sc.tl._cells import draw_cells, open_query
 from genemamba_sc.tl._masked_ranks import MaskedRanks
 from genemamba_sc.tl._rank_metrics import compare_lists, correlation, relative_ranks
 from genemamba_sc.tl._reconstruction_result import Protocol, RankReconstruction
 
-# Cells of shorter lists have no ranking worth a correlation.
-_LEAST_GENES = 10
 _CELLS: dict[str, int] = {"masked": 200, "published": 10}
 _MOST_REFERENCE = 2000
 _LEAST_REFERENCE = 10
@@ -106,7 +103,7 @@ def reconstruct_ranks(
         # Without a reference, the other half of few cells serves as one.
         own = protocol == "masked" and reference is None
         asked = max(1, min(_CELLS[protocol], source.n_obs // 2 if own else source.n_obs))
-    rows, tokens, others = _draw(source, asked, rng)
+    rows, tokens, others = draw_cells(source, asked, rng)
     if protocol == "published":
         return _published(model.module, tokens, names[rows])
     if reference is not None:
@@ -116,27 +113,6 @@ def reconstruct_ranks(
     genes = np.unique(tokens.ids[real_positions(tokens)])
     predicted = MaskedRanks(model.module, model.vocabulary, known, genes, n_folds, seed)(tokens, rng)
     return _scored(predicted, tokens, names[rows], len(known.lengths))
-
-
-def _draw(source: CellSource, n: int, rng: np.random.Generator) -> tuple[np.ndarray, Tokens, np.ndarray]:
-    """Draw cells of at least ten genes; return their numbers, their tokens, and the other cells in a random order."""
-    order = rng.permutation(source.n_obs)
-    picked: list[np.ndarray] = []
-    seen, short = 0, 0
-    while sum(map(len, picked)) < n and seen < len(order):
-        part = order[seen : seen + n]
-        long = source.tokens(part).lengths >= _LEAST_GENES
-        picked.append(part[long][: n - sum(map(len, picked))])
-        short, seen = short + int((~long).sum()), seen + len(part)
-    rows = np.sort(np.concatenate(picked))
-    if not len(rows):
-        raise ValueError(
-            f"An order of genes needs cells of at least {_LEAST_GENES} genes that the model knows. None of the "
-            f"{source.n_obs} cells has as many. Pass cells with more genes."
-        )
-    if short:
-        warn(f"{short} of {seen} cells have fewer than {_LEAST_GENES} genes that the model knows; they were left out.")
-    return rows, source.tokens(rows), order[~np.isin(order, rows)]
 
 
 def _without(reference: Tokens, cells: Tokens) -> Tokens:
