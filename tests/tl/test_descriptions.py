@@ -107,7 +107,7 @@ def test_effects_stand_beside_their_baselines():
     assert perturbation().compared().loc["A"].to_dict() == {"effect": 0.2, "matched genes": 0.1}
     assert joint().compared("T").loc["ISG"].to_dict() == {"effect": -2.0, "sum of single genes": -1.0}
     for wrong in ({"cell_type": "B"}, {"group": "T"}):
-        with pytest.raises(ValueError, match="must be one that the result has"):
+        with pytest.raises(ValueError, match="must be one that there is"):
             perturbation().compared(**wrong)
 
 

@@ -24,8 +24,8 @@ def numbered(argument: str, name: object, known: Sequence[str]) -> int:
         If there is no such name.
     """
     if str(name) not in known:
-        told = f"it has {list(known[:10])}" if len(known) else "it has none"
-        raise ValueError(f"{argument} must be one that the result has. Got {name!r}; {told}. Name one of them.")
+        told = f"there are {list(known[:10])}" if len(known) else "there are none"
+        raise ValueError(f"{argument} must be one that there is. Got {name!r}; {told}. Name one of them.")
     return list(known).index(str(name))
 
 
