@@ -12,7 +12,7 @@ stand the sum of the moves of the single genes (additive), 50 principal componen
 with the same changes, and no change, which is a move of 0.
 
 Sets: type I interferon signalling (GO:0060337 without HLA genes), and Reactome's with at least ten genes that a
-twentieth of the cells have, no two of which share half of their genes: 20 of them at random. At most ten genes of a
+twentieth of the cells have, no two of which share half of their genes: 12 of them at random. At most eight genes of a
 half are used. Models are those of trained.py; cells are those of all types, or of the most frequent one.
 """
 
@@ -40,7 +40,7 @@ from genemamba_sc.tl._joint_perturbation import changed
 from genemamba_sc.training._markers import expression_matrix
 
 SETS, SCOPES = ("kang_ctrl", "pbmc3k"), ("all types", "most frequent type")
-N_SETS, N_CONTROLS, N_CELLS, MOST_GENES, LEAST_GENES, LEAST_SHARE = 20, 20, 60, 10, 10, 0.05
+N_SETS, N_CONTROLS, N_CELLS, MOST_GENES, LEAST_GENES, LEAST_SHARE = 12, 20, 40, 8, 10, 0.05
 INTERFERON = "type I interferon signaling pathway (GO:0060337)"
 HEAD = (
     "| set | cells | signature | genes | r of the halves | of matched sets | data say | move | of matched sets | p "

@@ -80,6 +80,17 @@ def test_the_size_of_an_edge_is_that_of_the_effects(model, cells):
     assert (np.array([change[pair] for pair in zip(network["source"], network["target"])]) < 0).all()
 
 
+def test_genes_that_are_not_read_are_left_out_of_the_null(model, cells):
+    few = cells.copy()
+    counts = few.X.toarray()
+    counts[5:, 50:110] = 0
+    few.X = sparse.csr_matrix(counts)
+    network = gene_network(model, few, method="effect", min_cells=1)
+    assert len(network.genes) == 60 and network.n_tested == 60 * 59
+    with pytest.raises(ValueError, match="method='effect' needs genes that 10 of the cells .* GENE60 are not. Leave"):
+        gene_network(model, few, method="effect", min_cells=1, sources=["GENE60"])
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("ask", [gene_correlation, nearest_genes])
 def test_symmetric_scores_refuse_a_direction(model, cells, ask):

@@ -171,7 +171,9 @@ def gene_network(
     cells. ``"effect"`` is the effect of one gene on another in the model: the cosine of the mean step that the
     embedding makes when the source is deleted, in at most 1,000 evenly spaced cells, and of the direction in which the
     rank of the target falls (the regressions of :func:`rank_effects`, which tells sizes, too). It costs a pass of the
-    layers for each of the first ``context_len`` genes of each cell.
+    layers for each of the first ``context_len`` genes of each cell, and is computed for all genes, for the null needs
+    them. Genes that fewer than ten of the up to 2,000 cells of the regressions have, or none of those in which genes
+    are deleted, are left out of it.
 
     The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
     expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random

@@ -18,6 +18,7 @@ from genemamba_sc.tl._directed_cosines import DirectedCosines
 from genemamba_sc.tl._expressed_genes import ExpressedGenes, directions_of, measure_expressed, values_of
 from genemamba_sc.tl._gene_embeddings import gene_embeddings
 from genemamba_sc.tl._genes import gene_labels, gene_table
+from genemamba_sc.tl._hidden_readout import LEAST_CELLS
 from genemamba_sc.tl._rank_steps import add_steps, fit_ranks
 from genemamba_sc.tl._relatedness import Combined, Correlations, Cosines, Relatedness, ranks_above_zero
 
@@ -135,11 +136,16 @@ def relate_genes(
             f"Two genes at least must be in min_cells={min_cells} of the {adata.n_obs} cells. {len(genes)} are. "
             "Pass more cells, or a smaller min_cells."
         )
+    if method == "effect":
+        genes, scores = _effects(model, source, genes, seed)
+        _require_read(genes, wanted, labels)
+    else:
+        scores = _scores(model, source, cells, genes, found, method)
     return Relations(
         genes,
         tuple(labels[gene] for gene in genes),
         tuple(model.vocabulary.gene_ids[gene] for gene in genes),
-        _scores(model, source, cells, genes, found, method, seed),
+        scores,
         method,
         found.mean[genes],
         found.n_cells[genes] / adata.n_obs,
@@ -200,11 +206,8 @@ def _scores(
     cells: Cells,
     genes: Int64[np.ndarray, "n"],
     found: ExpressedGenes,
-    method: NetworkMethod,
-    seed: int,
+    method: RelationMethod,
 ) -> Relatedness:
-    if method == "effect":
-        return _effects(model, source, genes, seed)
     if method in ("pearson", "spearman"):
         values = values_of(source, spread(source.n_obs, _MOST_CELLS), genes)
         return Correlations(ranks_above_zero(values) if method == "spearman" else values)
@@ -214,12 +217,34 @@ def _scores(
     return parts[0] if len(parts) == 1 else Combined(parts)
 
 
-def _effects(model: GeneMambaModel, source: CellSource, genes: Int64[np.ndarray, "n"], seed: int) -> DirectedCosines:
-    """Compare what deleting a gene does to the embedding with what the fall of another gene's rank is read from."""
+def _effects(
+    model: GeneMambaModel, source: CellSource, genes: Int64[np.ndarray, "n"], seed: int
+) -> tuple[Int64[np.ndarray, "m"], Relatedness]:
+    """Compare what deleting a gene does to the embedding with what the fall of another gene's rank is read from.
+
+    Genes that are in too few of the cells that serve for either are left out: their scores of 0 would make the null
+    too narrow for the others.
+    """
     tokens = genes + FIRST_GENE_ID
     readout = fit_ranks(model, source, tokens, seed)
     steps = add_steps(model, source, spread(source.n_obs, _MOST_CHANGED), tokens, readout, "delete", 0)
-    return DirectedCosines.of(-steps.means()[:, 0], readout.slopes[tokens])
+    known = ~np.isnan(readout.foretold[tokens]) & (steps.counts[:, 0] > 0)
+    scores = DirectedCosines.of(-steps.means()[known, 0], readout.slopes[tokens[known]])
+    return genes[known], scores
+
+
+def _require_read(genes: Int64[np.ndarray, "n"], wanted: Int64[np.ndarray, "k"] | None, labels: list[str]) -> None:
+    if len(genes) < 2:
+        raise ValueError(
+            f"method='effect' needs two genes at least that {LEAST_CELLS} of the cells that ranks are read from have. "
+            f"{len(genes)} are there. Pass more cells."
+        )
+    unread = [] if wanted is None else [labels[gene] for gene in np.setdiff1d(wanted, genes)]
+    if unread:
+        raise ValueError(
+            f"method='effect' needs genes that {LEAST_CELLS} of the cells that ranks are read from have, and one of "
+            f"those in which genes are deleted. {', '.join(unread[:5])} are not. Leave them out, or pass more cells."
+        )
 
 
 def _tables(model: GeneMambaModel, found: ExpressedGenes, method: RelationMethod) -> list[np.ndarray]:
