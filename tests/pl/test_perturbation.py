@@ -35,3 +35,5 @@ def test_what_has_no_effect_is_refused():
         pl.perturbation(result([np.nan] * 3))
     with pytest.raises(ValueError, match="n_genes must be at least 1"):
         pl.perturbation(result([1.0] * 3), n_genes=0)
+    with pytest.raises(TypeError, match="Effects of a SimpleNamespace are chosen by nothing. Got 'gene'. Leave it out"):
+        pl.perturbation(result([1.0] * 3), gene="A")

@@ -1,5 +1,6 @@
 """Draw the effects of perturbed genes beside what they have to be compared with."""
 
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
@@ -19,6 +20,15 @@ class Compared(Protocol):
 
     def compared(self) -> pd.DataFrame:
         """Return a row per gene, the effect in the first column and baselines in the others."""
+
+
+def _require_known(result: Compared, which: dict[str, Any]) -> None:
+    known = list(inspect.signature(result.compared).parameters)
+    if unknown := [name for name in which if name not in known]:
+        raise TypeError(
+            f"Effects of a {type(result).__name__} are chosen by {', '.join(known) or 'nothing'}. Got {unknown[0]!r}. "
+            "Leave it out."
+        )
 
 
 def perturbation(result: Compared, *, n_genes: int = 20, ax: Axes | None = None, **which: Any) -> Axes:
@@ -50,6 +60,7 @@ def perturbation(result: Compared, *, n_genes: int = 20, ax: Axes | None = None,
     n_genes = whole_number("n_genes", n_genes, 1)
     if not isinstance(result, Compared):
         raise TypeError(f"A Perturbation is drawn. Got {type(result).__name__}. Pass what gm.tl.perturb returned.")
+    _require_known(result, which)
     table = result.compared(**which)
     table = table[table["effect"].notna()]
     if table.empty:
@@ -65,6 +76,7 @@ def perturbation(result: Compared, *, n_genes: int = 20, ax: Axes | None = None,
     for number, (name, values) in enumerate(table.items()):
         colour, marker = ("C0" if not number else str(0.35 + 0.15 * number)), _MARKERS[number % len(_MARKERS)]
         ax.scatter(values, places, color=colour, marker=marker, s=40 - 4 * number, label=str(name), zorder=9 - number)
+    ax.locator_params(axis="x", nbins=5)
     ax.set_yticks(places, table.index.astype(str), fontsize=9)
     ax.set(xlabel=str(table.index.name), ylim=(len(places) - 0.4, -0.6))
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
