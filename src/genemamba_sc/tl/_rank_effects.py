@@ -49,7 +49,9 @@ def rank_effects(
     Three columns tell whether an effect means anything: ``foretold``, how well the rank of the target can be read at
     all; ``control_change``, what genes do to it that are expressed like the perturbed one; and ``p``. An effect like
     that of the matched genes is one of any such gene, and that is what most are. It is no regulation in either case:
-    the model has seen which genes go together in unperturbed cells, and nothing else.
+    the model has seen which genes go together in unperturbed cells, and nothing else. On random pairs of genes the
+    effects foretell less of what new cells show than Pearson's correlation of the same cells does
+    (``benchmarks/genes/rank_effects.py``).
 
     Parameters
     ----------
