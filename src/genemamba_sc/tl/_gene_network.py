@@ -173,8 +173,8 @@ def gene_network(
     rank of the target falls (the regressions of :func:`rank_effects`, which tells sizes, too). It costs a pass of the
     layers for each of the first ``context_len`` genes of each cell, and is computed for all genes, for the null needs
     them. Genes that fewer than ten of the up to 2,000 cells of the regressions have, or none of those in which genes
-    are deleted, are left out of it. Of known regulons and pathways it recognises less than ``"pearson"`` does on most sets
-    (``benchmarks/genes/run.py``).
+    are deleted, are left out of it. Of known regulons and pathways it recognises less than ``"pearson"`` does on most
+    sets (``benchmarks/genes/run.py``).
 
     The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
     expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random
