@@ -44,7 +44,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), rtol=1e-4, atol=1e-5, check_dtype=False)
 
 
-def test_perturbed_genes_are_printed(model, cells, adata, trained, capsys):
+def test_perturbsd_genes_are_printed(model, cells, adata, trained, capsys):
     found = printed(
         capsys, ["perturb", model, cells, "--genes", *GENES[:2], "--groupby", "cell_type", "--n-controls", "3"]
     )
@@ -55,7 +55,7 @@ def test_perturbed_genes_are_printed(model, cells, adata, trained, capsys):
     same(down, tl.perturb(trained, adata, GENES[0], kind="shift", shift=-5, n_controls=0).to_frame())
 
 
-def test_sets_of_a_file_are_perturbed_together(model, cells, adata, trained, capsys, tmp_path):
+def test_sets_of_a_file_are_perturbsd_together(model, cells, adata, trained, capsys, tmp_path):
     sets = tmp_path / "sets.gmt"
     sets.write_text("\t".join(["T", "", *GENES[:5]]) + "\n" + "\t".join(["B", "", *GENES[5:]]) + "\n")
     found = printed(capsys, ["perturb", model, cells, "--sets", str(sets), "--kind", "top", "--n-controls", "2"])
@@ -129,8 +129,10 @@ def test_the_question_that_is_meant_where_none_is_named(model, capsys):
         main(["genes", "--help"])
     told = capsys.readouterr().out
     assert all(name in told for name in ("nearest", "network", "perturb", "ranks", "attribute", "markers"))
-    with pytest.raises(SystemExit, match="2"):
-        main(["genes"])
+    for wrong in (["genes"], ["genes", "perturbs", model, "--genes", GENES[0]]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+    assert "invalid choice: 'perturbs' (choose from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ are written whole or not at all.
 
 import argparse
 import contextlib
+import difflib
 import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from genemamba_sc._version import __version__
@@ -70,7 +72,9 @@ def _with_default(argv: list[str], modules: dict[str, ModuleType]) -> list[str]:
     if group is None or not hasattr(group, "DEFAULT") or len(argv) < 2:
         return argv
     names = [*command_modules(group), "-h", "--help"]
-    return argv if argv[1] in names else [argv[0], group.DEFAULT, *argv[1:]]
+    # A name that is nearly a question is one with a slip, unless it is a folder: argparse lists the questions then.
+    slipped = difflib.get_close_matches(argv[1], names, n=1) and not Path(argv[1]).exists()
+    return argv if slipped else [argv[0], group.DEFAULT, *argv[1:]]
 
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
