@@ -20,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 import genemamba_sc as gm
 from genemamba_sc.benchmark import CLIP, log_cp10k
 from genemamba_sc.data import match_genes
+from genemamba_sc.tl import _relations
+from genemamba_sc.tl._genes import find_genes
 
 MOST_CELLS, COMPONENTS, TREES, FOREST_CELLS = 3000, 20, 50, 1000
 DISJOINT_SETS = (
@@ -85,6 +87,16 @@ def relation(which: str, method: str) -> Callable[[Cells], np.ndarray]:
     return table
 
 
+def effect(cells: Cells) -> np.ndarray:
+    """What deleting the first gene of a pair does to the predicted rank of the second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asked = _relations.Cells(cells.adata, min_cells=1)
+        found = _relations.relate_genes(cells.own, asked, "effect", directed=True)
+    rows = np.searchsorted(found.genes, find_genes(cells.own, cells.names))
+    return found.scores.block(rows)[:, rows]
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
 
@@ -147,4 +159,4 @@ OURS = {
     f"{which}_{method}": relation(which, method)
     for which in ("own", "mini")
     for method in ("static", "contextual", "explained", "combined")
-}
+} | {"own_effect": effect}

@@ -1,6 +1,6 @@
 """How many edges a network has in cells whose genes were shuffled: each gene's values over the cells, by itself.
 
-    python benchmarks/genes/null.py [--model mini]
+    python benchmarks/genes/null.py [--model mini] [--methods effect]
 
 A model that was fitted to the cells as they are, or the shipped mini, is asked about the shuffled ones, where there
 should be no edges. At most 50 edges are kept for each gene.
@@ -21,8 +21,8 @@ import genemamba_sc as gm
 
 # Correlations do not know the model, so they stand beside one of the two only.
 METHODS = {
-    "own": ("explained", "pearson", "spearman"),
-    "mini": ("explained", "combined", "static", "contextual"),
+    "own": ("explained", "pearson", "spearman", "effect"),
+    "mini": ("explained", "combined", "static", "contextual", "effect"),
 }
 MOST_EDGES = 50
 
@@ -42,7 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", default="pbmc3k")
     parser.add_argument("--model", choices=tuple(METHODS), default="own")
+    parser.add_argument("--methods", help="some of the scores, joined by commas (default: all)")
     options = parser.parse_args()
+    methods = METHODS[options.model] if options.methods is None else options.methods.split(",")
     warnings.simplefilter("ignore")
     adata = load_cells(options.set)
     if options.model == "mini":
@@ -55,7 +57,7 @@ def main() -> None:
         "| cells | score | least cells per gene | pairs | edges | edges per million pairs |\n|---|---|---|---|---|---|"
     )
     for name, cells in (("as they are", adata), ("shuffled", noise)):
-        for method in METHODS[options.model]:
+        for method in methods:
             for least in (10, 200):
                 found = gm.tl.gene_network(model, cells, method=method, min_cells=least, n_neighbors=MOST_EDGES)
                 n, m = len(found.source), found.n_tested

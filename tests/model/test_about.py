@@ -72,3 +72,20 @@ def test_names_are_escaped_and_long_lists_cut(make_cells: Cells):
     shown = dict(zip(table.texts[1::2], table.texts[2::2]))
     assert shown == lines(model)
     assert shown["cell types"].startswith("10: <b>a & b</b> 1, ") and shown["cell types"].endswith(", and 2 more")
+
+
+def test_an_annotation_says_what_was_found(trained: GeneMambaModel, make_cells: Cells):
+    found = trained.annotate(make_cells(), majority_voting="cell_type", reject_unknown=0.5, coverage=0.8)
+    head, *rows = repr(found).splitlines()
+    told = {row[2:14].strip(): row[14:] for row in rows}
+    counts = found.cell_types.value_counts()
+    n_unknown = int(counts["Unknown"])
+    assert head == "Annotation"
+    assert told["cells"] == "60" and told["embedding"] == "16 dimensions"
+    assert told["cell types"] == f"{(counts > 0).sum()}: " + ", ".join(
+        f"{name} ({n})" for name, n in counts.items() if n
+    )
+    assert told["confidence"] == f"median {found.confidence.median():.3f}, calibrated"
+    assert told["unknown"] == f"{n_unknown} cells" and told["votes"] == "of 3 clusters (cell_type)"
+    assert told["sets"] == f"of coverage 0.8; {(found.sets.sizes == 1).mean():.1%} hold one type"
+    assert Table(found._repr_html_()).texts[0] == "Annotation"

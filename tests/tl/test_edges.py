@@ -15,7 +15,7 @@ class Table:
     """Scores that are given."""
 
     n_genes = N
-    bounded = False
+    bounded = directed = False
 
     def __init__(self, table):
         self.table = table.astype(np.float32)

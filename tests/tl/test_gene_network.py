@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genemamba_sc.tl import _edges, gene_correlation, gene_network, nearest_genes
+from genemamba_sc.tl import _edges, gene_correlation, gene_network, nearest_genes, rank_effects
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def shuffled(cells):
     return found
 
 
-@pytest.mark.parametrize("method", [None, "explained", "pearson", "spearman"])
+@pytest.mark.parametrize("method", [None, "explained", "effect", "pearson", "spearman"])
 def test_genes_that_are_shuffled_over_cells_have_no_edges(model, shuffled, method):
     network = gene_network(model, shuffled, method=method)
 
@@ -54,6 +54,48 @@ def test_a_model_that_started_from_weights_asks_these_cells_too(model, cells, mo
         warnings.simplefilter("error")
         assert gene_network(model, cells).method == "explained"
     assert nearest_genes(model, "GENE0", adata=cells).method == "explained"
+
+
+def test_effects_have_a_direction_and_connect_planted_groups(model, cells, group_of):
+    network = gene_network(model, cells, method="effect")
+    frame = network.to_frame()
+    assert network.n_tested == 120 * 119
+    pairs = set(zip(frame["source"], frame["target"]))
+    inside = [group_of(a) == group_of(b) >= 0 for a, b in pairs]
+    assert len(pairs) == len(frame)
+    # Of the 360 planted ones; the noise of these 300 cells is in the model, too.
+    assert np.mean(inside) > 0.55 and sum(inside) > 170
+    assert any((b, a) not in pairs for a, b in pairs) and any((b, a) in pairs for a, b in pairs)
+
+    some = gene_network(model, cells, method="effect", sources=["GENE0"], genes=["GENE0", "GENE1", "GENE15"])
+    assert some.n_tested == 2 and set(some.to_frame()["source"]) <= {"GENE0"}
+
+
+def test_the_size_of_an_edge_is_that_of_the_effects(model, cells):
+    """A high score is a fall of the rank of the target, and it is not symmetric."""
+    network = gene_network(model, cells, method="effect").to_frame().head(20)
+    sources, targets = (list(dict.fromkeys(network[end])) for end in ("source", "target"))
+    table = rank_effects(model, cells, sources, targets=targets, n_controls=0).to_frame()
+    change = table.set_index(["symbol", "target"])["change"]
+    assert (np.array([change[pair] for pair in zip(network["source"], network["target"])]) < 0).all()
+
+
+def test_genes_that_are_not_read_are_left_out_of_the_null(model, cells):
+    few = cells.copy()
+    counts = few.X.toarray()
+    counts[5:, 50:110] = 0
+    few.X = sparse.csr_matrix(counts)
+    network = gene_network(model, few, method="effect", min_cells=1)
+    assert len(network.genes) == 60 and network.n_tested == 60 * 59
+    with pytest.raises(ValueError, match="method='effect' needs genes that 10 of the cells .* GENE60 are not. Leave"):
+        gene_network(model, few, method="effect", min_cells=1, sources=["GENE60"])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("ask", [gene_correlation, nearest_genes])
+def test_symmetric_scores_refuse_a_direction(model, cells, ask):
+    with pytest.raises(ValueError, match="method='effect' has a direction.*gm.tl.rank_effects"):
+        ask(model, "GENE0", adata=cells, method="effect")
 
 
 def test_correlations_of_genes_in_few_cells_are_warned_of(model, cells):

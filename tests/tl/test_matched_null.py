@@ -14,7 +14,7 @@ from genemamba_sc.tl._relations import Relations
 class Table:
     """Scores that are given."""
 
-    bounded = False
+    bounded = directed = False
 
     def __init__(self, table):
         self.table = (table + table.T) / np.sqrt(2)

@@ -1,11 +1,28 @@
 """Say in a few lines what a model is, as text and for notebooks."""
 
 import html
+from collections.abc import Iterable
 from typing import Any
 
 from genemamba_sc.model._batch_names import batch_names
 
 _MOST_NAMES, _LONGEST = 8, 40
+
+
+class Described:
+    """Show a result as a few lines of text, and as a table in notebooks; a subclass says what of."""
+
+    def _about(self) -> dict[str, str]:
+        """Say what there is to know: a name and a text for each line."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Say what this is."""
+        return as_text(type(self).__name__, self._about())
+
+    def _repr_html_(self) -> str:
+        """Say it as a table, for notebooks."""
+        return as_html(type(self).__name__, self._about())
 
 
 def about(model: Any) -> dict[str, str]:
@@ -22,8 +39,8 @@ def about(model: Any) -> dict[str, str]:
         "genes": f"{vocabulary.n_genes:,} ({vocabulary.species})",
         "encoder": f"{config.n_layer} layer(s), width {config.d_model}, at most {model.max_len_:,} genes of a cell",
         "weights": _weights(model.origin),
-        "cell types": _listed(model.cell_types),
-        "batches": _listed(batch_names(model.registry_)),
+        "cell types": listed(model.cell_types),
+        "batches": listed(batch_names(model.registry_)),
         "integrated": "no" if integration is None else f"into {integration.axes.shape[1]} dimensions",
         "calibrated on": "no cells" if calibration is None else calibration.cells,
         "cells": "none held" if model.adata is None else f"{model.adata.n_obs:,}",
@@ -63,7 +80,15 @@ def _weights(origin: Any) -> str:
     return f"trained {start}, {origin.n_epochs} epoch(s)"
 
 
-def _listed(names: list[Any]) -> str:
+def listed(names: Iterable[Any]) -> str:
+    """Count names, and write the first few of them.
+
+    Parameters
+    ----------
+    names
+        The names, none twice.
+    """
+    names = list(names)
     if not names:
         return "none"
     shown = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in map(str, names[:_MOST_NAMES])]

@@ -22,13 +22,14 @@ from genemamba_sc._constants import (
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
 from genemamba_sc.confidence import LabelSets, Shift
+from genemamba_sc.model._about import Described, listed
 from genemamba_sc.model._voting import Voting
 
 _UNKNOWN_COLOUR = "#808080"
 
 
-@dataclass(frozen=True, eq=False)
-class Annotation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Annotation(Described):
     """Hold what a model says about cells.
 
     Parameters
@@ -83,6 +84,25 @@ class Annotation:
             if not self.voting.by:
                 columns[CLUSTERS_KEY] = self.voting.clusters
         return pd.DataFrame(columns)
+
+    def _about(self) -> dict[str, str]:
+        counts = self.cell_types.value_counts()
+        entries = {
+            "cells": f"{len(self.cell_types):,}",
+            "cell types": listed(f"{name} ({n:,})" for name, n in counts[counts > 0].items()),
+            "confidence": f"median {self.confidence.median():.3f}, {'' if self.is_calibrated else 'not '}calibrated",
+            "embedding": f"{self.embedding.shape[1]} dimensions",
+        }
+        if self.sets is not None:
+            sizes = self.sets.sizes
+            entries["sets"] = f"of coverage {self.sets.coverage:g}; {(sizes == 1).mean():.1%} hold one type"
+        if self.rejected_from is not None and self.unknown is not None:
+            entries["unknown"] = f"{int((self.unknown >= self.rejected_from).sum()):,} cells"
+        if self.voting is not None:
+            entries["votes"] = f"of {self.voting.clusters.nunique():,} clusters ({self.voting.by or 'made here'})"
+        if self.shift is not None:
+            entries["shift"] = f"{'seen' if self.shift.is_seen else 'not seen'}, distance {self.shift.distance:.2f}"
+        return entries
 
 
 def _as_text(types: pd.Series) -> pd.Series:

@@ -13,7 +13,7 @@ from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
 from genemamba_sc.integration import Integration
-from genemamba_sc.model._about import about, as_html, as_text
+from genemamba_sc.model._about import Described, about
 from genemamba_sc.model._annotation import store
 from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._inference import embed
@@ -21,7 +21,7 @@ from genemamba_sc.model._integration import asks_integration, integrate_cells
 from genemamba_sc.model._module import GeneMambaModule
 
 
-class QueryMixin:
+class QueryMixin(Described):
     """Add to :class:`genemamba_sc.GeneMambaModel` what it knows and answers; nothing here changes the model."""
 
     module: GeneMambaModule
@@ -33,13 +33,8 @@ class QueryMixin:
     integration_: Integration | None
     _vocabulary: GeneVocabulary
 
-    def __repr__(self) -> str:
-        """Say what the model is."""
-        return as_text(type(self).__name__, about(self))
-
-    def _repr_html_(self) -> str:
-        """Say it as a table, for notebooks."""
-        return as_html(type(self).__name__, about(self))
+    def _about(self) -> dict[str, str]:
+        return about(self)
 
     @property
     def vocabulary(self) -> GeneVocabulary:

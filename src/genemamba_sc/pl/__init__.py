@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from genemamba_sc.pl._integration import integration
     from genemamba_sc.pl._markers import markers
     from genemamba_sc.pl._network import network
+    from genemamba_sc.pl._perturbation import perturbation
+    from genemamba_sc.pl._reconstruction import reconstruction
     from genemamba_sc.pl._save import save_figure
     from genemamba_sc.pl._umap import umap
 
@@ -27,6 +29,8 @@ __all__ = [
     "integration",
     "markers",
     "network",
+    "perturbation",
+    "reconstruction",
     "save_figure",
     "share_colours",
     "umap",
@@ -40,6 +44,8 @@ _HOMES = {
     "integration": "_integration",
     "markers": "_markers",
     "network": "_network",
+    "perturbation": "_perturbation",
+    "reconstruction": "_reconstruction",
     "save_figure": "_save",
     "share_colours": "_colours",
     "umap": "_umap",

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from genemamba_sc.tl._gene_embeddings import GeneEmbeddings, gene_embeddings
     from genemamba_sc.tl._gene_network import GeneNetwork, gene_network
     from genemamba_sc.tl._gene_programs import GenePrograms, gene_programs
-    from genemamba_sc.tl._joint_perturbation import JointPerturbation, perturb_together
+    from genemamba_sc.tl._joint_perturbation import perturb_together
+    from genemamba_sc.tl._joint_perturbation_result import JointPerturbation
     from genemamba_sc.tl._marker_genes import marker_genes
     from genemamba_sc.tl._nearest_genes import NearestGenes, nearest_genes
     from genemamba_sc.tl._perturbation import perturb
     from genemamba_sc.tl._perturbation_result import Perturbation
-    from genemamba_sc.tl._reconstruction import RankReconstruction, reconstruct_ranks
+    from genemamba_sc.tl._rank_effects import rank_effects
+    from genemamba_sc.tl._rank_effects_result import RankEffects
+    from genemamba_sc.tl._reconstruction import reconstruct_ranks
+    from genemamba_sc.tl._reconstruction_result import RankReconstruction
 
 __all__ = [
     "Attribution",
@@ -29,6 +33,7 @@ __all__ = [
     "JointPerturbation",
     "NearestGenes",
     "Perturbation",
+    "RankEffects",
     "RankReconstruction",
     "attribute",
     "gene_correlation",
@@ -39,6 +44,7 @@ __all__ = [
     "nearest_genes",
     "perturb",
     "perturb_together",
+    "rank_effects",
     "reconstruct_ranks",
 ]
 
@@ -47,10 +53,11 @@ _HOMES = {
     "GeneEmbeddings": "_gene_embeddings",
     "GeneNetwork": "_gene_network",
     "GenePrograms": "_gene_programs",
-    "JointPerturbation": "_joint_perturbation",
+    "JointPerturbation": "_joint_perturbation_result",
     "NearestGenes": "_nearest_genes",
     "Perturbation": "_perturbation_result",
-    "RankReconstruction": "_reconstruction",
+    "RankEffects": "_rank_effects_result",
+    "RankReconstruction": "_reconstruction_result",
     "attribute": "_attribution",
     "gene_correlation": "_gene_correlation",
     "gene_embeddings": "_gene_embeddings",
@@ -60,6 +67,7 @@ _HOMES = {
     "nearest_genes": "_nearest_genes",
     "perturb": "_perturbation",
     "perturb_together": "_joint_perturbation",
+    "rank_effects": "_rank_effects",
     "reconstruct_ranks": "_reconstruction",
 }
 

@@ -1,20 +1,21 @@
 """Hold attributions, and what the deletion test says of them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy import sparse
 
+from genemamba_sc.model._about import Described, listed
 from genemamba_sc.tl._deletion import mean_fall
 
 Method = Literal["integrated_gradients", "occlusion"]
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Described):
     """Hold what each gene of each cell adds to a score of the cell, and how the score falls when genes are deleted.
 
     Parameters
@@ -71,6 +72,36 @@ class Attribution:
         """
         parts = [self._of_target(name) for name in dict.fromkeys(self.targets)]
         return pd.concat(parts, ignore_index=True)
+
+    def plot(self, **arguments: Any) -> Any:
+        """Draw the deletion test: the curve by attribution beside those by permuted labels, expression and chance.
+
+        Parameters
+        ----------
+        **arguments
+            As in :func:`genemamba_sc.pl.attribution`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from genemamba_sc.pl import attribution
+
+        return attribution(self, **arguments)
+
+    def _about(self) -> dict[str, str]:
+        n_genes = len(np.unique(self.scores.indices))
+        falls = ", ".join(f"{fall:.3g} by {name}" for name, fall in self.mean_fall.items())
+        passed = "passed" if self.passes else "NOT passed"
+        adds = "scores of occlusion do not add up"
+        return {
+            "method": self.method,
+            "cells": f"{len(self.cells):,}",
+            "targets": listed(dict.fromkeys(self.targets)),
+            "genes": f"{n_genes:,} of {len(self.gene_ids):,} are in these cells",
+            "largest gap": adds if np.isnan(self.gap).all() else f"{np.nanmax(self.gap):.1e}",
+            "deletion test": f"{passed} in {self.n_tested:,} cells; mean fall {falls}",
+        }
 
     def _of_target(self, name: str) -> pd.DataFrame:
         rows = np.flatnonzero(np.array(self.targets, dtype=object) == name)

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from genemamba_sc._checks import CellIndices, row_numbers
+from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, TokenBatch, Tokens, length_batches, take_tokens, to_batch
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
 from genemamba_sc.model._gene_outputs import source_of
@@ -18,6 +19,8 @@ _TOKEN_BUDGET = 16_384
 _MOST_PADDING = 0.03
 # Cells whose tokens are in memory at once.
 _BLOCK_CELLS = 256
+# Cells of shorter lists have no ranking worth a correlation.
+_LEAST_GENES = 10
 
 Pass = Callable[[GeneMambaModule, TokenBatch], Tensor]
 
@@ -77,6 +80,47 @@ def blocks_of(source: CellSource, rows: Int[np.ndarray, "n"]) -> Iterator[tuple[
     for start in range(0, len(rows), _BLOCK_CELLS):
         part = slice(start, start + _BLOCK_CELLS)
         yield source.tokens(rows[part]), part
+
+
+def draw_cells(source: CellSource, n: int, rng: np.random.Generator) -> tuple[np.ndarray, Tokens, np.ndarray]:
+    """Draw cells of at least ten genes; return their numbers, their tokens, and the other cells in a random order.
+
+    Parameters
+    ----------
+    source
+        Source of the cells.
+    n
+        Number of cells to draw; fewer where there are not so many.
+    rng
+        Source of the draws.
+
+    Raises
+    ------
+    ValueError
+        If no cell has ten genes.
+
+    Warns
+    -----
+    UserWarning
+        If cells are left out.
+    """
+    order = rng.permutation(source.n_obs)
+    picked: list[np.ndarray] = []
+    seen, short = 0, 0
+    while sum(map(len, picked)) < n and seen < len(order):
+        part = order[seen : seen + n]
+        long = source.tokens(part).lengths >= _LEAST_GENES
+        picked.append(part[long][: n - sum(map(len, picked))])
+        short, seen = short + int((~long).sum()), seen + len(part)
+    rows = np.sort(np.concatenate(picked))
+    if not len(rows):
+        raise ValueError(
+            f"An order of genes needs cells of at least {_LEAST_GENES} genes that the model knows. None of the "
+            f"{source.n_obs} cells has as many. Pass cells with more genes."
+        )
+    if short:
+        warn(f"{short} of {seen} cells have fewer than {_LEAST_GENES} genes that the model knows; they were left out.")
+    return rows, source.tokens(rows), order[~np.isin(order, rows)]
 
 
 @torch.inference_mode()

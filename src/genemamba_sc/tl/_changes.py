@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -105,6 +105,34 @@ def changes_of(tokens: Tokens, wanted: Int[np.ndarray, "u"], kind: Kind, shift: 
                 arrive = np.clip(leave - shift, 0, tokens.lengths[row] - 1)
             values = tokens.values[row, arrive]
         yield Changes(row, genes[part], leave, arrive, values)
+
+
+def check_kind(kind: object, shift: object) -> None:
+    """Refuse a perturbation that there is not, and a shift that does not go with it.
+
+    Parameters
+    ----------
+    kind
+        Name of the perturbation.
+    shift
+        Places that a gene moves; 0 for every kind but ``"shift"``.
+
+    Raises
+    ------
+    TypeError
+        If the shift is no whole number.
+    ValueError
+        If the kind is unknown, or has a shift that it does not take, or lacks one.
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {get_args(Kind)}. Got {kind!r}. Choose one of them.")
+    if isinstance(shift, bool) or not isinstance(shift, int | np.integer):
+        raise TypeError(f"shift must be a whole number. Got {shift!r}. Pass a number of places, such as 50.")
+    if (kind == "shift") != (shift != 0):
+        raise ValueError(
+            f"kind='shift' needs a number of places, and no other kind takes one. Got kind={kind!r}, shift={shift}. "
+            "Pass kind='shift' with shift=50, say."
+        )
 
 
 def _where_expressed(tokens: Tokens, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ def significant_edges(
     max_fdr: float,
     n_neighbors: int,
 ) -> Edges:
-    """Test every pair of a row and a column once, and keep the strongest edges of each gene.
+    """Test every pair of a row and a column once, directed ones in both orders, and keep each gene's strongest edges.
 
     Parameters
     ----------
@@ -70,13 +70,14 @@ def significant_edges(
         block = scores.block(part)[:, columns]
         above = null.standardise(block, part, columns)
         above[part[:, None] == columns[None, :]] = -np.inf
-        both = in_columns[part][:, None] & in_rows[columns][None, :]
+        both = in_columns[part][:, None] & in_rows[columns][None, :] & (not scores.directed)
         once = (part[:, None] != columns[None, :]) & (~both | (part[:, None] < columns[None, :]))
         n_tested += int(once.sum())
         outliers.append(above[once & (above >= least)])
         at, place = _highest(above, n_neighbors, least)
         found.append(np.stack([part[at], columns[place], block[at, place], above[at, place]], axis=1))
-    return _kept(np.concatenate(found), norm.sf(np.concatenate(outliers)), max_fdr, n_tested, in_rows)
+    in_either = np.zeros_like(in_rows) if scores.directed else in_rows
+    return _kept(np.concatenate(found), norm.sf(np.concatenate(outliers)), max_fdr, n_tested, in_either)
 
 
 def _highest(above: Float32[np.ndarray, "b c"], n: int, least: float) -> tuple[np.ndarray, np.ndarray]:
@@ -94,12 +95,12 @@ def _kept(
     p_values: Float64[np.ndarray, "k"],
     max_fdr: float,
     n_tested: int,
-    in_rows: np.ndarray,
+    in_either: np.ndarray,
 ) -> Edges:
-    """Compute the rates, and keep each edge once."""
+    """Compute the rates, and keep each edge once; the genes ``in_either`` may be found at the other end, too."""
     pair = found[:, :2].astype(np.int64)
     # Where both ends were asked about, an edge may be found from either.
-    turned = in_rows[pair[:, 1]] & (pair[:, 0] > pair[:, 1])
+    turned = in_either[pair[:, 1]] & (pair[:, 0] > pair[:, 1])
     pair[turned] = pair[turned][:, ::-1]
     _, once = np.unique(pair, axis=0, return_index=True)
     pair, score, p = pair[once], found[once, 2], norm.sf(found[once, 3])

@@ -1,7 +1,7 @@
 """Give each gene a vector: the one of the table, or what the encoder makes of it in cells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.model._about import Described, listed
 from genemamba_sc.model._gene_outputs import sum_gene_outputs
 from genemamba_sc.tl._cell_groups import cell_groups
 from genemamba_sc.tl._cells import open_query, require_model
@@ -19,8 +20,8 @@ from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
 from genemamba_sc.tl._without_cells import refuse_cell_arguments
 
 
-@dataclass(frozen=True, eq=False)
-class GeneEmbeddings:
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneEmbeddings(Described):
     """Hold one vector for each gene, or for each gene and group of cells.
 
     Parameters
@@ -38,10 +39,10 @@ class GeneEmbeddings:
     """
 
     genes: tuple[str, ...]
-    gene_ids: tuple[str, ...] = field(repr=False)
+    gene_ids: tuple[str, ...]
     groups: tuple[str, ...]
-    vectors: Float32[np.ndarray, "g r d"] = field(repr=False)
-    n_cells: Int64[np.ndarray, "g r"] = field(repr=False)
+    vectors: Float32[np.ndarray, "g r d"]
+    n_cells: Int64[np.ndarray, "g r"]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per group and gene, with the columns ``gene_id``, ``n_cells``, ``0`` to ``d_model - 1``."""
@@ -51,6 +52,14 @@ class GeneEmbeddings:
         frame.insert(0, "gene_id", np.tile(np.array(self.gene_ids, dtype=object), n_groups))
         frame.insert(1, "n_cells", self.n_cells.reshape(-1))
         return frame
+
+    def _about(self) -> dict[str, str]:
+        missing = int(np.isnan(self.vectors[..., 0]).sum())
+        return {
+            "genes": listed(self.genes),
+            "groups": listed(self.groups),
+            "vectors": f"width {self.vectors.shape[2]}; {missing:,} of {self.vectors[..., 0].size:,} are missing",
+        }
 
 
 def gene_embeddings(

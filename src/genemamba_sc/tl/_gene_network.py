@@ -2,7 +2,8 @@
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,25 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.model._about import Described
 from genemamba_sc.tl._edges import significant_edges
 from genemamba_sc.tl._genes import find_genes
 from genemamba_sc.tl._matched_null import matched_null
-from genemamba_sc.tl._relations import Cells, RelationMethod, Relations, relate_genes
+from genemamba_sc.tl._relations import Cells, NetworkMethod, Relations, relate_genes
 
 # In shuffled cells, correlations of genes in fewer cells than this are found related (benchmarks/genes/null.py).
 _LEAST_CORRELATED = 200
 # Scores that read the gene table: they find edges in shuffled cells, too.
 _OF_OTHER_CELLS = ("combined", "static", "contextual")
+# Edges that are named where a network is described.
+_MOST_TOLD = 5
 
 
-@dataclass(frozen=True, eq=False)
-class GeneNetwork:
-    """Hold a sparse network of genes. An edge has no direction: it says that two genes are related, not why.
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneNetwork(Described):
+    """Hold a sparse network of genes. An edge says that two genes are related, not why.
+
+    Only edges of ``"effect"`` have a direction: deleting the source lowers the predicted rank of the target.
 
     Parameters
     ----------
@@ -44,13 +50,13 @@ class GeneNetwork:
         Number of pairs that were tested.
     """
 
-    genes: tuple[str, ...] = field(repr=False)
-    gene_ids: tuple[str, ...] = field(repr=False)
-    source: Int64[np.ndarray, "m"] = field(repr=False)
-    target: Int64[np.ndarray, "m"] = field(repr=False)
-    score: Float32[np.ndarray, "m"] = field(repr=False)
-    p: Float64[np.ndarray, "m"] = field(repr=False)
-    q: Float64[np.ndarray, "m"] = field(repr=False)
+    genes: tuple[str, ...]
+    gene_ids: tuple[str, ...]
+    source: Int64[np.ndarray, "m"]
+    target: Int64[np.ndarray, "m"]
+    score: Float32[np.ndarray, "m"]
+    p: Float64[np.ndarray, "m"]
+    q: Float64[np.ndarray, "m"]
     method: str
     n_tested: int
 
@@ -60,11 +66,37 @@ class GeneNetwork:
         ends = {"source": names[self.source], "target": names[self.target]}
         return pd.DataFrame({**ends, "score": self.score, "p": self.p, "q": self.q})
 
+    def plot(self, **arguments: Any) -> Any:
+        """Draw the strongest edges.
+
+        Parameters
+        ----------
+        **arguments
+            As in :func:`genemamba_sc.pl.network`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from genemamba_sc.pl import network
+
+        return network(self, **arguments)
+
     def __str__(self) -> str:
         return (
             f"{len(self.source):,} edges between {len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} "
             f"genes by {self.method!r}, of {self.n_tested:,} pairs tested"
         )
+
+    def _about(self) -> dict[str, str]:
+        strongest = self.to_frame().head(_MOST_TOLD)
+        ends = zip(strongest["source"], strongest["target"])
+        return {
+            "method": self.method,
+            "edges": f"{len(self.source):,} of {self.n_tested:,} pairs tested",
+            "genes": f"{len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} have an edge",
+            "strongest": ", ".join(f"{first} - {second}" for first, second in ends) or "none",
+        }
 
 
 def gene_network(
@@ -73,7 +105,7 @@ def gene_network(
     *,
     sources: str | Sequence[str] | None = None,
     genes: str | Sequence[str] | None = None,
-    method: RelationMethod | None = None,
+    method: NetworkMethod | None = None,
     max_fdr: float = 0.05,
     n_neighbors: int = 20,
     min_cells: int = 10,
@@ -91,7 +123,8 @@ def gene_network(
     adata
         Cells; ``None`` takes the registered ones. Pass the cells of one type to ask what is related within it.
     sources
-        Genes at one end of each edge, such as transcription factors; ``None`` takes all.
+        Genes at one end of each edge, such as transcription factors; those that are deleted for ``"effect"``. ``None``
+        takes all.
     genes
         Genes at the other end, or at both ends where ``sources`` is ``None``; ``None`` takes all genes that at least
         ``min_cells`` cells express.
@@ -105,7 +138,7 @@ def gene_network(
     min_cells
         Number of cells that must express a gene.
     seed
-        Seed of the pairs that the null is estimated from.
+        Seed of the pairs that the null is estimated from, and of the genes that ``"effect"`` hides.
     layer, gene_id_key, scale
         As in :meth:`genemamba_sc.GeneMambaModel.get_latent_representation`.
 
@@ -135,7 +168,13 @@ def gene_network(
     cosine in the gene table, ``"contextual"`` that of the encoder's mean output in these cells
     (:func:`gene_embeddings`). ``"combined"`` is the mean of explained and static, each standardised for both genes.
     ``"pearson"`` and ``"spearman"`` correlate the log-normalised expression itself, of at most 10,000 evenly spaced
-    cells.
+    cells. ``"effect"`` is the effect of one gene on another in the model: the cosine of the mean step that the
+    embedding makes when the source is deleted, in at most 1,000 evenly spaced cells, and of the direction in which the
+    rank of the target falls (the regressions of :func:`rank_effects`, which tells sizes, too). It costs a pass of the
+    layers for each of the first ``context_len`` genes of each cell, and is computed for all genes, for the null needs
+    them. Genes that fewer than ten of the up to 2,000 cells of the regressions have, or none of those in which genes
+    are deleted, are left out of it. Of known regulons and pathways it recognises less than ``"pearson"`` does on most
+    sets (``benchmarks/genes/run.py``).
 
     The p-value is an upper tail that is fitted to the middle half of the scores of other pairs, matched for mean
     expression and dropout (Efron, JASA 99, 2004): for cosines and correlations that of Student's t, as for random
@@ -155,7 +194,8 @@ def gene_network(
     at_other = None if genes is None else find_genes(model, genes)
     named = [part for part in (at_one_end, at_other) if part is not None]
     wanted = np.unique(np.concatenate(named)) if named else None
-    relations = relate_genes(model, Cells(adata, layer, gene_id_key, scale, min_cells), method, wanted)
+    cells = Cells(adata, layer, gene_id_key, scale, min_cells)
+    relations = relate_genes(model, cells, method, wanted, directed=True, seed=seed)
     columns = _numbers(relations, at_other)
     rows = columns if at_one_end is None else _numbers(relations, at_one_end)
     if len(np.union1d(rows, columns)) < 2:

@@ -1,6 +1,6 @@
 """Group the genes of a network into programs, and score these in cells."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import CellSource, Scale
 from genemamba_sc.data._log_expression import log_expression_blocks
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.model._about import Described, listed
 from genemamba_sc.model._annotation import store
 from genemamba_sc.tl._cells import open_query
 from genemamba_sc.tl._communities import communities
@@ -23,8 +24,8 @@ from genemamba_sc.tl._genes import find_genes
 _BINS, _CONTROLS = 25, 50
 
 
-@dataclass(frozen=True, eq=False)
-class GenePrograms:
+@dataclass(frozen=True, eq=False, repr=False)
+class GenePrograms(Described):
     """Hold groups of related genes, the largest first, and their scores in cells.
 
     Parameters
@@ -40,9 +41,9 @@ class GenePrograms:
     """
 
     names: tuple[str, ...]
-    members: tuple[tuple[str, ...], ...] = field(repr=False)
-    scores: Float32[np.ndarray, "n_obs k"] = field(repr=False)
-    cells: tuple[str, ...] = field(repr=False)
+    members: tuple[tuple[str, ...], ...]
+    scores: Float32[np.ndarray, "n_obs k"]
+    cells: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per gene: ``program``, ``gene``, ``rank`` (from 1, by edges inside the program)."""
@@ -56,6 +57,10 @@ class GenePrograms:
     def scores_frame(self) -> pd.DataFrame:
         """Return the scores, cells × programs."""
         return pd.DataFrame(self.scores, index=pd.Index(self.cells), columns=pd.Index(self.names))
+
+    def _about(self) -> dict[str, str]:
+        programs = (f"{', '.join(genes[:3])} … ({len(genes):,} genes)" for genes in self.members)
+        return {"programs": listed(programs), "cells": f"{len(self.cells):,}"}
 
 
 def gene_programs(

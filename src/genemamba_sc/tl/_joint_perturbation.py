@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
 from jaxtyping import Float, Int
@@ -20,65 +19,8 @@ from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._controls import Expression, permutation_p
 from genemamba_sc.tl._genes import find_genes
+from genemamba_sc.tl._joint_perturbation_result import JointKind, JointPerturbation
 from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
-
-JointKind = Literal["delete", "top"]
-
-
-@dataclass(frozen=True, eq=False)
-class JointPerturbation:
-    """Hold what perturbing sets of genes together does, in the model, beside predictions from the single genes.
-
-    ``s`` sets, ``c`` cell types; means over the cells in which at least one gene of the set was perturbed.
-
-    Parameters
-    ----------
-    kind
-        What was done.
-    names, n_genes
-        Names of the sets, and number of genes of each, shape ``(s,)``.
-    cell_types
-        Names of the types; none where the model knows none.
-    n_cells
-        Number of cells in which the set was perturbed, shape ``(s,)``.
-    l2_shift
-        Distance between the embeddings before and after, shape ``(s,)``: also the error of the prediction that nothing
-        changes.
-    additive_error
-        Distance between the embedding afterwards and the one predicted by adding the shifts of the single genes, shape
-        ``(s,)``.
-    mean_error
-        The same for a prediction that moves each cell by the mean shift of the set over these cells, shape ``(s,)``.
-    type_change, additive_type_change
-        Change of the probability of each type, calibrated where the model's are, and the sum of those of the single
-        genes, shape ``(s, c)``.
-    control_l2_shift
-        ``l2_shift`` of sets of as many matched genes, averaged, shape ``(s,)``; NaN where no set can be as long.
-    p_l2
-        Permutation p-value of ``l2_shift`` among the sets of matched genes, shape ``(s,)``; NaN where there are none.
-    """
-
-    kind: JointKind
-    names: tuple[str, ...]
-    n_genes: Int[np.ndarray, "s"]
-    cell_types: tuple[str, ...]
-    n_cells: Int[np.ndarray, "s"]
-    l2_shift: Float[np.ndarray, "s"]
-    additive_error: Float[np.ndarray, "s"]
-    mean_error: Float[np.ndarray, "s"]
-    type_change: Float[np.ndarray, "s c"]
-    additive_type_change: Float[np.ndarray, "s c"]
-    control_l2_shift: Float[np.ndarray, "s"]
-    p_l2: Float[np.ndarray, "s"]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row per set; ``change:T`` and ``additive_change:T`` are those of each type ``T``."""
-        columns = ("n_genes", "n_cells", "l2_shift", "additive_error", "mean_error", "control_l2_shift", "p_l2")
-        table = pd.DataFrame({name: getattr(self, name) for name in columns}, index=pd.Index(self.names, name="set"))
-        for i, name in enumerate(self.cell_types):
-            table[f"change:{name}"] = self.type_change[:, i]
-            table[f"additive_change:{name}"] = self.additive_type_change[:, i]
-        return table
 
 
 def perturb_together(

@@ -62,7 +62,8 @@ def matched_null(relations: Relations, seed: int = 0) -> MatchedNull:
     """Estimate the null from pairs drawn at random between genes of like expression and dropout.
 
     Genes are put into up to ten bins of mean expression, and each bin is cut into halves by the share of cells that
-    express the gene. Between each two of these strata 2,000 pairs are drawn. Most genes have nothing to do with each
+    express the gene. Between each two of these strata 2,000 pairs are drawn, where scores
+    are directed for each order of the two. Most genes have nothing to do with each
     other, so the middle half of their scores shows how unrelated genes score (the empirical null of Efron, JASA 99,
     2004); the related ones among them stand in the tails and do not count.
 
@@ -85,18 +86,18 @@ def matched_null(relations: Relations, seed: int = 0) -> MatchedNull:
             f"{n * (n - 1) // 2}. Pass cells with more genes, or a smaller min_cells; gene_correlation needs no others."
         )
     stratum = _strata(relations.mean, relations.detected)
-    rng = np.random.default_rng(seed)
+    rng, directed = np.random.default_rng(seed), relations.scores.directed
     members = [np.flatnonzero(stratum == s) for s in range(stratum.max() + 1)]
-    places = [(a, b) for a in range(len(members)) for b in range(a, len(members))]
+    places = [(a, b) for a in range(len(members)) for b in range(0 if directed else a, len(members))]
     draws = [_draw(rng, members[a], members[b]) for a, b in places]
     scores = relations.scores.pairs(*(np.concatenate([draw[end] for draw in draws]) for end in (0, 1)))
     centre, spread, freedom = np.zeros((3, len(members), len(members)))
     for (a, b), found in zip(places, scores.reshape(len(places), _N_PAIRS)):
         low, middle, high = np.quantile(found.astype(np.float64), (0.25, 0.5, 0.75))
-        centre[a, b] = centre[b, a] = middle
-        spread[a, b] = spread[b, a] = (high - low) / _QUARTILES
-        if relations.scores.bounded:
-            freedom[a, b] = freedom[b, a] = _freedom((_moved(high, middle) - _moved(low, middle)) / 2)
+        for place in ((a, b),) if directed else ((a, b), (b, a)):
+            centre[place], spread[place] = middle, (high - low) / _QUARTILES
+            if relations.scores.bounded:
+                freedom[place] = _freedom((_moved(high, middle) - _moved(low, middle)) / 2)
     return MatchedNull(stratum, centre, spread, freedom if relations.scores.bounded else None)
 
 

@@ -1,6 +1,6 @@
 """Find the genes that are most like one gene."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,15 @@ from jaxtyping import Float32
 from genemamba_sc._checks import whole_number
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.model._about import Described, listed
 from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
 from genemamba_sc.tl._relatedness import Cosines
 from genemamba_sc.tl._relations import Cells, RelationMethod, relate_genes
 from genemamba_sc.tl._without_cells import MIN_CELLS, require_static
 
 
-@dataclass(frozen=True, eq=False)
-class NearestGenes:
+@dataclass(frozen=True, eq=False, repr=False)
+class NearestGenes(Described):
     """Hold the genes that score highest with one gene, the highest first.
 
     Parameters
@@ -34,13 +35,17 @@ class NearestGenes:
 
     gene: str
     genes: tuple[str, ...]
-    gene_ids: tuple[str, ...] = field(repr=False)
-    score: Float32[np.ndarray, "n"] = field(repr=False)
+    gene_ids: tuple[str, ...]
+    score: Float32[np.ndarray, "n"]
     method: str
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per gene: ``gene``, ``gene_id``, ``score``."""
         return pd.DataFrame({"gene": self.genes, "gene_id": self.gene_ids, "score": self.score})
+
+    def _about(self) -> dict[str, str]:
+        scores = (f"{name} {score:.3f}" for name, score in zip(self.genes, self.score))
+        return {"gene": self.gene, "method": self.method, "nearest": listed(scores)}
 
 
 def nearest_genes(

@@ -1,24 +1,25 @@
 """Delete genes, move them to the top or along the list, and see what the model makes of the cells."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from anndata import AnnData
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
-from genemamba_sc._warn import warn
-from genemamba_sc.data import Scale, Tokens
+from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._cell_groups import cell_groups
 from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
 from genemamba_sc.tl._changed_cells import ChangedCells
-from genemamba_sc.tl._changes import Changes, Kind, changes_of
+from genemamba_sc.tl._changes import Changes, Kind, check_kind
 from genemamba_sc.tl._controls import Expression, permutation_p, share_above
+from genemamba_sc.tl._effect_sums import Effect, EffectSums, warn_if_absent
 from genemamba_sc.tl._genes import find_genes, ids_and_symbols
 from genemamba_sc.tl._perturbation_result import Perturbation
 from genemamba_sc.tl._type_probabilities import TypeProbabilities, types_asked
@@ -92,7 +93,7 @@ def perturb(
     UserWarning
         If no cell expresses a gene, or a group has one cell only.
     """
-    _check_kind(kind, shift)
+    check_kind(kind, shift)
     n_controls = whole_number("n_controls", n_controls, 0)
     cells, source = open_query(model, adata, layer, gene_id_key, scale)
     tokens = find_genes(model, genes) + FIRST_GENE_ID
@@ -104,53 +105,34 @@ def perturb(
         expression.add(block, groups[part], model.vocabulary)
     controls = expression.matched(tokens, n_controls)
     wanted = np.union1d(tokens, controls[controls >= 0])
-    totals = _Totals(wanted, len(names), len(known_types), model)
+    measure = _Measure(TypeProbabilities.of(model), 2 + len(known_types))
+    totals = EffectSums(model.module, wanted, len(names), measure.n_effects, measure)
     for block, part in blocks_of(source, rows):
         totals.add(block, groups[part], kind, shift)
-    _warn_if_absent(model, tokens, totals)
+    warn_if_absent(model, tokens, totals)
     effects = _effects_and_controls(totals, tokens, controls)
     ids, symbols = ids_and_symbols(model.vocabulary, tokens)
     return Perturbation(kind, shift, tuple(ids), tuple(symbols), tuple(names), known_types, **effects)
 
 
-class _Totals:
-    """Add up effects over cells, for ``u`` genes in ``q`` groups."""
+@dataclass(frozen=True, eq=False)
+class _Measure:
+    """Measure cosine shift, distance and, where asked, the change of each type."""
 
-    def __init__(self, wanted: Int[np.ndarray, "u"], n_groups: int, n_types: int, model: GeneMambaModel) -> None:
-        self.wanted, self.module, self.n_effects = wanted, model.module, 2 + n_types
-        self.probabilities = TypeProbabilities.of(model)
-        self.counts = np.zeros((len(wanted), n_groups), dtype=np.int64)
-        # Cosine and distance, then the change of each type.
-        self.sums = np.zeros((len(wanted), n_groups, self.n_effects))
+    probabilities: TypeProbabilities
+    n_effects: int
 
-    @torch.inference_mode()
-    def add(self, tokens: Tokens, groups: Int[np.ndarray, "b"], kind: Kind, shift: int) -> None:
-        """Perturb the genes in a block of cells."""
-        was_training = self.module.training
-        self.module.eval()
-        try:
-            cells = ChangedCells(self.module, tokens)
-            known = self.probabilities(cells.logits)
-            for changes in changes_of(tokens, self.wanted, kind, shift):
-                place = np.searchsorted(self.wanted, changes.genes), groups[changes.rows]
-                np.add.at(self.counts, place, 1)
-                np.add.at(self.sums, place, self._effects(cells, known, changes))
-        finally:
-            self.module.train(was_training)
+    def __call__(self, cells: ChangedCells) -> Effect:
+        """Start with the cells as they are."""
+        known = self.probabilities(cells.logits)
 
-    def means(self) -> Float[np.ndarray, "u q k"]:
-        """Return the mean effects; NaN where no cell was perturbed."""
-        counts = self.counts[..., None]
-        return np.where(counts > 0, self.sums / np.maximum(counts, 1), np.nan)
+        def effects(changes: Changes) -> Float[np.ndarray, "m k"]:
+            cell, logits = cells.after(changes)
+            shifts = _shifts(cell, cells.cell[torch.as_tensor(changes.rows, device=cell.device)])
+            change = self.probabilities(logits) - known[changes.rows]
+            return np.concatenate([shifts, change], axis=1)[:, : self.n_effects]
 
-    def _effects(
-        self, cells: ChangedCells, known: Float32[np.ndarray, "b c"], changes: Changes
-    ) -> Float[np.ndarray, "m k"]:
-        """Compute cosine shift, distance and change of each type, of each change."""
-        cell, logits = cells.after(changes)
-        shifts = _shifts(cell, cells.cell[torch.as_tensor(changes.rows, device=cell.device)])
-        change = self.probabilities(logits) - known[changes.rows]
-        return np.concatenate([shifts, change], axis=1)[:, : self.n_effects]
+        return effects
 
 
 def _shifts(cell: Tensor, before: Tensor) -> Float[np.ndarray, "m 2"]:
@@ -163,27 +145,8 @@ def _shifts(cell: Tensor, before: Tensor) -> Float[np.ndarray, "m 2"]:
     return torch.stack([cosine, distance], dim=1).double().cpu().numpy()
 
 
-def _check_kind(kind: object, shift: object) -> None:
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be one of {get_args(Kind)}. Got {kind!r}. Choose one of them.")
-    if isinstance(shift, bool) or not isinstance(shift, int | np.integer):
-        raise TypeError(f"shift must be a whole number. Got {shift!r}. Pass a number of places, such as 50.")
-    if (kind == "shift") != (shift != 0):
-        raise ValueError(
-            f"kind='shift' needs a number of places, and no other kind takes one. Got kind={kind!r}, shift={shift}. "
-            "Pass kind='shift' with shift=50, say."
-        )
-
-
-def _warn_if_absent(model: GeneMambaModel, tokens: Int[np.ndarray, "m"], totals: _Totals) -> None:
-    absent = tokens[totals.counts[np.searchsorted(totals.wanted, tokens)].sum(axis=1) == 0]
-    if len(absent):
-        names = ", ".join(ids_and_symbols(model.vocabulary, absent[:3])[1])
-        warn(f"{len(absent)} of {len(tokens)} genes are expressed in none of these cells, such as {names}: no effect.")
-
-
 def _effects_and_controls(
-    totals: _Totals, tokens: Int[np.ndarray, "m"], controls: Int[np.ndarray, "m q n"]
+    totals: EffectSums, tokens: Int[np.ndarray, "m"], controls: Int[np.ndarray, "m q n"]
 ) -> dict[str, Any]:
     """Return the effects of the genes beside those of their controls, under the names of :class:`Perturbation`."""
     means, mine = totals.means(), np.searchsorted(totals.wanted, tokens)

@@ -1,16 +1,19 @@
 """Hold what perturbing genes one by one does."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from genemamba_sc.model._about import Described, listed
 from genemamba_sc.tl._changes import Kind
+from genemamba_sc.tl._names import median_told, numbered
 
 
-@dataclass(frozen=True, eq=False)
-class Perturbation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Perturbation(Described):
     """Hold what perturbing single genes does to groups of cells, in the model.
 
     ``m`` genes, ``q`` groups, ``c`` cell types. Effects are means over the cells of a group in which the gene was
@@ -82,3 +85,58 @@ class Perturbation:
             table[f"p_change:{name}"] = self.p_types[..., i].ravel()
             table[f"lowers_more:{name}"] = self.lowers_more[..., i].ravel()
         return table
+
+    def compared(self, cell_type: str | None = None, group: str | None = None) -> pd.DataFrame:
+        """Put the effect of each gene beside that of its matched genes.
+
+        Parameters
+        ----------
+        cell_type
+            Type whose probability changes; ``None`` takes the cosine shift of the embedding.
+        group
+            Group of cells; ``None`` takes the first.
+
+        Returns
+        -------
+        A row per gene; the columns ``effect`` and ``matched genes``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such type or group.
+        """
+        q = 0 if group is None else numbered("group", group, self.groups)
+        if cell_type is None:
+            columns = {"effect": self.cosine_shift[:, q], "matched genes": self.control_cosine_shift[:, q]}
+            return pd.DataFrame(columns, index=pd.Index(self.symbols, name="1 - cosine of the embeddings"))
+        c = numbered("cell_type", cell_type, self.cell_types)
+        columns = {"effect": self.type_change[:, q, c], "matched genes": self.control_type_change[:, q, c]}
+        return pd.DataFrame(columns, index=pd.Index(self.symbols, name=f"change of the probability of {cell_type}"))
+
+    def plot(self, **arguments: Any) -> Any:
+        """Draw the largest effects beside those of genes that are expressed like these.
+
+        Parameters
+        ----------
+        **arguments
+            As in :func:`genemamba_sc.pl.perturbation`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from genemamba_sc.pl import perturbation
+
+        return perturbation(self, **arguments)
+
+    def _about(self) -> dict[str, str]:
+        cells, control = self.n_cells, median_told(self.control_cosine_shift)
+        by = f" by {self.shift} places" if self.kind == "shift" else ""
+        return {
+            "perturbation": f"{self.kind}{by}, one gene at a time",
+            "genes": listed(self.symbols),
+            "groups": listed(self.groups),
+            "cell types": listed(self.cell_types),
+            "cells": f"{cells.min():,} to {cells.max():,} for a gene and group",
+            "1 - cosine": f"median {median_told(self.cosine_shift)}; of matched genes {control}",
+        }

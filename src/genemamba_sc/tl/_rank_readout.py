@@ -156,13 +156,25 @@ def fit_readout(
     design = np.concatenate([places, np.ones((len(places), 1))], axis=1)
     by_gene = reference.ranks.tocsc()
     fit = np.zeros((len(reference.mean), design.shape[1]))
-    ridge = _RIDGE * np.eye(design.shape[1])
-    ridge[-1, -1] = 1.0  # the constant is hardly held back
     for gene in genes[reference.counts[genes] >= _LEAST_CELLS]:
         part = slice(by_gene.indptr[gene], by_gene.indptr[gene + 1])
-        x = design[by_gene.indices[part]]
-        fit[gene] = np.linalg.solve(x.T @ x + ridge, x.T @ (by_gene.data[part] - reference.mean[gene]))
+        fit[gene] = solve_ridge(design[by_gene.indices[part]], by_gene.data[part] - reference.mean[gene])
     return fit
+
+
+def solve_ridge(x: Float[np.ndarray, "n k"], y: Float[np.ndarray, "n"]) -> Float[np.ndarray, "k"]:
+    """Fit ``y`` by the columns of ``x``, of which the last is the constant and hardly held back.
+
+    Parameters
+    ----------
+    x
+        Features of unit variance, and ones, shape (n, k).
+    y
+        What is fitted, shape (n,).
+    """
+    ridge = _RIDGE * np.eye(x.shape[1])
+    ridge[-1, -1] = 1.0
+    return np.linalg.solve(x.T @ x + ridge, x.T @ y)
 
 
 def _placed(features: np.ndarray | sparse.csr_array, vectors: np.ndarray, n_genes: np.ndarray) -> np.ndarray:

@@ -1,89 +1,25 @@
 """Rebuild the order of a cell's genes: as published, where copying suffices, and without a leak."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from genemamba_sc._checks import whole_number
-from genemamba_sc._warn import warn
-from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens, to_batch
+from genemamba_sc.data import Scale, Tokens, take_tokens, to_batch
 from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
-from genemamba_sc.tl._cells import open_query
+from genemamba_sc.tl._cells import draw_cells, open_query
 from genemamba_sc.tl._masked_ranks import MaskedRanks
-from genemamba_sc.tl._rank_metrics import ListScores, compare_lists, correlation, relative_ranks
+from genemamba_sc.tl._rank_metrics import compare_lists, correlation, relative_ranks
+from genemamba_sc.tl._reconstruction_result import Protocol, RankReconstruction
 
-Protocol = Literal["masked", "published"]
-
-# Cells of shorter lists have no ranking worth a correlation.
-_LEAST_GENES = 10
 _CELLS: dict[str, int] = {"masked": 200, "published": 10}
 _MOST_REFERENCE = 2000
 _LEAST_REFERENCE = 10
-_COPYING = "Copying the input solves the published protocol: it tells how well a model copies, not what it knows."
-
-
-@dataclass(frozen=True, eq=False)
-class RankReconstruction:
-    """Hold how well orders of genes were rebuilt, by the model and by what it has to beat.
-
-    Parameters
-    ----------
-    protocol
-        ``"masked"`` or ``"published"``; see :func:`reconstruct_ranks`.
-    cells
-        Names of the cells whose genes were put in order.
-    n_genes
-        Number of genes of each list, shape ``(n_cells,)``.
-    methods
-        Names of the methods; the first one is the model.
-    spearman, pearson
-        Correlation of known and predicted relative ranks. ``"masked"``: one for each cell and method, shape
-        ``(n_cells, n_methods)``. ``"published"``: one over all genes and cells, shape ``(1, n_methods)``.
-    lists
-        Scores of the joined lists, one for each method; only of the published protocol.
-    n_reference
-        Number of cells from which baselines and read-outs learned; 0 in the published protocol.
-    """
-
-    protocol: Protocol
-    cells: pd.Index
-    n_genes: Int[np.ndarray, "n_cells"]
-    methods: tuple[str, ...]
-    spearman: Float[np.ndarray, "n n_methods"]
-    pearson: Float[np.ndarray, "n n_methods"]
-    lists: tuple[ListScores, ...] = ()
-    n_reference: int = 0
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row per method.
-
-        Columns of the masked protocol are ``spearman`` and ``pearson``, means over cells, and ``spearman_sem``, the
-        standard error of that mean; cells whose predictions are all equal do not count. Those of the published one
-        are ``l_dist``, ``bleu``, ``spearman`` and ``pearson``.
-        """
-        table = pd.DataFrame(index=pd.Index(self.methods, name="method"))
-        if self.protocol == "published":
-            return table.assign(
-                l_dist=[scores.l_dist for scores in self.lists],
-                bleu=[scores.bleu for scores in self.lists],
-                spearman=self.spearman[0],
-                pearson=self.pearson[0],
-            )
-        spearman, pearson = (pd.DataFrame(values, columns=table.index) for values in (self.spearman, self.pearson))
-        return table.assign(spearman=spearman.mean(), spearman_sem=spearman.sem(), pearson=pearson.mean())
-
-    def __str__(self) -> str:
-        first = f"{len(self.cells)} cells, {int(self.n_genes.sum()):,} genes, {self.protocol} protocol"
-        reference = f"; means, neighbours and read-outs from {self.n_reference:,} other cells"
-        lines = [first + (reference if self.n_reference else ""), self.to_frame().round(3).to_string()]
-        return "\n".join([*lines, *([_COPYING] if self.protocol == "published" else [])])
 
 
 def reconstruct_ranks(
@@ -167,7 +103,7 @@ def reconstruct_ranks(
         # Without a reference, the other half of few cells serves as one.
         own = protocol == "masked" and reference is None
         asked = max(1, min(_CELLS[protocol], source.n_obs // 2 if own else source.n_obs))
-    rows, tokens, others = _draw(source, asked, rng)
+    rows, tokens, others = draw_cells(source, asked, rng)
     if protocol == "published":
         return _published(model.module, tokens, names[rows])
     if reference is not None:
@@ -177,27 +113,6 @@ def reconstruct_ranks(
     genes = np.unique(tokens.ids[real_positions(tokens)])
     predicted = MaskedRanks(model.module, model.vocabulary, known, genes, n_folds, seed)(tokens, rng)
     return _scored(predicted, tokens, names[rows], len(known.lengths))
-
-
-def _draw(source: CellSource, n: int, rng: np.random.Generator) -> tuple[np.ndarray, Tokens, np.ndarray]:
-    """Draw cells of at least ten genes; return their numbers, their tokens, and the other cells in a random order."""
-    order = rng.permutation(source.n_obs)
-    picked: list[np.ndarray] = []
-    seen, short = 0, 0
-    while sum(map(len, picked)) < n and seen < len(order):
-        part = order[seen : seen + n]
-        long = source.tokens(part).lengths >= _LEAST_GENES
-        picked.append(part[long][: n - sum(map(len, picked))])
-        short, seen = short + int((~long).sum()), seen + len(part)
-    rows = np.sort(np.concatenate(picked))
-    if not len(rows):
-        raise ValueError(
-            f"An order of genes needs cells of at least {_LEAST_GENES} genes that the model knows. None of the "
-            f"{source.n_obs} cells has as many. Pass cells with more genes."
-        )
-    if short:
-        warn(f"{short} of {seen} cells have fewer than {_LEAST_GENES} genes that the model knows; they were left out.")
-    return rows, source.tokens(rows), order[~np.isin(order, rows)]
 
 
 def _without(reference: Tokens, cells: Tokens) -> Tokens:

@@ -32,6 +32,8 @@ class Relatedness(Protocol):
 
     # Whether scores are cosines or correlations, which lie in [-1, 1].
     bounded: ClassVar[bool]
+    # Whether the score of a pair depends on which gene is named first.
+    directed: ClassVar[bool]
 
     @property
     def n_genes(self) -> int:
@@ -59,6 +61,7 @@ class Cosines:
 
     unit: Float32[np.ndarray, "n k"]
     bounded: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
 
     @classmethod
     def of(cls, vectors: np.ndarray) -> "Cosines":
@@ -105,6 +108,7 @@ class Correlations:
 
     values: sparse.csc_matrix
     bounded: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
 
     @property
     def n_genes(self) -> int:
@@ -164,6 +168,7 @@ class Combined:
 
     parts: Sequence[Relatedness]
     bounded: ClassVar[bool] = False
+    directed: ClassVar[bool] = False
 
     @property
     def n_genes(self) -> int:

@@ -1,0 +1,41 @@
+"""Find what a result holds by the name that a user gives, and tell numbers of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+
+def numbered(argument: str, name: object, known: Sequence[str]) -> int:
+    """Return the number of a name.
+
+    Parameters
+    ----------
+    argument
+        Argument that the name was given by.
+    name
+        The name; other values are looked up as text.
+    known
+        Names that there are.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name.
+    """
+    if str(name) not in known:
+        told = f"there are {list(known[:10])}" if len(known) else "there are none"
+        raise ValueError(f"{argument} must be one that there is. Got {name!r}; {told}. Name one of them.")
+    return list(known).index(str(name))
+
+
+def median_told(values: Float[np.ndarray, "*s"]) -> str:
+    """Write the median of the values that are known; "unknown" where none is.
+
+    Parameters
+    ----------
+    values
+        Values, some of them NaN.
+    """
+    known = values[~np.isnan(values)]
+    return f"{np.median(known):.2g}" if len(known) else "unknown"
