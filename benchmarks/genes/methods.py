@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 import genemamba_sc as gm
 from genemamba_sc.benchmark import CLIP, log_cp10k
 from genemamba_sc.data import match_genes
-from genemamba_sc.tl import _relations
-from genemamba_sc.tl._genes import find_genes
+from genemamba_sc.tl.parts import Cells as AskedCells
+from genemamba_sc.tl.parts import find_genes, relate_genes
 
 MOST_CELLS, COMPONENTS, TREES, FOREST_CELLS = 3000, 20, 50, 1000
 DISJOINT_SETS = (
@@ -91,8 +91,8 @@ def effect(cells: Cells) -> np.ndarray:
     """What deleting the first gene of a pair does to the predicted rank of the second."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        asked = _relations.Cells(cells.adata, min_cells=1)
-        found = _relations.relate_genes(cells.own, asked, "effect", directed=True)
+        asked = AskedCells(cells.adata, min_cells=1)
+        found = relate_genes(cells.own, asked, "effect", directed=True)
     rows = np.searchsorted(found.genes, find_genes(cells.own, cells.names))
     return found.scores.block(rows)[:, rows]
 

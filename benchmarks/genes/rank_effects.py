@@ -21,9 +21,7 @@ from scipy.stats import spearmanr
 from trained import LABEL, asked_for, split_set, trained_model
 
 import genemamba_sc as gm
-from genemamba_sc._constants import FIRST_GENE_ID
-from genemamba_sc.data._token_parts import real_positions
-from genemamba_sc.tl._rank_metrics import relative_ranks
+from genemamba_sc.tl.parts import FIRST_GENE_ID, real_positions, relative_ranks
 
 SETS = ("pbmc3k", "zheng_sorted", "kang_ctrl")
 N_GENES, N_TARGETS, N_CELLS, N_CONTROLS, LEAST_SHARE, LEAST_CELLS = 60, 200, 400, 5, 0.1, 10

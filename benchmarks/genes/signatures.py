@@ -32,12 +32,8 @@ from pairs import aliases
 from sets import data_folder
 
 import genemamba_sc as gm
-from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc.data import Tokens, take_tokens
-from genemamba_sc.tl._cells import embedding_of, pass_through
-from genemamba_sc.tl._controls import Expression
-from genemamba_sc.tl._joint_perturbation import changed
-from genemamba_sc.training._markers import expression_matrix
+from genemamba_sc.tl.parts import FIRST_GENE_ID, Expression, changed, embedding_of, expression_matrix, pass_through
 
 SETS, SCOPES = ("kang_ctrl", "pbmc3k"), ("all types", "most frequent type")
 N_SETS, N_CONTROLS, N_CELLS, MOST_GENES, LEAST_GENES, LEAST_SHARE = 12, 20, 40, 8, 10, 0.05
