@@ -98,6 +98,12 @@ def report(
     -----
     UserWarning
         Where the cells are read: columns that are no genes, or a scale that is assumed.
+
+    Examples
+    --------
+    >>> found = gm.benchmark.report(adata, "cell_type", methods=["lr_l2", "knn"], seeds=2, on_progress=None)
+    >>> found.to_frame()["method"].tolist()
+    ['lr_l2', 'knn', 'lr_l2', 'knn']
     """
     seeds_ = chosen_seeds(seeds)
     options = chosen_options(model_kwargs, train_kwargs, is_kept=folder is not None)

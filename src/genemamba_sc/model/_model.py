@@ -70,8 +70,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
     --------
     >>> gm.GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
     >>> model = gm.GeneMambaModel(adata)
-    >>> model.train()
-    >>> model.get_latent_representation()  # also in adata.obsm["X_genemamba"]
+    >>> model.train(enable_progress_bar=False)
+    >>> adata.obsm["X_genemamba"] = model.get_latent_representation()
     >>> adata.obs["predicted"] = model.predict_celltype()
 
     Notes

@@ -86,6 +86,12 @@ class PredictionMixin(QueryMixin):
         ValueError
             If the model was set up or trained without labels, ``adata`` cannot be read, or sets are asked for that the
             calibration cells are too few for.
+
+        Examples
+        --------
+        >>> query.obs["predicted"] = model.predict_celltype(query)
+        >>> query.obs["predicted"].cat.categories.tolist()
+        ['B cell', 'T cell', 'monocyte']
         """
         adata = self._query(adata)
         require_cell_types(self)
@@ -154,6 +160,12 @@ class PredictionMixin(QueryMixin):
         RuntimeError, ValueError
             If :meth:`predict_celltype` raises it, or something is asked that needs calibration cells and there are
             none, or too few.
+
+        Examples
+        --------
+        >>> found = model.annotate(query)
+        >>> query.obs["genemamba_celltype"].cat.categories.tolist()
+        ['B cell', 'T cell', 'monocyte']
         """
         adata = self._query(adata)
         require_cell_types(self)

@@ -108,6 +108,12 @@ class QueryMixin(Described):
         ValueError
             If no gene of ``adata`` is known, its values cannot be ranked, there is no such batch column, or the model
             was not trained to integrate and is asked to.
+
+        Examples
+        --------
+        >>> query.obsm["X_genemamba"] = model.get_latent_representation(query)
+        >>> query.obsm["X_genemamba"].shape
+        (30, 16)
         """
         adata = self._query(adata)
         integrates = asks_integration(self, adata, batch_key, integrated)

@@ -152,6 +152,11 @@ def backend_info(device: torch.device | str | None = None, dtype: torch.dtype = 
     Returns
     -------
     The choice: ``name`` and ``reason``.
+
+    Examples
+    --------
+    >>> gm.backend_info("cpu").name
+    'compiled'
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"

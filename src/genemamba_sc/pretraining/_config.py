@@ -28,6 +28,11 @@ def encoder_of_size(size: str, vocab_size: int) -> EncoderConfig:
     ------
     ValueError
         If the name is none of these.
+
+    Examples
+    --------
+    >>> gm.encoder_of_size("mini", vocab_size=1000).d_model
+    64
     """
     if size == "published":
         return replace(EncoderConfig.published(), vocab_size=vocab_size)

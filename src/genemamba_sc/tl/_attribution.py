@@ -91,6 +91,12 @@ def attribute(
     -----
     UserWarning
         If cells have no genes.
+
+    Examples
+    --------
+    >>> found = gm.tl.attribute(model, query[:2].copy(), cell_type="B cell")
+    >>> found.to_frame().columns.tolist()
+    ['target', 'gene_id', 'symbol', 'mean', 'total', 'n_cells']
     """
     _check(target, method, tolerance, cell_type)
     n_tested = whole_number("n_tested", n_tested, 1)

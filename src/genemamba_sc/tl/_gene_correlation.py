@@ -58,6 +58,11 @@ def gene_correlation(
     ValueError
         If a gene is unknown (similar names are offered), named twice or in too few cells, there are too many, or a
         method or an argument is about cells and there are none.
+
+    Examples
+    --------
+    >>> gm.tl.gene_correlation(model, ["CD3E", "CD3D", "MS4A1"]).shape
+    (3, 3)
     """
     wanted = find_genes(model, genes)
     if len(wanted) > _MOST_GENES:

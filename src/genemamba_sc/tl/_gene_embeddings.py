@@ -113,6 +113,12 @@ def gene_embeddings(
     -----
     The layers read the ``context_len`` highest-ranked genes of each cell. In cells where a gene ranks lower it has no
     output, so ``n_cells`` is the number of cells in which it ranks high, not of those that express it.
+
+    Examples
+    --------
+    >>> found = gm.tl.gene_embeddings(model, query, genes=["CD3E", "MS4A1"], groupby="cell_type")
+    >>> len(found.to_frame())  # two genes in three types
+    6
     """
     require_model(model)
     rows = np.arange(model.vocabulary.n_genes) if genes is None else find_genes(model, genes)

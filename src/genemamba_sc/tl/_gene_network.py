@@ -187,6 +187,12 @@ def gene_network(
 
     Genes are compared in blocks, so memory grows with the genes and not with their square, up to the p-values below
     ``max_fdr`` (four bytes each).
+
+    Examples
+    --------
+    >>> network = gm.tl.gene_network(model, adata, method="pearson")
+    >>> network.to_frame().columns.tolist()
+    ['source', 'target', 'score', 'p', 'q']
     """
     _check_rate(max_fdr)
     n_neighbors, seed = whole_number("n_neighbors", n_neighbors, 1), whole_number("seed", seed, 0)

@@ -69,6 +69,12 @@ def perturb_together(
     ------
     TypeError, RuntimeError, ValueError
         If :func:`perturb` raises it, or ``sets`` is empty.
+
+    Examples
+    --------
+    >>> found = gm.tl.perturb_together(model, query, {"B cell genes": ["CD79A", "MS4A1"]})
+    >>> len(found.to_frame())
+    1
     """
     if kind not in get_args(JointKind):
         raise ValueError(f"kind must be one of {get_args(JointKind)}. Got {kind!r}. Choose one of them.")

@@ -40,6 +40,11 @@ def marker_genes(model: GeneMambaModel, n: int = 10) -> pd.DataFrame:
         If the model is not trained.
     ValueError
         If the model knows no cell types, or ``n`` is too small.
+
+    Examples
+    --------
+    >>> gm.tl.marker_genes(model, n=1)["cell_type"].tolist()
+    ['B cell', 'T cell', 'monocyte']
     """
     require_model(model)
     if not model.is_trained:

@@ -90,8 +90,9 @@ def nearest_genes(
 
     Examples
     --------
-    >>> model = gm.GeneMambaModel.from_pretrained("mini")
-    >>> gm.tl.nearest_genes(model, "CD3E", n=3).to_frame()
+    >>> mini = gm.GeneMambaModel.from_pretrained("mini")
+    >>> gm.tl.nearest_genes(mini, "CD3E", n=3).to_frame()["gene"].tolist()
+    ['CD3D', 'CD3G', 'SIRPG']
     """
     n = whole_number("n", n, 1)
     if not isinstance(gene, str):

@@ -92,6 +92,12 @@ def perturb(
     -----
     UserWarning
         If no cell expresses a gene, or a group has one cell only.
+
+    Examples
+    --------
+    >>> found = gm.tl.perturb(model, query, ["CD79A", "CD3E"], groupby="cell_type")
+    >>> found.to_frame()["group"].unique().tolist()
+    ['B cell', 'T cell', 'monocyte']
     """
     check_kind(kind, shift)
     n_controls = whole_number("n_controls", n_controls, 0)

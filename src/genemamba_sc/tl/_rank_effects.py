@@ -93,6 +93,12 @@ def rank_effects(
     -----
     UserWarning
         If no cell expresses a gene, or a named target is in fewer than ten reference cells.
+
+    Examples
+    --------
+    >>> found = gm.tl.rank_effects(model, query, "CD79A", targets=["MS4A1", "LYZ"])
+    >>> len(found.to_frame())  # one gene, two targets
+    2
     """
     check_kind(kind, shift)
     n_controls, seed = whole_number("n_controls", n_controls, 0), whole_number("seed", seed, 0)

@@ -89,6 +89,12 @@ def reconstruct_ranks(
     ValueError
         If the protocol is unknown, a number is too small, the cells cannot be read, no cell has ten genes, or there are
         fewer than ten cells of reference.
+
+    Examples
+    --------
+    >>> found = gm.tl.reconstruct_ranks(model, query, reference=adata)
+    >>> "mean rank" in str(found)
+    True
     """
     if protocol not in get_args(Protocol):
         raise ValueError(f"protocol must be one of {get_args(Protocol)}. Got {protocol!r}. Choose one of them.")
