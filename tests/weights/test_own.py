@@ -417,3 +417,16 @@ def test_the_real_library_says_so_when_it_is_offline(tmp_path: Path, monkeypatch
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(OSError, match=r"could not be read from the Hugging Face Hub .*Without a network, fetch the"):
         read_pretrained("lab/mini", revision=COMMIT)
+
+
+def test_weights_say_what_they_are_and_print_no_tensor():
+    weights = read_pretrained("mini")
+    assert repr(weights).splitlines() == [
+        "Pretrained",
+        f"  read from       {weights.origin}",
+        "  genes           13,266 (human), of which a cell is read up to 2,048",
+        "  encoder         1 layer(s), width 64",
+        "  head for genes  no",
+        "  trained on      42,084 cells",
+    ]
+    assert "<td>13,266 (human), of which" in weights._repr_html_()

@@ -19,10 +19,10 @@ from genemamba_sc._constants import (
     UNS_KEY,
     VOTING_KEY,
 )
+from genemamba_sc._described import Described, listed
 from genemamba_sc._version import __version__
 from genemamba_sc._warn import warn
 from genemamba_sc.confidence import LabelSets, Shift
-from genemamba_sc.model._about import Described, listed
 from genemamba_sc.model._voting import Voting
 
 _UNKNOWN_COLOUR = "#808080"

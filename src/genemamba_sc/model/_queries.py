@@ -11,9 +11,10 @@ from scvi import REGISTRY_KEYS
 
 from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc._constants import EXPRESSION_KEY, FIRST_GENE_ID, OBSM_KEY
+from genemamba_sc._described import Described
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
 from genemamba_sc.integration import Integration
-from genemamba_sc.model._about import Described, about
+from genemamba_sc.model._about import about
 from genemamba_sc.model._annotation import store
 from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._inference import embed

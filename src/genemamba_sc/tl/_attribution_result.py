@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import sparse
 
-from genemamba_sc.model._about import Described, listed
+from genemamba_sc._described import Described, listed
 from genemamba_sc.tl._deletion import mean_fall
 
 Method = Literal["integrated_gradients", "occlusion"]

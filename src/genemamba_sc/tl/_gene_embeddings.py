@@ -9,10 +9,10 @@ from anndata import AnnData
 from jaxtyping import Float32, Int64
 
 from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc._described import Described, listed
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._about import Described, listed
 from genemamba_sc.model._gene_outputs import sum_gene_outputs
 from genemamba_sc.tl._cell_groups import cell_groups
 from genemamba_sc.tl._cells import open_query, require_model

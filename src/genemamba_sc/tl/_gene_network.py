@@ -11,10 +11,10 @@ from anndata import AnnData
 from jaxtyping import Float32, Float64, Int64
 
 from genemamba_sc._checks import whole_number
+from genemamba_sc._described import Described
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._about import Described
 from genemamba_sc.tl._edges import significant_edges
 from genemamba_sc.tl._genes import find_genes
 from genemamba_sc.tl._matched_null import matched_null

@@ -9,10 +9,10 @@ from jaxtyping import Float32, Float64, Int64
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc._described import Described, listed
 from genemamba_sc.data import CellSource, Scale
 from genemamba_sc.data._log_expression import log_expression_blocks
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._about import Described, listed
 from genemamba_sc.model._annotation import store
 from genemamba_sc.tl._cells import open_query
 from genemamba_sc.tl._communities import communities

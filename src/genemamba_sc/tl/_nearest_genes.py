@@ -8,9 +8,9 @@ from anndata import AnnData
 from jaxtyping import Float32
 
 from genemamba_sc._checks import whole_number
+from genemamba_sc._described import Described, listed
 from genemamba_sc.data import Scale
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._about import Described, listed
 from genemamba_sc.tl._genes import find_genes, gene_labels, gene_table
 from genemamba_sc.tl._relatedness import Cosines
 from genemamba_sc.tl._relations import Cells, RelationMethod, relate_genes

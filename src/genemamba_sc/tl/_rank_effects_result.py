@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from genemamba_sc.model._about import Described, listed
+from genemamba_sc._described import Described, listed
 from genemamba_sc.tl._changes import Kind
 from genemamba_sc.tl._names import median_told, numbered
 

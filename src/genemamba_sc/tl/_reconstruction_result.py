@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from genemamba_sc.model._about import Described
+from genemamba_sc._described import Described
 from genemamba_sc.tl._rank_metrics import ListScores
 
 Protocol = Literal["masked", "published"]

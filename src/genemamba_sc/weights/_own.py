@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from genemamba_sc._described import Described
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._json import quoted, read_json, read_object
 from genemamba_sc._version import __version__
@@ -49,8 +50,8 @@ _FILES = (CONFIG_FILE, *_CHECKED, CARD_FILE, CELLS_FILE, SELFTEST_FILE)
 _ENCODER, _HEAD = "encoder.", "gene_head."
 
 
-@dataclass(frozen=True, eq=False)
-class Pretrained:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pretrained(Described):
     """Hold a pretrained encoder, its genes, and where they come from.
 
     Parameters
@@ -91,6 +92,16 @@ class Pretrained:
     evaluation: list[dict[str, Any]]
     origin: str
     cells: CellHashes | None = None
+
+    def _about(self) -> dict[str, str]:
+        config, genes = self.encoder_config, self.vocabulary
+        return {
+            "read from": self.origin,
+            "genes": f"{genes.n_genes:,} ({genes.species}), of which a cell is read up to {self.max_len:,}",
+            "encoder": f"{config.n_layer} layer(s), width {config.d_model}",
+            "head for genes": "yes" if self.gene_head else "no",
+            "trained on": "cells not named" if self.cells is None else f"{len(self.cells.exact):,} cells",
+        }
 
     def __post_init__(self) -> None:
         config = self.encoder_config
