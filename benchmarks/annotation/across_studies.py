@@ -45,7 +45,7 @@ from probes import NEIGHBOURS, few, knn_accuracy, probe_of
 TARGETS = ("zheng_sorted", "pbmc3k", "kang_ctrl")
 SHARES = (0.01, 0.02, 0.05, 0.1)
 MOST_CELLS = 3000
-ENCODERS = ("mini", "supervised", "bag")
+ENCODERS = ("mini", "supervised", "bag", "contrast")
 
 
 class Study:
@@ -112,7 +112,7 @@ def zero_shot_methods(study: Study) -> dict[str, Callable[[], np.ndarray]]:
         "mini_neighbours": lambda: by_embedded_neighbours(study, "mini"),
         "mini_fit": lambda: by_fit(study, "mini"),
     }
-    for name in ("supervised", "bag"):
+    for name in ENCODERS[1:]:
         found[f"{name}_head"] = lambda name=name: by_head(study, name)
         found[f"{name}_neighbours"] = lambda name=name: by_embedded_neighbours(study, name)
     return {**found, "supervised_fit": lambda: by_fit(study, "supervised")}
@@ -232,17 +232,17 @@ def table(path: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, what in (("start", "mini"), ("supervised", "supervised"), ("bag", "bag")):
-        parser.add_argument(f"--{name}", help=f"folder of `{what}`, with {{target}} in it")
+    for name in ENCODERS:
+        parser.add_argument(f"--{name}", help="folder of these weights, with {target} in it")
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--tasks", default="zero-shot,within,few")
     parser.add_argument("--seeds", type=int, default=3)
-    options = parse(parser, table, ("start", "supervised", "bag"))
+    options = parse(parser, table, ENCODERS)
     warnings.filterwarnings("ignore", message="The query has")  # panels are what is asked about
     scvi.settings.progress_bar_style = None
     for target in options.targets.split(","):
-        given = dict(zip(ENCODERS, (options.start, options.supervised, options.bag)))
-        study = Study(target, {name: Path(folder.format(target=target)) for name, folder in given.items()})
+        folders = {name: Path(getattr(options, name).format(target=target)) for name in ENCODERS}
+        study = Study(target, folders)
         for row in rows_of(study, options.tasks.split(","), options.seeds, keys_of(read_rows(options.out))):
             append_row(options.out, row)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ontology import BROAD, FINE, STUDY, UNKNOWN, parents, references
+from ontology import BROAD, FINE, PANEL, STUDY, UNKNOWN, parents, references
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,16 +35,17 @@ NO_TYPE = -1
 class Recipe:
     """Choices of a run; those of the loss were made on `pbmc_chemistries`, which is no target."""
 
-    steps: int = 400
+    steps: int = 100
     cells: int = 128
     head_lr: float = 1e-2
     layer_lr: float = 1e-3
     table_lr: float = 1e-3
     weight_decay: float = 0.05
-    contrast: float = 0.5
+    contrast: float = 0.0
     temperature: float = 0.1
     least_genes: float = 0.1
     most_cells: int = 3000
+    panel_studies: bool = True
     seed: int = 0
 
 
@@ -99,6 +100,9 @@ def study_contrast(z: Tensor, types: Tensor, studies: Tensor, temperature: float
 def labelled(target: str, vocabulary: GeneVocabulary, max_len: int, recipe: Recipe) -> tuple[Labelled, list[str]]:
     """Cells of the references of a target, and the names of the fine types."""
     parts = references(target, recipe.most_cells, recipe.seed)
+    if not recipe.panel_studies:
+        most = max(part.n_vars for part in parts.values())
+        parts = {name: part for name, part in parts.items() if part.n_vars >= PANEL * most}
     tokens = [query_source(part, vocabulary, max_len, {}).tokens(np.arange(part.n_obs)) for part in parts.values()]
     fine, broad, study = (np.concatenate([part.obs[key] for part in parts.values()]) for key in (FINE, BROAD, STUDY))
     names = sorted(set(fine) - {UNKNOWN})
