@@ -1,11 +1,13 @@
 """A set annotated by what is known of other studies: without a label of its own, and with few.
 
-    python benchmarks/annotation/across_studies.py --start runs/without_{target} --bag runs/bag_{target} \\
-        --supervised runs/supervised_{target} --out benchmarks/annotation/results/supervised.jsonl
+    python benchmarks/annotation/across_studies.py --mini runs/without_{target} --supervised runs/supervised_{target} \\
+        --bag runs/bag_{target} --contrast runs/contrast_{target} --out benchmarks/annotation/results/supervised.jsonl
     python benchmarks/annotation/across_studies.py --table benchmarks/annotation/results/supervised.jsonl
 
-`--start` is `mini` without the target (`benchmarks/pretraining/mini.py --without`), `--supervised` and `--bag` what
-`supervised.py` made of it. Zero-shot: types of the Cell Ontology (`cell_ontology.tsv`), fine ones predicted, broad ones
+`--mini` is `mini` without the target (`benchmarks/pretraining/mini.py --without`); the others are what `supervised.py`
+made of it: as it is, with `--n-layer 0`, and with `--recipe '{"steps": 400, "contrast": 0.5}'`.
+
+Zero-shot: types of the Cell Ontology (`cell_ontology.tsv`), fine ones predicted, broad ones
 their parents; types that no reference has are not asked. `lr`, `knn` and the fits read the same references and genes,
 chosen with the penalty by annotating each reference by the others. Few labels: the set's own types, draws as in
 `finetune.py`. `_fit` is the package's fit (zero-shot: `train()` with its defaults; few labels: `train(max_epochs=0)`),

@@ -5,8 +5,8 @@
 `--start` are weights that `benchmarks/pretraining/mini.py --without TARGET` wrote, so that no cell of the target was
 seen, labelled or not. With `--n-layer 0` the layer is taken away: the bag of tokens. A step reads as many cells of each
 study. Its loss is the cross-entropy of the fine type and of the broad one, whose probability is the sum over its fine
-types, plus a contrast: a cell is drawn to those of its type in *other* studies. In half of the cells of a step only a
-random part of the genes is read, as of a study with a panel.
+types; with `--recipe '{"contrast": 0.5}'` also a contrast: a cell is drawn to those of its type in *other* studies. In
+half of the cells of a step only a random part of the genes is read, as of a study with a panel.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from ontology import BROAD, FINE, PANEL, STUDY, UNKNOWN, parents, references
+from sets import load_set
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genemamba_sc import GeneVocabulary, Pretrained, read_pretrained, write_pretrained
+from genemamba_sc import GeneVocabulary, Pretrained, check_contamination, read_pretrained, write_pretrained
 from genemamba_sc.data import Tokens, query_source, take_tokens, to_batch
 from genemamba_sc.nn import BiMambaEncoder
 
@@ -190,6 +191,18 @@ def write(folder: Path, found: Pretrained, encoder: BiMambaEncoder, head: TypeHe
     np.savez(f"{folder}.head.npz", weight=weight, bias=bias, fine=np.array(head.fine))
 
 
+def check_unseen(target: str, start: Pretrained) -> None:
+    """Refuse weights that know cells of the target."""
+    report = check_contamination(load_set(target), start)
+    exact, near = int(report.exact.sum()), int(report.near.sum())
+    if exact or near > report.expected_near:  # so many are near by chance
+        raise SystemExit(
+            f"The start must not know the target. {exact} of {report.n_cells} cells of {target} are in its corpus, and "
+            f"{near} nearly so. "
+            f"Make it by mini.py --without {target}."
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", required=True)
@@ -199,6 +212,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="{}", help=f"JSON: {', '.join(field.name for field in fields(Recipe))}")
     options = parser.parse_args()
     recipe, found = Recipe(**json.loads(options.recipe)), read_pretrained(options.start)
+    check_unseen(options.target, found)
     if options.n_layer == 0:
         found = without_layers(found)
     cells, names = labelled(options.target, found.vocabulary, found.max_len, recipe)

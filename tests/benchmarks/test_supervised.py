@@ -39,7 +39,7 @@ def test_one_study_has_no_contrast():
     loss = study_contrast(z, TYPES, torch.zeros(6), 0.5)
     loss.backward()
 
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert z.grad.abs().sum() == 0.0
 
 
