@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import scvi
-from ontology import BROAD, FINE, STUDY, UNKNOWN, harmonised, parents, pooled, references
-from pooled_baselines import best, by_neighbours, expression, fitted, scores_of_choices
+from ontology import BROAD, FINE, STUDY, UNKNOWN, Pool, harmonised, parents, pooled, references
+from pooled_baselines import KINDS, Choice, best, by_neighbours, expression, fitted, scores_of_choices
 from rows import Row, append_row, read_rows
 from sets import load_set
 from sklearn.linear_model import LogisticRegression
@@ -48,27 +48,36 @@ TARGETS = ("zheng_sorted", "pbmc3k", "kang_ctrl")
 SHARES = (0.01, 0.02, 0.05, 0.1)
 MOST_CELLS = 3000
 ENCODERS = ("mini", "supervised", "bag", "contrast")
+FITTED = ("mini", "supervised")
+COLUMNS = ["task", "target", "method", "level", "share", "seed", "accuracy", "macro_f1", "chosen"]
 
 
 class Study:
     """A target, its references, and what is fitted on these once for all rows."""
 
-    def __init__(self, target: str, folders: dict[str, Path]) -> None:
+    def __init__(self, target: str, folders: dict[str, Path], rows: list[Row]) -> None:
         self.target, self.folders = target, folders
+        found = [row["chosen"] for row in rows if row["target"] == target and "chosen" in row]
+        # What an earlier call chose; it took a minute.
+        self.recorded = Choice(found[0]["kind"], found[0]["strength"]) if found else None
         self.cells, self.query = load_set(target), harmonised(target)
         self.parts = references(target, MOST_CELLS)
 
     @cached_property
-    def scores(self) -> dict:
+    def scores(self) -> dict[Choice, float]:
         return scores_of_choices(self.parts, list(self.cells.var_names))
 
     @cached_property
-    def view(self) -> object:
-        return pooled(self.parts, list(self.cells.var_names)).view(best(self.scores).kind)
+    def choice(self) -> Choice:
+        return self.recorded or best(self.scores)
+
+    @cached_property
+    def view(self) -> Pool:
+        return pooled(self.parts, list(self.cells.var_names)).view(self.choice.kind)
 
     @cached_property
     def regression(self) -> LogisticRegression:
-        return fitted(self.view, best(self.scores).strength)
+        return fitted(self.view, self.choice.strength)
 
     def regression_scores(self, cells: ad.AnnData) -> np.ndarray:
         return self.regression.decision_function(expression(cells, list(self.view.cells.var_names)))
@@ -106,10 +115,16 @@ def by_embedded_neighbours(study: Study, encoder: str) -> np.ndarray:
     return KNeighborsClassifier(NEIGHBOURS).fit(z, fine).predict(study.embedding(encoder, study.query))
 
 
+def by_regression(study: Study, kind: str) -> np.ndarray:
+    """The best regression on one kind of references and genes; `lr` is the one of these that the references prefer."""
+    view = pooled(study.parts, list(study.cells.var_names)).view(kind)
+    choice = best({choice: score for choice, score in study.scores.items() if choice.kind == kind})
+    return fitted(view, choice.strength).predict(expression(study.query, list(view.cells.var_names)))
+
+
 def zero_shot_methods(study: Study) -> dict[str, Callable[[], np.ndarray]]:
-    genes = list(study.view.cells.var_names)
     found = {
-        "lr": lambda: study.regression.predict(expression(study.query, genes)),
+        "lr": lambda: study.regression.predict(expression(study.query, list(study.view.cells.var_names))),
         "knn": lambda: by_neighbours(study.view, study.query),
         "mini_neighbours": lambda: by_embedded_neighbours(study, "mini"),
         "mini_fit": lambda: by_fit(study, "mini"),
@@ -117,7 +132,8 @@ def zero_shot_methods(study: Study) -> dict[str, Callable[[], np.ndarray]]:
     for name in ENCODERS[1:]:
         found[f"{name}_head"] = lambda name=name: by_head(study, name)
         found[f"{name}_neighbours"] = lambda name=name: by_embedded_neighbours(study, name)
-    return {**found, "supervised_fit": lambda: by_fit(study, "supervised")}
+    found["supervised_fit"] = lambda: by_fit(study, "supervised")
+    return found | {f"lr_{kind}": lambda kind=kind: by_regression(study, kind) for kind in KINDS}
 
 
 def scored(study: Study, predicted: np.ndarray) -> Iterator[Row]:
@@ -132,14 +148,15 @@ def scored(study: Study, predicted: np.ndarray) -> Iterator[Row]:
         yield {"level": level, "n_test": int(asked.sum()), **scores}
 
 
-def zero_shot(study: Study, done: set[tuple]) -> Iterator[Row]:
-    chosen = None
+def zero_shot(study: Study, options: argparse.Namespace, done: set[tuple]) -> Iterator[Row]:
     for method, predict in zero_shot_methods(study).items():
-        if (study.target, "zero-shot", method) in done:
+        if (study.target, "zero-shot", method, options.run) in done or method not in (options.methods or method):
             continue
-        chosen = asdict(best(study.scores)) | {"genes": study.view.cells.n_vars, "cells": study.view.cells.n_obs}
+        about = {"task": "zero-shot", "target": study.target, "method": method, "seed": options.run}
+        if method == "lr":
+            about["chosen"] = asdict(study.choice) | {"genes": study.view.cells.n_vars, "cells": study.view.cells.n_obs}
         for row in scored(study, predict()):
-            yield {"task": "zero-shot", "target": study.target, "method": method, **row, "chosen": chosen}
+            yield about | row
 
 
 def stacked_regression(study: Study, values: sp.csr_matrix, scores: np.ndarray, labelled: np.ndarray) -> np.ndarray:
@@ -167,22 +184,23 @@ def few_labels(study: Study, share: float, seed: int) -> Iterator[tuple[str, dic
         found[f"{encoder}_probe"] = probe_of(z, train).fit(z[labelled], labels[labelled]).predict(z)
     for method, names in found.items():
         yield method, {"accuracy": accuracy(labels[test], names[test]), "macro_f1": macro_f1(labels[test], names[test])}
-    for encoder in study.folders:
+    for encoder in FITTED:
         scores = annotate(study.cells, share, seed, "mini_start", study.folders[encoder])
         yield f"{encoder}_fit", {name: scores[name] for name in ("accuracy", "macro_f1")}
 
 
-def rows_of(study: Study, tasks: list[str], seeds: int, done: set[tuple]) -> Iterator[Row]:
+def rows_of(study: Study, options: argparse.Namespace, done: set[tuple]) -> Iterator[Row]:
+    tasks = options.tasks.split(",")
     if "zero-shot" in tasks:
-        yield from zero_shot(study, done)
+        yield from zero_shot(study, options, done)
     if "within" in tasks and (study.target, "within", ENCODERS[0]) not in done:
         labels = study.cells.obs["cell_type"].astype(str).to_numpy()
         for encoder, z in study.embeddings.items():
             yield {"task": "within", "target": study.target, "method": encoder, "accuracy": knn_accuracy(z, labels)}
-    for share in SHARES if "few" in tasks else ():
-        for seed in range(seeds):
+    for share in map(float, options.shares.split(",")) if "few" in tasks else ():
+        for seed in range(options.seeds):
             if (study.target, "few", share, seed) not in done:
-                for method, scores in few_labels(study, share, seed):
+                for method, scores in list(few_labels(study, share, seed)):
                     yield {
                         "task": "few",
                         "target": study.target,
@@ -194,15 +212,18 @@ def rows_of(study: Study, tasks: list[str], seeds: int, done: set[tuple]) -> Ite
 
 
 def keys_of(rows: list[Row]) -> set[tuple]:
-    """What is done: methods of the first two tasks, draws of few labels."""
-    return {
-        (r["target"], r["task"], *((r["share"], r["seed"]) if r["task"] == "few" else (r["method"],))) for r in rows
-    }
+    """What is done: zero-shot methods of a run, encoders within, draws of few labels."""
+    found = set()
+    for row in rows:
+        of_task = {"few": ("share", "seed"), "zero-shot": ("method", "seed"), "within": ("method",)}[row["task"]]
+        found.add((row["target"], row["task"], *(row[name] for name in of_task)))
+    return found
 
 
 def in_percent(rows: pd.DataFrame) -> str:
+    """Means, and of how many runs or draws."""
     mean = 100 * rows[["accuracy", "macro_f1"]].mean()
-    return f"{mean['accuracy']:.1f} / {mean['macro_f1']:.1f}"
+    return f"{mean['accuracy']:.1f} / {mean['macro_f1']:.1f} [{len(rows)}]"
 
 
 def table_of(rows: pd.DataFrame, column: str, columns: list, head: list[str]) -> list[str]:
@@ -216,19 +237,19 @@ def table_of(rows: pd.DataFrame, column: str, columns: list, head: list[str]) ->
 
 def table(path: Path) -> str:
     """Accuracy / macro-F1 in %, few labels as means over the draws."""
-    rows = pd.DataFrame(read_rows(path))
+    rows = pd.DataFrame(read_rows(path)).reindex(columns=COLUMNS)  # a run that goes on may lack some
     first, few_rows, within = (rows[rows["task"] == task] for task in ("zero-shot", "few", "within"))
     sizes = first[first["method"] == "lr"].groupby("target", sort=False)["chosen"].first()
     lines = ["Zero-shot:", "", *table_of(first, "level", [FINE, BROAD], ["fine", "broad"]), ""]
     lines += [f"Chosen on the references of `{target}`: {chosen}." for target, chosen in sizes.items()]
     heads = [f"{100 * share:g} % of the labels" for share in SHARES]
-    lines += ["", f"Few labels, {few_rows['seed'].nunique()} draws:", ""]
+    lines += ["", "Few labels:", ""]
     lines += table_of(few_rows, "share", list(SHARES), heads)
     lines += ["", "Neighbours within the set, with all labels:", "", "| set | " + " | ".join(ENCODERS) + " |"]
     lines += ["|" + " --- |" * (1 + len(ENCODERS))]
     for target, part in within.groupby("target", sort=False):
-        values = part.set_index("method")["accuracy"]
-        lines.append(f"| {target} | " + " | ".join(f"{100 * values[name]:.1f}" for name in ENCODERS) + " |")
+        values = part.set_index("method")["accuracy"].reindex(ENCODERS)
+        lines.append(f"| {target} | " + " | ".join(f"{100 * value:.1f}" for value in values) + " |")
     return "\n".join(lines)
 
 
@@ -238,14 +259,18 @@ def main() -> None:
         parser.add_argument(f"--{name}", help="folder of these weights, with {target} in it")
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--tasks", default="zero-shot,within,few")
+    parser.add_argument("--methods", type=lambda text: text.split(","), help="of the zero-shot task; all by default")
+    parser.add_argument("--run", type=int, default=0, help="seed of the supervised weights, which rows name")
+    parser.add_argument("--shares", default=",".join(f"{share:g}" for share in SHARES))
     parser.add_argument("--seeds", type=int, default=3)
     options = parse(parser, table, ENCODERS)
     warnings.filterwarnings("ignore", message="The query has")  # panels are what is asked about
     scvi.settings.progress_bar_style = None
     for target in options.targets.split(","):
         folders = {name: Path(getattr(options, name).format(target=target)) for name in ENCODERS}
-        study = Study(target, folders)
-        for row in rows_of(study, options.tasks.split(","), options.seeds, keys_of(read_rows(options.out))):
+        rows = read_rows(options.out)
+        study = Study(target, folders, rows)
+        for row in rows_of(study, options, keys_of(rows)):
             append_row(options.out, row)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ontology import BROAD, FINE, PANEL, STUDY, UNKNOWN, parents, references
+from ontology import BROAD, FINE, PANEL, SETS, STUDY, UNKNOWN, parents, references
 from sets import load_set
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -205,7 +205,7 @@ def check_unseen(target: str, start: Pretrained) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", required=True)
+    parser.add_argument("--target", choices=SETS, required=True)
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--n-layer", type=int, choices=(0, 1), default=1)

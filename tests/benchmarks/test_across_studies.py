@@ -52,7 +52,7 @@ def test_scores_of_the_references_are_read_beside_few_labels():
 
 def test_a_run_goes_on_where_it_stopped_and_its_table_has_means(tmp_path):
     scores = {"accuracy": 0.5, "macro_f1": 0.25}
-    zero = {"task": "zero-shot", "target": "pbmc3k", "method": "lr", "chosen": {"kind": "wide"}, **scores}
+    zero = {"task": "zero-shot", "target": "pbmc3k", "method": "lr", "seed": 0, "chosen": {"kind": "wide"}, **scores}
     few = {"task": "few", "target": "pbmc3k", "method": "lr_alone", "share": 0.01}
     rows = [
         zero | {"level": "fine"},
@@ -67,10 +67,10 @@ def test_a_run_goes_on_where_it_stopped_and_its_table_has_means(tmp_path):
     lines = across_studies.table(path).splitlines()
 
     assert across_studies.keys_of(rows[:4]) == {
-        ("pbmc3k", "zero-shot", "lr"),
+        ("pbmc3k", "zero-shot", "lr", 0),
         ("pbmc3k", "few", 0.01, 0),
         ("pbmc3k", "few", 0.01, 1),
     }
-    assert "| pbmc3k | lr | 50.0 / 25.0 | 100.0 / 25.0 |" in lines
-    assert "| pbmc3k | lr_alone | 60.0 / 35.0 | – | – | – |" in lines
+    assert "| pbmc3k | lr | 50.0 / 25.0 [1] | 100.0 / 25.0 [1] |" in lines
+    assert "| pbmc3k | lr_alone | 60.0 / 35.0 [2] | – | – | – |" in lines
     assert "| pbmc3k | 90.0 | 90.0 | 90.0 | 90.0 |" in lines
