@@ -1,18 +1,20 @@
 """A set annotated by what is known of other studies: without a label of its own, and with few.
 
-    python benchmarks/annotation/across_studies.py --mini runs/without_{target} --supervised runs/supervised_{target} \\
+    python benchmarks/annotation/across_studies.py --mini runs/mini_{target} --supervised runs/supervised_{target} \\
         --bag runs/bag_{target} --contrast runs/contrast_{target} --out benchmarks/annotation/results/supervised.jsonl
     python benchmarks/annotation/across_studies.py --table benchmarks/annotation/results/supervised.jsonl
 
-`--mini` is `mini` without the target (`benchmarks/pretraining/mini.py --without`); the others are what `supervised.py`
-made of it: as it is, with `--n-layer 0`, and with `--recipe '{"steps": 400, "contrast": 0.5}'`.
+The folders are what `supervised.py` made of `mini` without the target (`benchmarks/pretraining/mini.py --without`): a
+head alone (`--recipe '{"layer_lr": 0, "table_lr": 0}'`, the encoder stays `mini`), all of it, all without the layer
+(`--n-layer 0`), and all with the contrast (`--recipe '{"steps": 400, "contrast": 0.5}'`).
 
-Zero-shot: types of the Cell Ontology (`cell_ontology.tsv`), fine ones predicted, broad ones
-their parents; types that no reference has are not asked. `lr`, `knn` and the fits read the same references and genes,
-chosen with the penalty by annotating each reference by the others. Few labels: the set's own types, draws as in
-`finetune.py`. `_fit` is the package's fit (zero-shot: `train()` with its defaults; few labels: `train(max_epochs=0)`),
-`_probe` a regression on the embedding, `_head` the head of `supervised.py`, `_neighbours` 15 cells of the references.
-`within` is the accuracy of 15 neighbours among the set's own labelled cells. A second call goes on where it stopped.
+Zero-shot: types of the Cell Ontology (`cell_ontology.tsv`), fine ones predicted, broad ones their parents; types that
+no reference has are not asked. `lr`, `knn` and the fits read the same references and genes, chosen with the penalty by
+annotating each reference by the others; `lr_wide` and the like are the other kinds of genes (`Pool.view`). Few labels:
+the set's own types, draws as in `finetune.py`. `_fit` is the package's fit (zero-shot: `train()` with its defaults; few
+labels: `train(max_epochs=0)`), `_probe` a regression on the embedding, `_head` the head of `supervised.py`,
+`_neighbours` 15 cells of the references. `within` is the accuracy of 15 neighbours among the set's own labelled cells.
+A second call goes on where it stopped.
 """
 
 import argparse
@@ -126,10 +128,9 @@ def zero_shot_methods(study: Study) -> dict[str, Callable[[], np.ndarray]]:
     found = {
         "lr": lambda: study.regression.predict(expression(study.query, list(study.view.cells.var_names))),
         "knn": lambda: by_neighbours(study.view, study.query),
-        "mini_neighbours": lambda: by_embedded_neighbours(study, "mini"),
         "mini_fit": lambda: by_fit(study, "mini"),
     }
-    for name in ENCODERS[1:]:
+    for name in ENCODERS:
         found[f"{name}_head"] = lambda name=name: by_head(study, name)
         found[f"{name}_neighbours"] = lambda name=name: by_embedded_neighbours(study, name)
     found["supervised_fit"] = lambda: by_fit(study, "supervised")
