@@ -44,13 +44,17 @@ def tokens_of(adata: ad.AnnData, max_len: int = 2048) -> Tokens:
     return query_source(adata, published_vocabulary(), max_len, {}).tokens(np.arange(adata.n_obs))
 
 
+def stacked(parts: list[Tokens]) -> Tokens:
+    """Tokens of several sets, one below the other, padded to the widest."""
+    width = max(part.ids.shape[1] for part in parts)
+    pads = [[(0, 0), (0, width - part.ids.shape[1])] for part in parts]
+    ids = [np.pad(part.ids, pad, constant_values=1) for part, pad in zip(parts, pads)]
+    values = [np.pad(part.values, pad) for part, pad in zip(parts, pads)]
+    return Tokens(np.concatenate(ids), np.concatenate(values), np.concatenate([part.lengths for part in parts]))
+
+
 def corpus_without(target: str | None, max_len: int = 2048) -> Corpus:
     """All sets but ``target`` and those that share its cells; for ``None`` all but immune_3studies."""
     left_out = {"immune_3studies"} if target is None else {target, *SHARED.get(target, ())}
     parts = [tokens_of(read_set(name), max_len) for name in SETS if name not in left_out]
-    width = max(part.ids.shape[1] for part in parts)
-    pad = [(0, 0), (0, 0)]
-    ids = [np.pad(p.ids, [pad[0], (0, width - p.ids.shape[1])], constant_values=1) for p in parts]
-    values = [np.pad(p.values, [pad[0], (0, width - p.values.shape[1])]) for p in parts]
-    tokens = Tokens(np.concatenate(ids), np.concatenate(values), np.concatenate([p.lengths for p in parts]))
-    return Corpus(tokens, np.repeat(np.arange(len(parts)), [len(p.lengths) for p in parts]))
+    return Corpus(stacked(parts), np.repeat(np.arange(len(parts)), [len(p.lengths) for p in parts]))
