@@ -19,12 +19,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scvi
-from metrics import accuracy, macro_f1
 from rows import Row, append_row, read_rows
 from run import seed_list
 from splits import LABEL, column, load_set
 
 import genemamba_sc as gm
+from genemamba_sc.benchmark import accuracy, macro_f1
 
 PAIRS = (
     ("pbmc3k", "kang_ctrl"),

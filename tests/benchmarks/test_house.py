@@ -1,8 +1,10 @@
 """The house of the benchmarks: rooms with results, scripts that need no private module of the package."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,26 @@ def test_a_private_import_is_recognised_in_every_form():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(BENCHMARKS).as_posix())
 def test_no_benchmark_imports_a_private_module(script: Path):
     assert private(modules_of(script.read_text(encoding="utf-8"))) == []
+
+
+def test_every_import_of_a_script_is_a_script_or_a_declared_package():
+    project = tomllib.loads((BENCHMARKS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]
+    names = {re.match(r"[\w.-]+", one).group().lower().replace("-", "_") for one in declared}
+    # Import names that differ, peers that a script asks for by name, and what comes with a declared package.
+    names |= {"czbenchmarks", "datasets", "genemamba_sc", "scvi", "sklearn"}
+    names |= set(sys.stdlib_module_names) | {script.stem for script in SCRIPTS}
+    unknown = {}
+    for script in SCRIPTS:
+        tree = ast.parse(script.read_text(encoding="utf-8"))
+        found = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+        found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        if left := sorted({name.split(".")[0] for name in found} - names):
+            unknown[script.relative_to(BENCHMARKS).as_posix()] = left
+    assert unknown == {}
 
 
 def test_every_script_and_table_has_a_room():
