@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from _machine import machine_line
+from _peer import transformers_mixer
 from _timing import in_turn, markdown
 from torch import Tensor, nn
 
@@ -49,21 +50,7 @@ class Layer:
 
     def theirs(self) -> Callable[[], Tensor]:
         """transformers' module on the same weights, run in both directions."""
-        from transformers import Mamba2Config
-        from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer as Theirs
-
-        mixer = self.mixer
-        config = Mamba2Config(
-            hidden_size=self.x.shape[2],
-            num_heads=mixer.n_heads,
-            head_dim=mixer.headdim,
-            state_size=mixer.d_state,
-            expand=2,
-            n_groups=1,
-            num_hidden_layers=1,
-        )
-        module = Theirs(config, layer_idx=0)
-        module.load_state_dict(mixer.state_dict())
+        module = transformers_mixer(self.mixer)
         self.their_parameters = list(module.parameters())
         return lambda: module(self.x) + module(self.x.flip(1)).flip(1)
 

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import torch
+from _peer import transformers_mixer
 from _timing import markdown
 from torch import Tensor
 
@@ -130,24 +132,10 @@ def mixer_calls(sizes: Sizes, device: str, training: bool) -> dict[str, Callable
     names = [name for name in available_backends(device) if name != "reference"]
     reads: dict[str, Callable[[], Tensor]] = {name: ours(name) for name in names}
     leaves = [x, *mixer.parameters()]
-    try:
-        theirs = transformers_mixer(mixer, sizes).to(device)
-        reads["transformers"] = lambda: theirs(x) + theirs(x.flip(1)).flip(1)
-        leaves += list(theirs.parameters())
-    except ImportError:
-        pass
+    theirs = transformers_mixer(mixer).to(device)
+    reads["transformers"] = lambda: theirs(x) + theirs(x.flip(1)).flip(1)
+    leaves += list(theirs.parameters())
     return {name: step(read, leaves, training) for name, read in reads.items()}
-
-
-def transformers_mixer(mixer: Mamba2Mixer, sizes: Sizes) -> torch.nn.Module:
-    from transformers import Mamba2Config
-    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer as Theirs
-
-    shape = {"hidden_size": sizes.width, "num_heads": mixer.n_heads, "head_dim": mixer.headdim, "expand": 2}
-    config = Mamba2Config(**shape, state_size=mixer.d_state, n_groups=1, num_hidden_layers=1)
-    module = Theirs(config, layer_idx=0)
-    module.load_state_dict(mixer.state_dict())
-    return module
 
 
 def step(read: Callable[[], Tensor], leaves: list[Tensor], training: bool) -> Callable[[], object]:
@@ -284,7 +272,8 @@ def main() -> None:
     device = "cpu" if arguments.rehearse else "cuda"
     sizes = Sizes(64, 1, 16, 64, 2, 1, 20, 1) if arguments.rehearse else Sizes()
     name = "a CPU, rehearsal" if arguments.rehearse else torch.cuda.get_device_name()
-    parts = [f"{name}, torch {torch.__version__}; {sizes}", ""]
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", "triton", "numpy"))
+    parts = [f"{name}, {versions}; {sizes}", ""]
 
     def table(title: str, header: tuple[str, ...], make: Callable[[], list[tuple[object, ...]]]) -> None:
         start = time.perf_counter()

@@ -297,7 +297,7 @@ def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.
     assert main(["info", model]) == 0
     told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert told["genemamba-sc"] == __version__
-    assert told["scan backend"].startswith("compiled: ") or told["scan backend"].startswith("mamba_ssm: ")
+    assert told["scan backend"].split(":")[0] in ("compiled", "triton")
     assert told["model"] == model
     assert told["cell types"] == "B cell, T cell, monocyte"
     assert told["calibrated on"].endswith(
@@ -311,6 +311,16 @@ def test_info_tells_the_versions_and_what_a_model_is(model: str, capsys: pytest.
 def test_the_demo_refuses_a_model_of_other_cell_types(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     told = refused(capsys, ["demo", "--model", model, "--out", str(tmp_path / "demo")])
     assert "knows ['B cell', 'T cell', 'monocyte']. Give one that `genemamba demo` trained" in told
+
+
+def test_info_tells_the_versions_even_where_no_backend_has_the_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("GENEMAMBA_BACKEND", "Chunked")
+    assert main(["info"]) == 0
+    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert told["scan backend"].startswith("none: The backend must be one of ['auto', ")
+    assert "Got 'Chunked' by GENEMAMBA_BACKEND. Unset the environment variable" in told["scan backend"]
 
 
 def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]):

@@ -1,5 +1,6 @@
 """Which backend runs, and why."""
 
+import dataclasses
 import logging
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from genemamba_sc import ops
 from genemamba_sc.ops import (
     Choice,
+    MixerWeights,
     _fused,
     _mamba_ssm,
     _triton,
+    allows_tf32,
     available_backends,
     backend_info,
     choose_backend,
@@ -18,6 +21,8 @@ from genemamba_sc.ops import (
 )
 from genemamba_sc.ops._chunked import ssd_chunked
 from genemamba_sc.ops._composed import read_composed
+from genemamba_sc.ops._core import check_shapes
+from genemamba_sc.ops._precision import products
 from genemamba_sc.ops._reference import ssd_reference
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -26,7 +31,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 @pytest.fixture(autouse=True)
 def _forget_choices(monkeypatch):
     monkeypatch.delenv("GENEMAMBA_BACKEND", raising=False)
-    caches = (ops._automatic, _mamba_ssm.why_not, _triton.why_not, _fused.why_not)
+    caches = (ops._automatic, _mamba_ssm.why_not, _triton.why_not, _triton._why_not_so_wide, _fused.why_not)
     for cached in caches:
         cached.cache_clear()
     yield
@@ -44,7 +49,7 @@ def no_triton(monkeypatch):
 def with_triton(monkeypatch):
     """A GPU on which the Triton kernels are right."""
     monkeypatch.setattr(_triton, "find_spec", lambda name: object())
-    monkeypatch.setattr(_triton, "_self_test", lambda device, dtype: 1e-6)
+    monkeypatch.setattr(_triton, "_self_test", lambda *given: 1e-6)
 
 
 def scan_inputs(l=7):
@@ -115,12 +120,12 @@ def test_a_variable_says_what_auto_takes(monkeypatch):
     assert choose_backend(CPU, torch.float32, "compiled") == Choice("compiled", "asked for")
     monkeypatch.setenv("GENEMAMBA_BACKEND", "triton")
     with pytest.raises(
-        RuntimeError, match=r"'triton', asked for by GENEMAMBA_BACKEND, needs .* are for GPUs, this device"
+        RuntimeError, match=r"'triton', asked for by GENEMAMBA_BACKEND, needs .* are for GPUs, this device .* Unset"
     ):
         choose_backend(CPU, torch.float32)
     monkeypatch.setenv("GENEMAMBA_BACKEND", "fast")
     with pytest.raises(
-        ValueError, match=r"one of \['auto', .*\]\. Got 'fast' by GENEMAMBA_BACKEND\. Leave it at 'auto'"
+        ValueError, match=r"one of \['auto', .*\]\. Got 'fast' by GENEMAMBA_BACKEND\. Unset the environment"
     ):
         choose_backend(CPU, torch.float32)
     monkeypatch.setenv("GENEMAMBA_BACKEND", "")
@@ -196,7 +201,7 @@ def test_triton_comes_first_on_a_gpu(monkeypatch):
 
 @ERRORS
 def test_triton_kernels_that_fail_are_not_taken(monkeypatch, error):
-    def fail(device, dtype):
+    def fail(*given):
         raise error
 
     monkeypatch.setattr(_triton, "find_spec", lambda name: object())
@@ -208,7 +213,7 @@ def test_triton_kernels_that_fail_are_not_taken(monkeypatch, error):
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1.1e-4), (torch.bfloat16, float("nan"))])
 def test_triton_kernels_that_are_wrong_are_not_taken(monkeypatch, dtype, error):
     monkeypatch.setattr(_triton, "find_spec", lambda name: object())
-    monkeypatch.setattr(_triton, "_self_test", lambda device, dtype: error)
+    monkeypatch.setattr(_triton, "_self_test", lambda *given: error)
     assert _triton.why_not(CUDA, dtype) == f"the Triton kernels are off by {error:.1e} of what plain PyTorch gives"
 
 
@@ -219,23 +224,103 @@ def test_triton_is_for_gpus_and_two_precisions():
     )
 
 
+def test_triton_has_a_tolerance_for_tf32(monkeypatch):
+    monkeypatch.setattr(_triton, "find_spec", lambda name: object())
+    monkeypatch.setattr(_triton, "_self_test", lambda device, dtype, p, n, tf32: 1e-3 if tf32 else 1e-6)
+    assert _triton.why_not(CUDA, torch.float32) is None
+
+
+def test_no_memory_is_no_verdict_on_the_kernels(monkeypatch):
+    def fail(*given):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(_triton, "find_spec", lambda name: object())
+    monkeypatch.setattr(_triton, "_self_test", fail)
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        _triton.why_not(CUDA, torch.float32)
+    monkeypatch.setattr(_triton, "_self_test", lambda *given: 1e-6)
+    assert _triton.why_not(CUDA, torch.float32) is None
+
+
 def test_the_self_test_of_triton_sees_a_wrong_kernel_in_inference_mode(monkeypatch):
     def wrong(projected, mask, weights, directions):
         return 1.001 * read_composed(ssd_chunked, projected, mask, weights, directions)
 
-    monkeypatch.setattr(_triton, "read_triton", wrong)
+    monkeypatch.setattr(_triton, "read_with_kernels", wrong)
     with torch.inference_mode():
         # Of the gradients of a sum of squares: a factor counts twice there.
-        assert _triton._self_test(CPU, torch.float32) == pytest.approx(2e-3, rel=1e-2)
+        assert _triton._self_test(CPU, torch.float32, 16, 16, False) == pytest.approx(2e-3, rel=1e-2)
 
 
-def test_wide_heads_run_in_plain_torch():
+def mixer(p, n):
+    """Tokens of a cell, its mask, and a mixer with one head."""
     generator = torch.Generator().manual_seed(0)
-    shapes = [(1, 5, 130 + 134 + 1), (134, 4), (134,), (1,), (1,), (1,), (130,)]
+    x = p + 2 * n
+    shapes = [(1, 5, p + x + 1), (x, 4), (x,), (1,), (1,), (1,), (p,)]
     projected, *weights = (torch.randn(shape, generator=generator) for shape in shapes)
-    mask = torch.ones(1, 5, dtype=torch.bool)
-    given = (projected, mask, ops.MixerWeights(*weights, n_groups=1, d_state=2), "sum")
-    torch.testing.assert_close(_triton.read_triton(*given), read_composed(ssd_chunked, *given), rtol=0, atol=0)
+    return projected, torch.ones(1, 5, dtype=torch.bool), MixerWeights(*weights, n_groups=1, d_state=n), "sum"
+
+
+def test_wide_heads_run_in_plain_torch_and_say_so():
+    given = mixer(p=130, n=2)
+    with pytest.warns(
+        UserWarning, match="heads of 130 and states of 2 channels: heads and states may have 128 channels"
+    ):
+        found = _triton.read_triton(*given)
+    torch.testing.assert_close(found, read_composed(ssd_chunked, *given), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("error", "told"), [(1e-2, "are off by 1.0e-02"), (None, "do not run on 'cpu': OSError: no")])
+def test_kernels_of_other_widths_are_tried_when_they_are_first_used(monkeypatch, error, told):
+    tried = []
+
+    def test(device, dtype, p, n, tf32):
+        tried.append((p, n, tf32))
+        if error is None:
+            raise OSError("no")
+        return error
+
+    monkeypatch.setattr(_triton, "_self_test", test)
+    given = mixer(p=8, n=4)
+    with pytest.warns(UserWarning, match=f"heads of 8 and states of 4 channels: the Triton kernels {told}") as caught:
+        found = [_triton.read_triton(*given) for _ in range(2)]
+    assert len(caught) == 1 and tried == [(8, 4, False)]
+    torch.testing.assert_close(found[1], read_composed(ssd_chunked, *given), rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="this PyTorch has one switch")
+def test_tf32_is_asked_by_the_newer_switch_and_restored():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        for setting, allowed in (("tf32", True), ("ieee", False)):
+            matmul.fp32_precision = setting
+            assert allows_tf32() == allowed
+            with products(tf32=not allowed):
+                assert allows_tf32() != allowed
+            assert matmul.fp32_precision == setting
+    finally:
+        matmul.fp32_precision = before
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_does_not_fit_together_is_refused():
+    projected, mask, weights, directions = mixer(p=8, n=4)
+    narrow = dataclasses.replace(weights, taps=weights.taps[:-1])
+    grouped = dataclasses.replace(weights, n_groups=2)
+    for tokens, at, of, told in (
+        (
+            projected[..., :-1],
+            mask,
+            weights,
+            r"projected tokens must be 25 here\. Got 24\. Pass the weights of one mixer",
+        ),
+        (projected, mask[:, :-1], weights, r"tokens of the mask must be \(1, 5\) here\. Got \(1, 4\)"),
+        (projected, mask, narrow, r"channels with taps must be 16 here\. Got 15"),
+        (projected, mask, grouped, r"channels of x, B and C must be 24 here\. Got 16"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            check_shapes(tokens, at, of)
 
 
 @pytest.mark.usefixtures("no_triton")

@@ -266,14 +266,16 @@ def test_steps_are_never_in_half_precision():
     torch.testing.assert_close(steps, F.softplus(raw.float() + bias.float()), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("backend", ["compiled", "triton"])
 @pytest.mark.parametrize("shape", [{"h": 1, "p": 16, "n": 16}, {"h": 3, "p": 16, "n": 5}], ids=["one head", "three"])
-def test_bits_do_not_depend_on_where_arrays_lie(shape):
+def test_bits_do_not_depend_on_where_arrays_lie(shape, backend):
+    skip_if_slow(backend, unless=False)
     leaves, mask, options = new_inputs((20, 9), **shape)
-    first = read_with_gradients(leaves, mask, options, torch.float32, backend="compiled")
+    first = read_with_gradients(leaves, mask, options, torch.float32, backend=backend)
     generator = torch.Generator().manual_seed(0)
     for _ in range(30):
         sizes = torch.randint(1, 3000, (20,), generator=generator).tolist()
         between = [torch.empty(size) for size in sizes][::2]  # what stays moves what is allocated next
-        again = read_with_gradients(leaves, mask, options, torch.float32, backend="compiled")
+        again = read_with_gradients(leaves, mask, options, torch.float32, backend=backend)
         assert all(torch.equal(again[name], first[name]) for name in first)
         del between

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genemamba_sc.checks._selftest_cells import ReferenceCells, embed_tokens, read_reference_cells, tokens_of
 from genemamba_sc.data import Tokens
-from genemamba_sc.ops import Backend, MixerWeights, available_backends, choose_backend, read_tokens
+from genemamba_sc.ops import Backend, MixerWeights, allows_tf32, available_backends, choose_backend, read_tokens
 from genemamba_sc.weights._read import find_checkpoint, read_pretrained, shipped_checkpoint
 
 SHIPPED_NAME = "mini"
@@ -207,10 +207,10 @@ def _row(
     device: torch.device, backend: str, check: str, dtype: torch.dtype, compute: Callable[[], float]
 ) -> SelftestRow:
     tolerance, remark = _TOLERANCES[dtype], ""
-    if dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+    if dtype == torch.float32 and allows_tf32():
         # The user has allowed products with the precision of bfloat16.
         tolerance = _TOLERANCES[torch.bfloat16]
-        remark = f"torch.get_float32_matmul_precision() is {torch.get_float32_matmul_precision()!r}"
+        remark = "products of TF32 numbers are allowed"
     try:
         error = compute()
     except Exception as failure:  # noqa: BLE001  what raises on another machine is what this looks for

@@ -18,11 +18,12 @@ from genemamba_sc.ops import _fused, _mamba_ssm, _triton
 from genemamba_sc.ops._chunked import ssd_chunked
 from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._conv import conv_silu
-from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read
+from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read, check_shapes
 from genemamba_sc.ops._fused import read_compiled
 from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
 from genemamba_sc.ops._pooled import Pools, TokenPooler, TokenTable
+from genemamba_sc.ops._precision import allows_tf32
 from genemamba_sc.ops._reference import ssd_reference
 from genemamba_sc.ops._triton import read_triton
 
@@ -33,6 +34,7 @@ __all__ = [
     "Pools",
     "TokenPooler",
     "TokenTable",
+    "allows_tf32",
     "available_backends",
     "backend_info",
     "choose_backend",
@@ -83,11 +85,9 @@ _FUSED: dict[str, Callable[[Projected, Mask, MixerWeights, Directions], Read]] =
 }
 _NAMES = ("reference", "chunked", "compiled", "triton", "mamba_ssm")
 _WHY_NOT = {"compiled": _fused.why_not, "triton": _triton.why_not, "mamba_ssm": _mamba_ssm.why_not}
-_RUNS = {
-    "compiled": "its kernels pass their self-test here",
-    "triton": "its kernels pass their self-test here",
-    "mamba_ssm": "its kernels run here",
-}
+_PASSES = "its kernels pass their self-test here"
+_RUNS = {"compiled": _PASSES, "triton": _PASSES, "mamba_ssm": "its kernels run here"}
+_LEAVE_IT = "Leave it at 'auto' to take the fastest one that runs on the device"
 _WAY_OUT = {
     "compiled": "Use backend='auto', or float32 tensors on a CPU",
     "triton": "Use backend='auto', or float32 or bfloat16 tensors on a GPU, with the PyTorch that is built for it",
@@ -121,20 +121,21 @@ def choose_backend(device: torch.device | str, dtype: torch.dtype, requested: st
     RuntimeError
         If the requested backend does not run here.
     """
-    device, by_whom = torch.device(device), ""
+    device, by_whom, otherwise = torch.device(device), "", ""
     if requested == "auto" and os.environ.get("GENEMAMBA_BACKEND"):
         requested, by_whom = os.environ["GENEMAMBA_BACKEND"], " by GENEMAMBA_BACKEND"
+        otherwise = "Unset the environment variable GENEMAMBA_BACKEND, or name a backend that runs here"
     if requested == "auto":
         return _automatic(device, dtype)
     if requested not in _NAMES:
         raise ValueError(
-            f"The backend must be one of {['auto', *_NAMES]}. Got {requested!r}{by_whom}. "
-            "Leave it at 'auto' to take the fastest one that runs on the device."
+            f"The backend must be one of {['auto', *_NAMES]}. Got {requested!r}{by_whom}. {otherwise or _LEAVE_IT}."
         )
     reason = _WHY_NOT[requested](device, dtype) if requested in _WHY_NOT else None
     if reason is not None:
         raise RuntimeError(
-            f"The backend {requested!r}, asked for{by_whom}, needs its kernels. Got: {reason}. {_WAY_OUT[requested]}."
+            f"The backend {requested!r}, asked for{by_whom}, needs its kernels. Got: {reason}. "
+            f"{otherwise or _WAY_OUT[requested]}."
         )
     return Choice(requested, f"asked for{by_whom}")
 
@@ -213,9 +214,12 @@ def read_tokens(
 
     Raises
     ------
+    ValueError
+        If ``projected``, ``mask`` and ``weights`` do not fit each other.
     ValueError, RuntimeError
         If :func:`choose_backend` raises it.
     """
+    check_shapes(projected, mask, weights)
     name = choose_backend(projected.device, projected.dtype, backend).name
     if name in _FUSED:
         return _FUSED[name](projected, mask, weights, directions)
@@ -257,7 +261,8 @@ def ssd_scan(
         Whether to read right to left: ``y_t`` then depends on the tokens from t on. Pads (``dt`` 0) may stand on either
         side.
     backend
-        ``"auto"`` (mamba-ssm where it runs, otherwise chunked), ``"reference"``, ``"chunked"`` or ``"mamba_ssm"``.
+        ``"auto"`` (mamba-ssm where it runs, otherwise chunked), ``"reference"``, ``"chunked"`` or ``"mamba_ssm"``. The
+        fused backends are not among them: where ``GENEMAMBA_BACKEND`` names one, it is ``"auto"`` here.
 
     Returns
     -------

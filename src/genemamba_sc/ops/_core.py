@@ -47,6 +47,29 @@ class MixerWeights:
         return [len(self.norm), len(self.conv_bias), len(self.A)]
 
 
+def check_shapes(projected: Projected, mask: Tensor, weights: MixerWeights) -> None:
+    """Refuse what kernels would read beyond their arrays.
+
+    Raises
+    ------
+    ValueError
+        If tokens, mask and weights do not fit each other.
+    """
+    d_inner, channels, heads = weights.sizes
+    groups, width = weights.n_groups, d_inner + channels + heads
+    expected = {
+        "projected tokens": (projected.shape[-1], width),
+        "tokens of the mask": (tuple(mask.shape), tuple(projected.shape[:2])),
+        "channels of x, B and C": (channels, d_inner + 2 * groups * weights.d_state),
+        "channels with taps": (len(weights.taps), channels),
+        "channels of the last head": (d_inner % heads, 0),
+        "heads of the last group": (heads % groups, 0),
+    }
+    for what, (found, right) in expected.items():
+        if found != right:
+            raise ValueError(f"A mixer's {what} must be {right} here. Got {found}. Pass the weights of one mixer.")
+
+
 def n_readings(directions: Directions) -> int:
     """Return how often a cell is read: once, or once in each direction."""
     return 1 if directions == "forward" else 2

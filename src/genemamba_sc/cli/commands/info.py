@@ -35,13 +35,17 @@ def run(arguments: argparse.Namespace) -> str:
     from genemamba_sc.ops import choose_backend
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    choice = choose_backend(device, torch.float32)
+    try:
+        choice = choose_backend(device, torch.float32)
+        backend = f"{choice.name}: {choice.reason}"
+    except (ValueError, RuntimeError) as error:  # who asks is to see the versions all the same
+        backend = f"none: {error}"
     lines = [
         f"genemamba-sc\t{__version__}",
         f"python\t{platform.python_version()} on {platform.system()} {platform.machine()}",
         *(f"{name}\t{_version(name)}" for name in _PACKAGES),
         f"device\t{device}, {torch.get_num_threads()} threads",
-        f"scan backend\t{choice.name}: {choice.reason}",
+        f"scan backend\t{backend}",
     ]
     return "\n".join(lines + ([] if arguments.model is None else _describe(arguments.model)))
 

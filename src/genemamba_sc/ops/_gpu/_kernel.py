@@ -4,8 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import triton
+
+from genemamba_sc.ops._precision import allows_tf32
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -19,8 +20,8 @@ def padded(size: int) -> int:
 
 
 def product_precision() -> str:
-    """Name the precision of products of float32 matrices, as ``torch.set_float32_matmul_precision`` has it.
+    """Name the precision of products of float32 matrices: as PyTorch's own are allowed to be.
 
-    "highest" takes three products of TF32 numbers, which keep the digits of float32; otherwise one.
+    Without leave for TF32, three products of TF32 numbers keep the digits of float32.
     """
-    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "tf32" if allows_tf32() else "tf32x3"
