@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from genemamba_sc import _files
 from genemamba_sc._files import check_writable, recover, replacing_file, replacing_folder
 
 Replacing = Callable[[Path], AbstractContextManager[Path]]
@@ -338,3 +339,16 @@ def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path, replacin
         assert temporary.suffix == ".gz"
     assert read(target) == "text"
     assert os.listdir(tmp_path) == [target.name]
+
+
+def test_a_place_that_makes_no_files_ends_with_its_own_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    class Nowhere:
+        def __init__(self, path: Path) -> None: ...
+
+        def acquire(self, timeout: float) -> None: ...
+
+        def release(self) -> None: ...
+
+    monkeypatch.setattr(_files, "FileLock", Nowhere)
+    work, lock = _files._hold(tmp_path, "out.tsv")
+    assert lock is None and work.folder == tmp_path

@@ -20,6 +20,8 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NUMBER = re.compile(r"(?:os error |errno = )(\d+)")
 # Longer names leave no room for ours before them, and cannot be recovered.
 _LONGEST = 200
+# Names to try before a place counts as one without locks.
+_MOST_NAMES = 100
 
 
 @contextmanager
@@ -185,7 +187,7 @@ def _working(target: Path) -> Iterator[_Work]:
 
 def _hold(folder: Path, name: str) -> tuple[_Work, FileLock | None]:
     """Take names that nobody has, and lock them; go without a lock where the file system has none."""
-    while True:
+    for _ in range(_MOST_NAMES):
         work = _Work(folder, secrets.token_hex(4), name)
         lock = FileLock(work.lock)
         try:
@@ -197,6 +199,7 @@ def _hold(folder: Path, name: str) -> tuple[_Work, FileLock | None]:
         if work.lock.exists():
             return work, lock
         lock.release()
+    return work, None  # a file system that makes no files, such as /proc: what writes there will say so
 
 
 def _release(work: _Work, lock: FileLock | None) -> None:
