@@ -76,8 +76,6 @@ def run(arguments: argparse.Namespace) -> str:
     _check_drawn(arguments, model, cells)
     if sets is not None:
         joint = perturb_together(model, cells, sets, **asked)
-        genes.draw(arguments, lambda: joint.plot(**which))
-        return genes.as_table(joint.to_frame(), arguments, index=True)
+        return genes.as_table_and_picture(joint.to_frame(), arguments, lambda: joint.plot(**which), index=True)
     found = perturb(model, cells, named or [], shift=arguments.shift, groupby=arguments.groupby, **asked)
-    genes.draw(arguments, lambda: found.plot(group=arguments.group, **which))
-    return genes.as_table(found.to_frame(), arguments)
+    return genes.as_table_and_picture(found.to_frame(), arguments, lambda: found.plot(group=arguments.group, **which))
