@@ -63,6 +63,24 @@ def test_sets_of_a_file_are_perturbed_together(model, cells, adata, trained, cap
     same(found, expected.to_frame().reset_index())
 
 
+def test_unknown_genes_of_a_file_of_sets_are_left_out_and_told(model, cells, adata, trained, capsys, tmp_path):
+    sets = tmp_path / "sets.gmt"
+    sets.write_text(f"T\t\t{GENES[0]}\tGEN\t{GENES[0]}.2\t{GENES[3]}\nall\t\t{GENES[1]}\nnone\t\tGEN\tNEG\nempty\t\n")
+    asked = ["perturb", model, cells, "--sets", str(sets), "--n-controls", "0"]
+    with pytest.warns(UserWarning) as told:
+        found = printed(capsys, asked)
+    expected = tl.perturb_together(trained, adata, {"T": [GENES[0], GENES[3]], "all": GENES[1:2]}, n_controls=0)
+    same(found, expected.to_frame().reset_index())
+    assert [str(one.message) for one in told] == [
+        f"{sets}: 4 of 7 genes of the sets are left out, of sets 2 ('T', 'none'): they are not in the model's "
+        "vocabulary, or another name of a gene of the same set.",
+        f"{sets}: of 4 sets 2 ('none', 'empty') are left out: the model knows none of their genes.",
+    ]
+    sets.write_text("none\t\tGEN\n")
+    assert main(["genes", *asked]) == 1
+    assert f"Got none in the 1 sets of {sets}. Give a file of that species" in capsys.readouterr().err
+
+
 def test_ranks_genes_of_a_file_and_a_table_in_a_file(model, cells, adata, trained, capsys, tmp_path):
     named, out = tmp_path / "genes.txt", tmp_path / "out.tsv"
     named.write_text(f"{GENES[0]}\n\n{GENES[1]}\r\n")
