@@ -50,7 +50,9 @@ def numbered_gene(argument: str, name: object, ids: Sequence[str], symbols: Sequ
         return list(ids).index(str(name))
     if (n := list(symbols).count(str(name))) > 1:
         told = [gene for gene, symbol in zip(ids, symbols) if symbol == name]
-        raise ValueError(f"{argument} must be one gene. Got {name!r}, the symbol of {n}: {told}. Name one of these ids.")
+        raise ValueError(
+            f"{argument} must be one gene. Got {name!r}, the symbol of {n}: {told}. Name one of these ids."
+        )
     return numbered(argument, name, symbols)
 
 
