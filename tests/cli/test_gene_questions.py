@@ -78,7 +78,7 @@ def test_unknown_genes_of_a_file_of_sets_are_left_out_and_told(model, cells, ada
     ]
     sets.write_text("none\t\tGEN\n")
     assert main(["genes", *asked]) == 1
-    assert f"Got none in the 1 sets of {sets}. Give a file of that species" in capsys.readouterr().err
+    assert f"Got none in {sets} (sets: 1). Give a file of that species" in capsys.readouterr().err
 
 
 def test_ranks_genes_of_a_file_and_a_table_in_a_file(model, cells, adata, trained, capsys, tmp_path):

@@ -1,5 +1,7 @@
 """Ranks of other genes when a gene is perturbed: by a loop over cells, beside matched genes, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,15 @@ def test_the_table_has_a_row_per_gene_and_target(deleted):
     size, control, p = (np.nanmedian(x) for x in (np.abs(deleted.change), deleted.control_size, deleted.p))
     assert lines[5] == f"  rank change   median size {size:.2g}; of matched genes {control:.2g}; median p {p:.2g}"
     assert deleted.plot(gene=GENES[3]).get_xlabel() == f"change of the relative rank ({GENES[3]}, delete)"
+
+
+def test_a_gene_is_chosen_by_id_or_symbol(deleted):
+    named = dataclasses.replace(deleted, symbols=tuple("ABCDDFGHIJ"))
+    assert named.compared(GENES[3]).equals(deleted.compared(GENES[3]))
+    assert named.compared("B").index.name == "change of the relative rank (B, delete)"
+    assert named.plot(gene=GENES[4]).get_xlabel() == "change of the relative rank (D, delete)"
+    with pytest.raises(ValueError, match="gene must be one gene. Got 'D', the symbol of 2"):
+        named.plot(gene="D")
 
 
 def test_without_targets_all_genes_are_read_that_ten_cells_have(trained, make_cells):

@@ -22,7 +22,7 @@ def require_apart(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None
         If two of them are not apart, links followed.
     """
     for (first, path), (second, other) in combinations(outputs.items(), 2):
-        if _is_same(path, other):
+        if is_same(path, other):
             raise ValueError(f"{first} and {second} need a file each. Got {path} for both. Name another file for one.")
     for option, path in outputs.items():
         for source, read in inputs.items():
@@ -33,7 +33,14 @@ def require_apart(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None
                 )
 
 
-def _is_same(path: str, other: str) -> bool:
+def is_same(path: str, other: str) -> bool:
+    """Tell whether two paths are one file or folder, links followed.
+
+    Parameters
+    ----------
+    path, other
+        The paths; there need not be anything at them.
+    """
     if os.path.realpath(path) == os.path.realpath(other):
         return True
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
@@ -41,4 +48,4 @@ def _is_same(path: str, other: str) -> bool:
 
 def _is_within(path: str, read: str) -> bool:
     """Tell whether a file is, or lies in, what is read."""
-    return _is_same(path, read) or Path(os.path.realpath(read)) in Path(os.path.realpath(path)).parents
+    return is_same(path, read) or Path(os.path.realpath(read)) in Path(os.path.realpath(path)).parents

@@ -42,8 +42,8 @@ def known_sets(model: "GeneMambaModel", sets: dict[str, list[str]], path: str) -
     left = {name: genes for name, genes in known.items() if genes}
     if not left:
         raise ValueError(
-            f"--sets needs genes of the model's vocabulary, which are {model.vocabulary.species}. Got none in the "
-            f"{len(sets):,} sets of {path}. Give a file of that species, or --gene-table for older symbols."
+            f"--sets needs genes of the model's vocabulary, which are {model.vocabulary.species}. Got none in "
+            f"{path} (sets: {len(sets):,}). Give a file of that species, or --gene-table for older symbols."
         )
     n_all, n_known = (sum(map(len, found.values())) for found in (sets, known))
     if n_known < n_all:
