@@ -44,7 +44,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), rtol=1e-4, atol=1e-5, check_dtype=False)
 
 
-def test_perturbsd_genes_are_printed(model, cells, adata, trained, capsys):
+def test_perturbed_genes_are_printed(model, cells, adata, trained, capsys):
     found = printed(
         capsys, ["perturb", model, cells, "--genes", *GENES[:2], "--groupby", "cell_type", "--n-controls", "3"]
     )
@@ -55,12 +55,30 @@ def test_perturbsd_genes_are_printed(model, cells, adata, trained, capsys):
     same(down, tl.perturb(trained, adata, GENES[0], kind="shift", shift=-5, n_controls=0).to_frame())
 
 
-def test_sets_of_a_file_are_perturbsd_together(model, cells, adata, trained, capsys, tmp_path):
+def test_sets_of_a_file_are_perturbed_together(model, cells, adata, trained, capsys, tmp_path):
     sets = tmp_path / "sets.gmt"
     sets.write_text("\t".join(["T", "", *GENES[:5]]) + "\n" + "\t".join(["B", "", *GENES[5:]]) + "\n")
     found = printed(capsys, ["perturb", model, cells, "--sets", str(sets), "--kind", "top", "--n-controls", "2"])
     expected = tl.perturb_together(trained, adata, {"T": GENES[:5], "B": GENES[5:]}, kind="top", n_controls=2)
     same(found, expected.to_frame().reset_index())
+
+
+def test_unknown_genes_of_a_file_of_sets_are_left_out_and_told(model, cells, adata, trained, capsys, tmp_path):
+    sets = tmp_path / "sets.gmt"
+    sets.write_text(f"T\t\t{GENES[0]}\tGEN\t{GENES[0]}.2\t{GENES[3]}\nall\t\t{GENES[1]}\nnone\t\tGEN\tNEG\nempty\t\n")
+    asked = ["perturb", model, cells, "--sets", str(sets), "--n-controls", "0"]
+    with pytest.warns(UserWarning) as told:
+        found = printed(capsys, asked)
+    expected = tl.perturb_together(trained, adata, {"T": [GENES[0], GENES[3]], "all": GENES[1:2]}, n_controls=0)
+    same(found, expected.to_frame().reset_index())
+    assert [str(one.message) for one in told] == [
+        f"{sets}: 4 of 7 genes of the sets are left out, of sets 2 ('T', 'none'): they are not in the model's "
+        "vocabulary, or another name of a gene of the same set.",
+        f"{sets}: of 4 sets 2 ('none', 'empty') are left out: the model knows none of their genes.",
+    ]
+    sets.write_text("none\t\tGEN\n")
+    assert main(["genes", *asked]) == 1
+    assert f"Got none in {sets} (sets: 1). Give a file of that species" in capsys.readouterr().err
 
 
 def test_ranks_genes_of_a_file_and_a_table_in_a_file(model, cells, adata, trained, capsys, tmp_path):
@@ -190,3 +208,67 @@ def test_an_empty_file_of_genes_is_refused(model, cells, tmp_path, capsys):
     (tmp_path / "genes.txt").write_text("\n \n")
     assert main(["genes", "perturb", model, cells, "--genes-from", str(tmp_path / "genes.txt")]) == 1
     assert "has none. Write some into it." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["correlation", "MODEL", "copy.h5ad", "--genes", *GENES[:2], "--out", "copy.h5ad"], "write to CELLS"),
+        (["perturb", "MODEL", "copy.h5ad", "--genes-from", "list", "--out", "link"], "write to --genes-from"),
+        (["perturb", "MODEL", "copy.h5ad", "--sets", "list", "--out", "./list"], "write to --sets"),
+        (["reconstruct", "MODEL", "CELLS", "--reference", "copy.h5ad", "--out", "copy.h5ad"], "write to --reference"),
+        (["markers", "MODEL", "--out", "MODEL/config.json"], "--out must not write to MODEL"),
+        (["markers", "MODEL", "--gene-table", "list", "--out", "hard"], "write to --gene-table"),
+        (["attribute", "MODEL", "CELLS", "--out", "c.tsv", "--curves", "./c.tsv"], "--out and --curves need a file"),
+        (["ranks", "MODEL", "CELLS", "--genes", "A", "--out", "a.png", "--plot", "a.png"], "--out and --plot need"),
+    ],
+)
+def test_no_file_is_written_over_what_is_read_or_another_result(
+    arguments, told, model, cells, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("copy.h5ad").write_bytes(Path(cells).read_bytes())
+    Path("list").write_text(GENES[0])
+    Path("link").symlink_to("list")
+    Path("hard").hardlink_to("list")
+    before = {path: path.read_bytes() for path in [*tmp_path.iterdir(), *Path(model).iterdir()]}
+    named = [word.replace("MODEL", model).replace("CELLS", cells) for word in arguments]
+    assert main(["genes", *named]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and told in said.err
+    assert {path: path.read_bytes() for path in before} == before and len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_picture_that_fails_leaves_the_table(model, adata, capsys, tmp_path):
+    less = adata.copy()
+    counts = less.X.toarray()
+    counts[:, 0] = 0
+    less.X = counts
+    less.write_h5ad(tmp_path / "less.h5ad")
+    asked = ["perturb", model, str(tmp_path / "less.h5ad"), "--genes", GENES[0], "--n-controls", "0"]
+    picture, out = tmp_path / "p.png", tmp_path / "kept.tsv"
+    with pytest.warns(UserWarning, match="1 of 1 genes are expressed in none of these cells"):
+        assert main(["genes", *asked, "--plot", str(picture)]) == 1
+    said = capsys.readouterr()
+    assert pd.read_csv(io.StringIO(said.out), sep="\t")["gene_id"].tolist() == [GENES[0]]
+    assert f"{picture} was not drawn, the table is complete: A gene is drawn by its effect." in said.err
+    with pytest.warns(UserWarning):
+        assert main(["genes", *asked, "--plot", str(picture), "--out", str(out)]) == 1
+    assert pd.read_csv(out, sep="\t")["n_cells"].tolist() == [0]
+    assert not picture.exists()
+
+
+@pytest.mark.parametrize("name", ["lab/markers", "./nearest", "networks"])
+def test_weights_whose_name_is_like_a_question_are_a_model(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("networks").mkdir()
+    monkeypatch.setattr("genemamba_sc.cli._genes.load_model", lambda arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["genes", name, "CD3E"])
+
+
+def test_a_list_of_genes_that_is_not_in_utf_8_is_named(model, cells, tmp_path, capsys):
+    (tmp_path / "genes.txt").write_bytes("CD3\u00e9".encode("latin-1"))
+    assert main(["genes", "perturb", model, cells, "--genes-from", str(tmp_path / "genes.txt")]) == 1
+    said = capsys.readouterr().err
+    assert "genes.txt' is no list of genes in UTF-8 that can be read" in said and "or correct it." in said

@@ -26,6 +26,15 @@ def test_genes_of_a_saved_model_come_one_a_line(
     assert len(lines) == 5
 
 
+def test_the_table_goes_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["genes", "mini", "CD3E", "MS4A1", "-n", "2"]) == 0
+    printed = capsys.readouterr().out
+    out = tmp_path / "nearest.tsv"
+    assert main(["genes", "mini", "CD3E", "MS4A1", "-n", "2", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: 4 rows\n"
+    assert out.read_text() == printed and len(printed.splitlines()) == 5
+
+
 def test_weights_that_ship_are_asked_by_name(capsys: pytest.CaptureFixture[str]):
     assert main(["genes", "mini", "CD3E", "-n", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("CD3E\tCD3D\tENSG00000167286\t0.9")

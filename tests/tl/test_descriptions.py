@@ -1,5 +1,7 @@
 """What results say of themselves: a few lines, never arrays, and a table in notebooks."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,7 @@ def reconstruction() -> tl.RankReconstruction:
 DESCRIBED = {
     "network": (network, ["method     explained", "edges      2 of 6 pairs tested", "genes      3 of 4 have an edge",
                           "strongest  A - B, A - C"]),
+    "directed": (lambda: dataclasses.replace(network(), method="effect"), ["strongest  A → B, A → C"]),
     "perturbation": (perturbation, [
         "perturbation  delete, one gene at a time", "genes         2: A, B", "groups        1: all",
         "cell types    1: T", "cells         0 to 7 for a gene and group",

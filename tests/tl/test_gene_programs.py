@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genemamba_sc.tl import _gene_programs, gene_network, gene_programs
+from genemamba_sc.tl import GeneNetwork, _gene_programs, gene_network, gene_programs
+from genemamba_sc.tl._communities import communities
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,14 @@ def test_the_seed_decides_and_the_generator_of_others_is_left_alone(model, cells
     assert random.random() == expected
     assert first.members == second.members
     np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_edges_of_two_genes_in_both_directions_count_once(igraph):
+    source, target = np.array([0, 0, 1, 2]), np.array([1, 2, 2, 1])
+    numbers = np.ones(4, np.float32), np.zeros(4), np.zeros(4)
+    network = GeneNetwork(("A", "B", "C"), ("1", "2", "3"), source, target, *numbers, "effect", 6)
+    # All three have two neighbours; counted twice, the pair of B and C would put both before A.
+    assert [part.tolist() for part in communities(network, 1.0, 1, 0)] == [[0, 1, 2]]
 
 
 def test_small_clusters_are_left_out_and_leave_no_older_scores(model, cells, network, igraph):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, tl
-from genemamba_sc.tl._genes import find_genes, gene_labels, ids_and_symbols
+from genemamba_sc.tl._genes import find_genes, gene_labels, ids_and_symbols, known_genes
 
 
 class Model(GeneMambaModel):
@@ -97,3 +97,8 @@ def test_what_is_no_model_is_refused_by_every_tool(model, cells):
         ):
             with pytest.raises(TypeError, match=f"A GeneMambaModel is needed. Got {type(wrong).__name__}"):
                 ask(wrong)
+
+
+def test_genes_that_the_model_knows_are_each_kept_once():
+    assert known_genes(Model(), ["CD3D", "zzzzzz", "ENSG00000000001.7", "CD3E"]) == ["CD3D", "ENSG00000000001.7"]
+    assert known_genes(Model(), ["zzzzzz"]) == known_genes(Model(), []) == []

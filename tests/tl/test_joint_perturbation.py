@@ -103,8 +103,9 @@ def test_a_set_that_no_cell_has_changes_nothing(trained, make_cells):
     counts = adata.X.toarray()
     counts[:, :2] = 0
     adata.X = counts
-    found = tl.perturb_together(trained, adata, {"absent": GENES[:2]}, n_controls=2)
-    assert found.n_cells.tolist() == [0]
+    with pytest.warns(UserWarning, match="1 of 2 sets have no gene that these cells express, such as 'absent': no eff"):
+        found = tl.perturb_together(trained, adata, {"absent": GENES[:2], "T": GENES[2:4]}, n_controls=2)
+    assert found.n_cells[0] == 0 < found.n_cells[1]
     assert np.isnan([found.l2_shift[0], found.additive_error[0], found.mean_error[0], found.p_l2[0]]).all()
 
 
@@ -121,7 +122,8 @@ def test_the_top_reaches_every_cell(trained, make_cells):
     [
         ({"sets": {}}, r"Sets of genes are needed. Got {}. Pass sets="),
         ({"sets": ["CD3E"]}, r"Sets of genes are needed. Got \['CD3E'\]"),
-        ({"sets": {"T": []}}, "At least one gene is needed"),
+        ({"sets": {"T": []}}, "Set 'T': At least one gene is needed"),
+        ({"sets": {"B": GENES[:1], "T": ["GEN"]}}, "Set 'T': Genes must be in the model's vocabulary"),
         ({"kind": "shift"}, "kind must be one of .* Got 'shift'"),
         ({"indices": []}, "At least one cell is needed. Got none"),
     ],

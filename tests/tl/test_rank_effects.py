@@ -1,5 +1,7 @@
 """Ranks of other genes when a gene is perturbed: by a loop over cells, beside matched genes, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,11 @@ def test_controls_are_matched_genes_and_p_is_the_rank_among_them(trained, make_c
     controls = tl.rank_effects(trained, adata, ids, targets=GENES[:12], n_controls=0)
 
     np.testing.assert_allclose(deleted.control_change[4], np.nanmean(controls.change, axis=0), atol=1e-6)
+    size = np.nanmean(np.abs(controls.change), axis=0)
+    np.testing.assert_allclose(deleted.control_size[4], size, atol=1e-6)
+    assert (size > np.abs(deleted.control_change[4]) + 1e-4).any()  # signs cancel in the mean
+    shown = deleted.compared(GENES[4])["mean size of matched genes"].to_numpy()[5:]
+    np.testing.assert_allclose(shown, size[5:] * np.sign(deleted.change[4, 5:]), atol=1e-6)
     n = (~np.isnan(controls.change)).sum(axis=0)
     stronger = (np.abs(controls.change) >= np.abs(deleted.change[4])).sum(axis=0)
     expected = (1 + stronger) / (1 + n)
@@ -71,14 +78,27 @@ def test_controls_are_matched_genes_and_p_is_the_rank_among_them(trained, make_c
 def test_the_table_has_a_row_per_gene_and_target(deleted):
     table = deleted.to_frame()
     assert list(table) == [
-        "gene_id", "symbol", "target_id", "target", "n_cells", "change", "control_change", "p", "foretold",
+        "gene_id", "symbol", "target_id", "target", "n_cells", "change", "control_change", "control_size", "p",
+        "foretold",
     ]  # fmt: skip
     row = table.iloc[3 * 12 + 5]
     assert (row.gene_id, row.target_id) == (GENES[3], GENES[5])
     assert (row.change, row.p, row.foretold) == (deleted.change[3, 5], deleted.p[3, 5], deleted.foretold[5])
     assert deleted.compared(GENES[3]).loc[GENES[5], "effect"] == deleted.change[3, 5]
-    assert repr(deleted).splitlines()[1] == "  perturbation  delete, one gene at a time"
+    lines = repr(deleted).splitlines()
+    assert lines[1] == "  perturbation  delete, one gene at a time"
+    size, control, p = (np.nanmedian(x) for x in (np.abs(deleted.change), deleted.control_size, deleted.p))
+    assert lines[5] == f"  rank change   median size {size:.2g}; of matched genes {control:.2g}; median p {p:.2g}"
     assert deleted.plot(gene=GENES[3]).get_xlabel() == f"change of the relative rank ({GENES[3]}, delete)"
+
+
+def test_a_gene_is_chosen_by_id_or_symbol(deleted):
+    named = dataclasses.replace(deleted, symbols=tuple("ABCDDFGHIJ"))
+    assert named.compared(GENES[3]).equals(deleted.compared(GENES[3]))
+    assert named.compared("B").index.name == "change of the relative rank (B, delete)"
+    assert named.plot(gene=GENES[4]).get_xlabel() == "change of the relative rank (D, delete)"
+    with pytest.raises(ValueError, match="gene must be one gene. Got 'D', the symbol of 2"):
+        named.plot(gene="D")
 
 
 def test_without_targets_all_genes_are_read_that_ten_cells_have(trained, make_cells):
@@ -105,6 +125,17 @@ def test_what_cannot_be_read_is_told(trained, make_cells):
     with pytest.warns(UserWarning, match=r"1 of 2 targets are not read, such as ENSG0+4: their effects are NaN"):
         found = tl.rank_effects(trained, adata, GENES[:1], targets=[GENES[3], GENES[5]], n_controls=2)
     assert np.isnan(found.change).tolist() == [[True, False]]
+    # A gene that ten cells have, of which one has too few genes to be read: without targets it is told as well.
+    counts = make_cells().X.toarray()
+    counts[10:, 3], counts[0] = 0, np.where(np.arange(counts.shape[1]) == 3, 5, 0)
+    counts[1:10, 3] = 5
+    adata.X = counts
+    with pytest.warns(UserWarning, match=r"59 reference cells have it.* 1 of [0-9]+ targets .* such as ENSG0+4: their"):
+        unnamed = tl.rank_effects(trained, adata, GENES[:1], n_controls=0)
+    assert np.isnan(unnamed.change[0, unnamed.target_ids.index(GENES[3])])
+    counts = make_cells().X.toarray()
+    counts[9:, 3], counts[:, 4] = 0, 0
+    adata.X = counts
     with pytest.warns(UserWarning, match=r"1 of 1 genes are expressed in none of these cells, such as ENSG0+5"):
         absent = tl.rank_effects(trained, adata, GENES[4], targets=GENES[:2], n_controls=2)
     assert np.isnan(absent.change).all() and np.isnan(absent.p).all() and absent.n_cells.tolist() == [0]

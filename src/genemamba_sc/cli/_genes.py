@@ -1,10 +1,12 @@
 """Share what the questions about genes have in common: options, the model, the cells, and tables as results."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genemamba_sc.cli._apart import require_apart
 from genemamba_sc.cli._options import add_expression
 
 if TYPE_CHECKING:
@@ -61,30 +63,45 @@ def integer(text: str) -> int:
 
 def named_genes(arguments: argparse.Namespace) -> list[str] | None:
     """Return the genes of the options, in their order; ``None`` where none are given."""
+    from genemamba_sc.data._text_files import reading
+
     if arguments.genes_from is None:
         return arguments.genes
     path = Path(arguments.genes_from)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file. Give --genes-from a file with a gene a line, or name --genes.")
-    genes = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    with reading(path, "list of genes in UTF-8"):
+        genes = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if not genes:
         raise ValueError(f"--genes-from needs a file with a gene a line. {path} has none. Write some into it.")
     return genes
 
 
 def check_files(arguments: argparse.Namespace, *names: str) -> None:
-    """Refuse, before any work, files that could not be written at the end."""
+    """Refuse, before any work, files that could not be written at the end, or that would replace what is read."""
     from genemamba_sc._files import check_writable
 
-    for name in ("out", "plot", *names):
-        path = getattr(arguments, name, None)
-        if path is None:
-            continue
+    written = _paths(arguments, "out", "plot", *names)
+    for name, path in written.items():
         if Path(path).is_dir():
             raise IsADirectoryError(f"--{name} needs a file. {path} is a folder. Give the name of a file to write.")
         if name == "plot" and Path(path).suffix.lower() not in _PICTURES:
             raise ValueError(f"--plot writes {', '.join(_PICTURES)}, by the end of the name. Got {path}. Rename it.")
         check_writable(path)
+    require_apart({f"--{name}": path for name, path in written.items()}, _read_paths(arguments))
+
+
+def _read_paths(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what a question reads, by the name of the option."""
+    placed, options = ("model", "cells"), ("genes_from", "sets", "reference", "gene_table")
+    return {name.upper(): path for name, path in _paths(arguments, *placed).items()} | {
+        f"--{name.replace('_', '-')}": path for name, path in _paths(arguments, *options).items()
+    }
+
+
+def _paths(arguments: argparse.Namespace, *names: str) -> dict[str, str]:
+    found = ((name, getattr(arguments, name, None)) for name in names)
+    return {name: path for name, path in found if path is not None}
 
 
 def load_model(arguments: argparse.Namespace) -> "GeneMambaModel":
@@ -158,9 +175,36 @@ def require_igraph() -> None:
         ) from error
 
 
-def draw(arguments: argparse.Namespace, plot: Callable[[], Any]) -> None:
-    """Draw a picture, where one was asked for."""
-    if arguments.plot is not None:
+class TableWithoutPicture(str):
+    """Hold a result whose picture could not be drawn; the command prints it and ends as one that failed."""
+
+    ok = False
+
+
+def as_table_and_picture(
+    frame: "pd.DataFrame", arguments: argparse.Namespace, plot: Callable[[], Any], *, index: bool = False
+) -> str:
+    """Write a table or return it as :func:`as_table` does, then draw a picture of it, where one was asked for.
+
+    The table may have taken hours: where the picture fails, the error is told and the table stays.
+
+    Parameters
+    ----------
+    frame, arguments, index
+        As in :func:`as_table`.
+    plot
+        Draws the picture.
+    """
+    told = as_table(frame, arguments, index=index)
+    if arguments.plot is None:
+        return told
+    try:
         from genemamba_sc.pl import save_figure
 
         save_figure(plot(), arguments.plot)
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        if arguments.traceback:
+            raise
+        print(f"{arguments.plot} was not drawn, the table is complete: {error}", file=sys.stderr)
+        return TableWithoutPicture(told)
+    return told

@@ -72,8 +72,10 @@ def _with_default(argv: list[str], modules: dict[str, ModuleType]) -> list[str]:
     if group is None or not hasattr(group, "DEFAULT") or len(argv) < 2:
         return argv
     names = [*command_modules(group), "-h", "--help"]
-    # A name that is nearly a question is one with a slip, unless it is a folder: argparse lists the questions then.
-    slipped = difflib.get_close_matches(argv[1], names, n=1) and not Path(argv[1]).exists()
+    # A name that is nearly a question is one with a slip, unless it names a model: argparse lists the questions then.
+    # Weights on the Hub (lab/markers) and paths have a slash, which no question has.
+    names_model = "/" in argv[1] or Path(argv[1]).exists()
+    slipped = difflib.get_close_matches(argv[1], names, n=1) and not names_model
     return argv if slipped else [argv[0], group.DEFAULT, *argv[1:]]
 
 

@@ -1,7 +1,6 @@
 """Load or train the models that commands name, and check early what must hold before hours of work."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from anndata import AnnData
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
+from genemamba_sc.cli._apart import is_same
 from genemamba_sc.cli._cells import check_output
 from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
@@ -98,7 +98,7 @@ def check_early(arguments: argparse.Namespace) -> None:
 
 
 def _refuse_same(option: str, path: str, output: str) -> None:
-    if os.path.realpath(path) == os.path.realpath(output):
+    if is_same(path, output):
         raise ValueError(
             f"OUT must not be {option}: it would be replaced. Got {output} for both. Name another file to write."
         )

@@ -18,7 +18,7 @@ def communities(network: GeneNetwork, resolution: float, min_genes: int, seed: i
     Parameters
     ----------
     network
-        The network; its edges count alike.
+        The network; its edges count alike, whatever their direction, and two genes have one at most.
     resolution
         A larger one makes more and smaller clusters.
     min_genes
@@ -53,6 +53,8 @@ def communities(network: GeneNetwork, resolution: float, min_genes: int, seed: i
         ) from error
     genes, ends = np.unique(np.stack([network.source, network.target], axis=1), return_inverse=True)
     ends = ends.reshape(-1, 2)
+    # Edges with directions may go both ways; such a pair is one pair here, and counts once.
+    ends = ends[np.sort(np.unique(np.sort(ends, axis=1), axis=0, return_index=True)[1])]
     graph = igraph.Graph(len(genes), ends.tolist())
     # igraph draws from Python's own generator, which is not ours to seed.
     igraph.set_random_number_generator(random.Random(seed))

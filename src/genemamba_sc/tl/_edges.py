@@ -55,7 +55,7 @@ def significant_edges(
     max_fdr
         Largest false discovery rate (Benjamini and Hochberg, 1995) over all pairs that are tested.
     n_neighbors
-        An edge is kept only if it is among so many highest of one of its genes.
+        An edge is kept only if it is among so many highest of one of its genes; where scores are directed, of its row.
 
     Notes
     -----

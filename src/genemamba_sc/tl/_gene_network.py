@@ -24,6 +24,8 @@ from genemamba_sc.tl._relations import Cells, NetworkMethod, Relations, relate_g
 _LEAST_CORRELATED = 200
 # Scores that read the gene table: they find edges in shuffled cells, too.
 _OF_OTHER_CELLS = ("combined", "static", "contextual")
+# The score whose edges have a direction.
+_DIRECTED = "effect"
 # Edges that are named where a network is described.
 _MOST_TOLD = 5
 
@@ -89,13 +91,13 @@ class GeneNetwork(Described):
         )
 
     def _about(self) -> dict[str, str]:
-        strongest = self.to_frame().head(_MOST_TOLD)
+        strongest, link = self.to_frame().head(_MOST_TOLD), "→" if self.method == _DIRECTED else "-"
         ends = zip(strongest["source"], strongest["target"])
         return {
             "method": self.method,
             "edges": f"{len(self.source):,} of {self.n_tested:,} pairs tested",
             "genes": f"{len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} have an edge",
-            "strongest": ", ".join(f"{first} - {second}" for first, second in ends) or "none",
+            "strongest": ", ".join(f"{first} {link} {second}" for first, second in ends) or "none",
         }
 
 
@@ -134,7 +136,8 @@ def gene_network(
     max_fdr
         Largest false discovery rate of an edge, in (0, 1).
     n_neighbors
-        An edge is kept only where it is among so many strongest ones of one of its genes.
+        An edge is kept only where it is among so many strongest ones of one of its genes; of ``"effect"``, among
+        those that leave its source.
     min_cells
         Number of cells that must express a gene.
     seed

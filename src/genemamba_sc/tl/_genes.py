@@ -55,6 +55,24 @@ def find_genes(model: GeneMambaModel, names: str | Sequence[str]) -> Int64[np.nd
     return found - FIRST_GENE_ID
 
 
+def known_genes(model: GeneMambaModel, names: Sequence[str]) -> list[str]:
+    """Return the names that the vocabulary has, the first one of each gene.
+
+    Parameters
+    ----------
+    model
+        Model whose vocabulary and table of aliases are searched.
+    names
+        Names of genes, as in :func:`find_genes`, each once.
+    """
+    tokens = _tokens_of(list(names), model.vocabulary, model.gene_aliases) if names else ()
+    first: dict[int, str] = {}
+    for name, token in zip(names, map(int, tokens)):
+        if token != UNK_ID:
+            first.setdefault(token, name)
+    return list(first.values())
+
+
 def gene_labels(vocabulary: GeneVocabulary) -> list[str]:
     """Name each gene by its symbol, or by its id where it has none or shares it with another gene."""
     shared = {symbol for symbol, n in Counter(vocabulary.symbols).items() if n > 1}

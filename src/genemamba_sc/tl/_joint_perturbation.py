@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
+from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens
 from genemamba_sc.data._token_parts import visible_part
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
@@ -68,7 +69,12 @@ def perturb_together(
     Raises
     ------
     TypeError, RuntimeError, ValueError
-        If :func:`perturb` raises it, or ``sets`` is empty.
+        If :func:`perturb` raises it, or ``sets`` is empty. What is wrong with the genes of a set names the set.
+
+    Warns
+    -----
+    UserWarning
+        If a set was perturbed in no cell, such as one whose genes no cell expresses: its effects are NaN.
 
     Examples
     --------
@@ -83,14 +89,30 @@ def perturb_together(
     n_controls = whole_number("n_controls", n_controls, 0)
     _, source = open_query(model, adata, layer, gene_id_key, scale)
     known = types_asked(model, types)
-    members = [find_genes(model, genes) + FIRST_GENE_ID for genes in sets.values()]
+    members = [_members(model, name, genes) for name, genes in sets.items()]
     cells = _Cells(model.module, TypeProbabilities.of(model), source, cells_asked(indices, source.n_obs), kind)
     expression = Expression.empty(1, model.vocabulary.size)
     for block, _ in blocks_of(source, cells.rows):
         expression.add(block, np.zeros(len(block.lengths), np.int64), model.vocabulary)
     found = [_set_row(cells, genes, _controls(expression, genes, kind, n_controls), len(known)) for genes in members]
     columns = {name: np.array([row[name] for row in found]) for name in found[0]}
+    _warn_if_absent([name for name, n in zip(sets, columns["n_cells"]) if n == 0], len(sets))
     return JointPerturbation(kind, tuple(map(str, sets)), np.array(list(map(len, members))), known, **columns)
+
+
+def _members(model: GeneMambaModel, name: str, genes: Sequence[str]) -> Int[np.ndarray, "g"]:
+    """Return the token ids of a set, whose name stands in what is wrong with it."""
+    try:
+        return find_genes(model, genes) + FIRST_GENE_ID
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"Set {name!r}: {error}") from error
+
+
+def _warn_if_absent(absent: Sequence[str], n_sets: int) -> None:
+    """Tell of sets that were perturbed in no cell."""
+    if absent:
+        names = ", ".join(map(repr, absent[:3]))
+        warn(f"{len(absent)} of {n_sets} sets have no gene that these cells express, such as {names}: no effect.")
 
 
 @dataclass(frozen=True, eq=False)

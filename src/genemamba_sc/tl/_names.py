@@ -29,6 +29,33 @@ def numbered(argument: str, name: object, known: Sequence[str]) -> int:
     return list(known).index(str(name))
 
 
+def numbered_gene(argument: str, name: object, ids: Sequence[str], symbols: Sequence[str]) -> int:
+    """Return the number of a gene by its id or symbol.
+
+    Parameters
+    ----------
+    argument
+        Argument that the name was given by.
+    name
+        The name.
+    ids, symbols
+        Ids and symbols of the genes that there are, in the same order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such gene, or several have this symbol.
+    """
+    if name in ids:
+        return list(ids).index(str(name))
+    if (n := list(symbols).count(str(name))) > 1:
+        told = [gene for gene, symbol in zip(ids, symbols) if symbol == name]
+        raise ValueError(
+            f"{argument} must be one gene. Got {name!r}, the symbol of {n}: {told}. Name one of these ids."
+        )
+    return numbered(argument, name, symbols)
+
+
 def median_told(values: Float[np.ndarray, "*s"]) -> str:
     """Write the median of the values that are known; "unknown" where none is.
 

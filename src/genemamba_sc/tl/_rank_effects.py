@@ -47,8 +47,8 @@ def rank_effects(
     cell. Perturbing a gene moves the embedding, and the regression turns the mean of that into a change of the rank.
 
     Three columns tell whether an effect means anything: ``foretold``, how well the rank of the target can be read at
-    all; ``control_change``, what genes do to it that are expressed like the perturbed one; and ``p``. An effect like
-    that of the matched genes is one of any such gene, and that is what most are. It is no regulation in either case:
+    all; ``control_size``, how far genes move it that are expressed like the perturbed one; and ``p``. An effect like
+    those of the matched genes is one of any such gene, and that is what most are. It is no regulation in either case:
     the model has seen which genes go together in unperturbed cells, and nothing else. On random pairs of genes the
     effects foretell less of what new cells show than Pearson's correlation of the same cells does
     (``benchmarks/genes/rank_effects.py``).
@@ -92,7 +92,8 @@ def rank_effects(
     Warns
     -----
     UserWarning
-        If no cell expresses a gene, or a named target is in fewer than ten reference cells.
+        If no cell expresses a gene, or targets are not read, such as those in fewer than ten reference cells: their
+        effects are NaN.
 
     Examples
     --------
@@ -112,16 +113,16 @@ def rank_effects(
     _require_few(len(tokens), len(aims))
     controls = expression.matched(tokens, n_controls)[:, 0]
     readout = fit_ranks(model, source, aims, seed)
-    _warn_unread(model, aims if named is not None else aims[:0], readout)
+    _warn_unread(model, aims, readout)
     wanted = np.union1d(tokens, controls[controls >= 0])
     totals = add_steps(model, source, rows, wanted, readout, kind, shift)
     warn_if_absent(model, tokens, totals)
     effects = _Effects(wanted, totals.means()[:, 0], readout, aims)
-    change, control, p = effects.beside_controls(tokens, controls)
+    change, control, size, p = effects.beside_controls(tokens, controls)
     (ids, symbols), (of_aims, names) = (ids_and_symbols(model.vocabulary, x) for x in (tokens, aims))
     n_cells = totals.counts[np.searchsorted(wanted, tokens), 0]
     return RankEffects(
-        kind, shift, tuple(ids), tuple(symbols), tuple(of_aims), tuple(names), n_cells, change, control, p,
+        kind, shift, tuple(ids), tuple(symbols), tuple(of_aims), tuple(names), n_cells, change, control, size, p,
         readout.foretold[aims], readout.n_cells,
     )  # fmt: skip
 
@@ -143,15 +144,15 @@ class _Effects:
 
     def beside_controls(
         self, tokens: Int[np.ndarray, "m"], controls: Int[np.ndarray, "m n"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return changes, means of the matched genes, and p-values, (m, t) each."""
-        change, (control, p) = self.of(tokens), np.full((2, len(tokens), len(self.aims)), np.nan)
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return changes, means and mean sizes of those by the matched genes, and p-values, (m, t) each."""
+        change, (control, size, p) = self.of(tokens), np.full((3, len(tokens), len(self.aims)), np.nan)
         for row, genes in enumerate(controls):
             others = self.of(genes)
             n = (~np.isnan(others)).sum(axis=0)
-            control[row] = np.nansum(others, axis=0) / np.where(n > 0, n, np.nan)
+            control[row], size[row] = (np.nansum(x, axis=0) / np.where(n > 0, n, np.nan) for x in (others, abs(others)))
             p[row] = permutation_p(np.abs(change[row]), np.abs(others).T)
-        return change, control, p
+        return change, control, size, p
 
 
 def _expression(model: GeneMambaModel, source: CellSource, rows: Int[np.ndarray, "n"]) -> Expression:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from genemamba_sc._described import Described, listed
 from genemamba_sc.tl._changes import Kind
-from genemamba_sc.tl._names import median_told, numbered
+from genemamba_sc.tl._names import median_told, numbered_gene
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -19,7 +19,7 @@ class RankEffects(Described):
     Relative ranks fall from 1 for the first gene of a cell to 0 for the last one: a change of -0.02 is a fall by a
     fiftieth of the list. Changes are means over the cells in which the gene was perturbed, of the rank that the target
     would have if the cell has it; NaN where there are no such cells, for a gene and itself, and where a target is not
-    read. No change, the first baseline, is 0; the mean over the matched genes is the second one.
+    read. No change, the first baseline, is 0; how far the matched genes move a target is the second one.
 
     Parameters
     ----------
@@ -34,7 +34,11 @@ class RankEffects(Described):
     change
         Change of the relative rank, shape ``(m, t)``.
     control_change
-        The same, averaged over the genes that are expressed like the perturbed one, shape ``(m, t)``.
+        The same, averaged over the genes that are expressed like the perturbed one, shape ``(m, t)``. Changes of both
+        signs cancel in it, the more the more genes there are: the size of ``change`` is not to be compared with it.
+    control_size
+        Mean size (absolute value) of the change by each of these genes, shape ``(m, t)``: the size of ``change`` that
+        any such gene has.
     p
         Permutation p-value of the size of ``change`` among the matched genes, shape ``(m, t)``. It is not corrected for
         the number of pairs, and never below ``1 / (1 + n_controls)``.
@@ -54,6 +58,7 @@ class RankEffects(Described):
     n_cells: Int[np.ndarray, "m"]
     change: Float[np.ndarray, "m t"]
     control_change: Float[np.ndarray, "m t"]
+    control_size: Float[np.ndarray, "m t"]
     p: Float[np.ndarray, "m t"]
     foretold: Float[np.ndarray, "t"]
     n_reference: int
@@ -68,28 +73,30 @@ class RankEffects(Described):
             "target": np.tile(np.array(self.target_symbols, dtype=object), m),
             "n_cells": np.repeat(self.n_cells, t),
         }
-        effects = {name: getattr(self, name).ravel() for name in ("change", "control_change", "p")}
+        effects = {name: getattr(self, name).ravel() for name in ("change", "control_change", "control_size", "p")}
         return pd.DataFrame({**columns, **effects, "foretold": np.tile(self.foretold, m)})
 
     def compared(self, gene: str | None = None) -> pd.DataFrame:
-        """Put the effects of a gene beside those of its matched genes.
+        """Put the effects of a gene beside the size of those of its matched genes.
 
         Parameters
         ----------
         gene
-            Symbol of the perturbed gene; ``None`` takes the first.
+            Id or symbol of the perturbed gene; ``None`` takes the first.
 
         Returns
         -------
-        A row per target; the columns ``effect`` and ``matched genes``.
+        A row per target; the columns ``effect`` and ``mean size of matched genes``, which has the sign of the effect to
+        lie beside it.
 
         Raises
         ------
         ValueError
-            If it was not perturbed.
+            If it was not perturbed, or several perturbed genes have this symbol.
         """
-        row = 0 if gene is None else numbered("gene", gene, self.symbols)
-        columns = {"effect": self.change[row], "matched genes": self.control_change[row]}
+        row = 0 if gene is None else numbered_gene("gene", gene, self.gene_ids, self.symbols)
+        size = np.copysign(self.control_size[row], self.change[row])
+        columns = {"effect": self.change[row], "mean size of matched genes": size}
         title = f"change of the relative rank ({self.symbols[row]}, {self.kind})"
         return pd.DataFrame(columns, index=pd.Index(self.target_symbols, name=title))
 
@@ -111,12 +118,12 @@ class RankEffects(Described):
 
     def _about(self) -> dict[str, str]:
         by = f" by {self.shift} places" if self.kind == "shift" else ""
-        size, control = (median_told(np.abs(x)) for x in (self.change, self.control_change))
+        size, control, p = (median_told(x) for x in (np.abs(self.change), self.control_size, self.p))
         return {
             "perturbation": f"{self.kind}{by}, one gene at a time",
             "genes": listed(self.symbols),
             "targets": listed(self.target_symbols),
             "cells": f"{self.n_cells.min():,} to {self.n_cells.max():,} for a gene",
-            "rank change": f"median size {size}; of the mean of matched genes {control}",
+            "rank change": f"median size {size}; of matched genes {control}; median p {p}",
             "foretold": f"median correlation {median_told(self.foretold)}, from {self.n_reference:,} cells",
         }

@@ -43,6 +43,6 @@ def run(arguments: argparse.Namespace) -> str:
     print(repr(found), file=sys.stderr)
     if arguments.curves is not None:
         genes.write_table(found.deletion, arguments.curves, index=True)
-    genes.draw(arguments, found.plot)
     table = found.to_frame()
-    return genes.as_table(table if arguments.n is None else table.groupby("target").head(arguments.n), arguments)
+    shown = table if arguments.n is None else table.groupby("target").head(arguments.n)
+    return genes.as_table_and_picture(shown, arguments, found.plot)

@@ -47,5 +47,4 @@ def run(arguments: argparse.Namespace) -> str:
     cells = genes.read_asked(arguments, arguments.cells)
     found = gene_network(model, cells, genes=named, sources=arguments.sources, **asked_of(arguments))
     print(found, file=sys.stderr)
-    genes.draw(arguments, found.plot)
-    return genes.as_table(found.to_frame(), arguments)
+    return genes.as_table_and_picture(found.to_frame(), arguments, found.plot)

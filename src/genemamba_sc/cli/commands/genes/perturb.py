@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from genemamba_sc.cli import _genes as genes
+from genemamba_sc.cli._gene_sets import known_sets
 from genemamba_sc.cli._options import natural
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ def run(arguments: argparse.Namespace) -> str:
     which = {"cell_type": arguments.cell_type}
     _check_drawn(arguments, model, cells)
     if sets is not None:
-        joint = perturb_together(model, cells, sets, **asked)
-        genes.draw(arguments, lambda: joint.plot(**which))
-        return genes.as_table(joint.to_frame(), arguments, index=True)
+        joint = perturb_together(model, cells, known_sets(model, sets, arguments.sets), **asked)
+        return genes.as_table_and_picture(joint.to_frame(), arguments, lambda: joint.plot(**which), index=True)
     found = perturb(model, cells, named or [], shift=arguments.shift, groupby=arguments.groupby, **asked)
-    genes.draw(arguments, lambda: found.plot(group=arguments.group, **which))
-    return genes.as_table(found.to_frame(), arguments)
+    return genes.as_table_and_picture(found.to_frame(), arguments, lambda: found.plot(group=arguments.group, **which))

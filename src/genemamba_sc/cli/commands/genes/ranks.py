@@ -32,5 +32,4 @@ def run(arguments: argparse.Namespace) -> str:
     cells = genes.read_asked(arguments, arguments.cells)
     asked = {name: getattr(arguments, name) for name in ("targets", "kind", "shift", "n_controls", "seed")}
     found = rank_effects(model, cells, named or [], **asked, **genes.where(arguments))
-    genes.draw(arguments, found.plot)
-    return genes.as_table(found.to_frame(), arguments)
+    return genes.as_table_and_picture(found.to_frame(), arguments, found.plot)

@@ -33,5 +33,4 @@ def run(arguments: argparse.Namespace) -> str:
     reference = None if arguments.reference is None else genes.read_asked(arguments, arguments.reference)
     asked = {name: getattr(arguments, name) for name in ("protocol", "n_cells", "seed")}
     found = reconstruct_ranks(model, cells, reference=reference, **asked, **genes.where(arguments))
-    genes.draw(arguments, found.plot)
-    return genes.as_table(found.to_frame(), arguments, index=True)
+    return genes.as_table_and_picture(found.to_frame(), arguments, found.plot, index=True)
