@@ -20,8 +20,7 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NUMBER = re.compile(r"(?:os error |errno = )(\d+)")
 # Longer names leave no room for ours before them, and cannot be recovered.
 _LONGEST = 200
-# Names to try before a place counts as one without locks.
-_MOST_NAMES = 100
+_MOST_NAMES = 100  # to try, before a place counts as one without locks
 
 
 @contextmanager
