@@ -62,7 +62,8 @@ def rank_effects(
     genes
         Genes to perturb: ids, symbols or aliases.
     targets
-        Genes whose ranks are read; ``None`` takes all that at least ten of the cells asked for have.
+        Genes whose ranks are read; ``None`` takes all that at least ten of the cells asked for have and whose
+        rank can be read.
     kind, shift
         As in :func:`perturb`.
     indices
@@ -92,8 +93,8 @@ def rank_effects(
     Warns
     -----
     UserWarning
-        If no cell expresses a gene, or targets are not read, such as those in fewer than ten reference cells: their
-        effects are NaN.
+        If no cell expresses a gene, or targets that were named are not read, such as those in fewer than ten reference
+        cells: their effects are NaN.
 
     Examples
     --------
@@ -113,6 +114,8 @@ def rank_effects(
     _require_few(len(tokens), len(aims))
     controls = expression.matched(tokens, n_controls)[:, 0]
     readout = fit_ranks(model, source, aims, seed)
+    if named is None:
+        aims = aims[~np.isnan(readout.foretold[aims])]
     _warn_unread(model, aims, readout)
     wanted = np.union1d(tokens, controls[controls >= 0])
     totals = add_steps(model, source, rows, wanted, readout, kind, shift)
