@@ -1,13 +1,14 @@
 """Hold what perturbing sets of genes does."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from genemamba_sc._described import Described, listed
+from genemamba_sc._described import listed
+from genemamba_sc.tl._drawn import Drawn
 from genemamba_sc.tl._names import numbered
 
 JointKind = Literal["delete", "top"]
@@ -17,7 +18,7 @@ _MOST_TOLD = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointPerturbation(Described):
+class JointPerturbation(Drawn):
     """Hold what perturbing sets of genes together does, in the model, beside predictions from the single genes.
 
     ``s`` sets, ``c`` cell types; means over the cells in which at least one gene of the set was perturbed.
@@ -100,22 +101,6 @@ class JointPerturbation(Described):
         c = numbered("cell_type", cell_type, self.cell_types)
         columns = {"effect": self.type_change[:, c], "sum of single genes": self.additive_type_change[:, c]}
         return pd.DataFrame(columns, index=pd.Index(self.names, name=f"change of the probability of {cell_type}"))
-
-    def plot(self, **arguments: Any) -> Any:
-        """Draw the largest effects beside those of the baselines.
-
-        Parameters
-        ----------
-        **arguments
-            As in :func:`genemamba_sc.pl.perturbation`.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-        """
-        from genemamba_sc.pl import perturbation
-
-        return perturbation(self, **arguments)
 
     def _about(self) -> dict[str, str]:
         sets = (f"{name} ({n:,} genes)" for name, n in zip(self.names, self.n_genes))

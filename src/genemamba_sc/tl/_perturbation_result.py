@@ -1,19 +1,19 @@
 """Hold what perturbing genes one by one does."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from genemamba_sc._described import Described, listed
+from genemamba_sc._described import listed
 from genemamba_sc.tl._changes import Kind
+from genemamba_sc.tl._drawn import Drawn
 from genemamba_sc.tl._names import median_told, numbered
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Perturbation(Described):
+class Perturbation(Drawn):
     """Hold what perturbing single genes does to groups of cells, in the model.
 
     ``m`` genes, ``q`` groups, ``c`` cell types. Effects are means over the cells of a group in which the gene was
@@ -112,22 +112,6 @@ class Perturbation(Described):
         c = numbered("cell_type", cell_type, self.cell_types)
         columns = {"effect": self.type_change[:, q, c], "matched genes": self.control_type_change[:, q, c]}
         return pd.DataFrame(columns, index=pd.Index(self.symbols, name=f"change of the probability of {cell_type}"))
-
-    def plot(self, **arguments: Any) -> Any:
-        """Draw the largest effects beside those of genes that are expressed like these.
-
-        Parameters
-        ----------
-        **arguments
-            As in :func:`genemamba_sc.pl.perturbation`.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-        """
-        from genemamba_sc.pl import perturbation
-
-        return perturbation(self, **arguments)
 
     def _about(self) -> dict[str, str]:
         cells, control = self.n_cells, median_told(self.control_cosine_shift)

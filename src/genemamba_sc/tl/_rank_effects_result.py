@@ -1,19 +1,19 @@
 """Hold what perturbing genes does to the predicted ranks of others."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from genemamba_sc._described import Described, listed
+from genemamba_sc._described import listed
 from genemamba_sc.tl._changes import Kind
+from genemamba_sc.tl._drawn import Drawn
 from genemamba_sc.tl._names import median_told, numbered_gene
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RankEffects(Described):
+class RankEffects(Drawn):
     """Hold how perturbing ``m`` genes moves the predicted ranks of ``t`` others, in the model.
 
     Relative ranks fall from 1 for the first gene of a cell to 0 for the last one: a change of -0.02 is a fall by a
@@ -99,22 +99,6 @@ class RankEffects(Described):
         columns = {"effect": self.change[row], "mean size of matched genes": size}
         title = f"change of the relative rank ({self.symbols[row]}, {self.kind})"
         return pd.DataFrame(columns, index=pd.Index(self.target_symbols, name=title))
-
-    def plot(self, **arguments: Any) -> Any:
-        """Draw the largest effects of a gene beside those of genes that are expressed like it.
-
-        Parameters
-        ----------
-        **arguments
-            As in :func:`genemamba_sc.pl.perturbation`.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-        """
-        from genemamba_sc.pl import perturbation
-
-        return perturbation(self, **arguments)
 
     def _about(self) -> dict[str, str]:
         by = f" by {self.shift} places" if self.kind == "shift" else ""
