@@ -11,6 +11,7 @@ from sets import data_folder
 
 # 849 and 1,428 genes per cell: halves of each have about 1,140.
 SETS = ("pbmc3k", "pbmc_chemistries")
+TYPE = "cell_type"
 
 
 def cells_folder() -> Path:
@@ -21,7 +22,8 @@ def cells_folder() -> Path:
 def pool() -> tuple[ad.AnnData, np.ndarray]:
     """All cells of the two sets over the genes of both, columns sorted, and the probability to draw each."""
     parts = [ad.read_h5ad(cells_folder() / f"{name}.h5ad") for name in SETS]
-    cells = ad.concat([ad.AnnData(part.X, var=part.var[[]]) for part in parts], join="outer", index_unique="-")
+    kept = [ad.AnnData(part.X, obs=part.obs[[TYPE]], var=part.var[[]]) for part in parts]
+    cells = ad.concat(kept, join="outer", index_unique="-")
     cells.X.sort_indices()
     sizes = [part.n_obs for part in parts]
     return cells, np.repeat([1 / (len(sizes) * n) for n in sizes], sizes)

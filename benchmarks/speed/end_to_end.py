@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 import scvi
 import torch
-from _cells import SETS, pool, resampled
+from _cells import SETS, TYPE, pool, resampled
 from _machine import machine_line
 from _packing import SHARED_BLOCK_CELLS, SHARED_TOKEN_BUDGET
 from _timing import markdown
@@ -54,8 +54,10 @@ def write_cells(path: Path, n_cells: int, compression: str | None) -> None:
         data = group.create_dataset("data", dtype=np.float32, **options)
         indices = group.create_dataset("indices", dtype=np.int32, **options)
         ends = [np.zeros(1, dtype=np.int64)]
+        taken = []
         for start in range(0, n_cells, PART):
-            drawn = matrix[rng.choice(matrix.shape[0], min(PART, n_cells - start), p=chance)]
+            taken.append(rng.choice(matrix.shape[0], min(PART, n_cells - start), p=chance))
+            drawn = matrix[taken[-1]]
             for dataset, values in ((data, drawn.data), (indices, drawn.indices)):
                 dataset.resize((dataset.shape[0] + values.size,))
                 dataset[-values.size :] = values
@@ -63,6 +65,8 @@ def write_cells(path: Path, n_cells: int, compression: str | None) -> None:
         group.create_dataset("indptr", data=np.concatenate(ends))
         obs = ad.AnnData(np.empty((n_cells, 0), dtype=np.float32)).obs
         obs.index = [f"cell{i}" for i in range(n_cells)]
+        obs[TYPE] = cells.obs[TYPE].to_numpy()[np.concatenate(taken)]
+        obs[TYPE] = obs[TYPE].astype("category")
         write_elem(file, "obs", obs)
 
 

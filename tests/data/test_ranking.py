@@ -10,6 +10,11 @@ from genemamba_sc.data import _ranking
 from genemamba_sc.data._ranking import rank_rows, sort_first
 
 
+def sorted_first(keys: np.ndarray, k: int) -> list[int]:
+    sort_first(keys, k, np.empty_like(keys), np.empty((2, 2**11), dtype=np.int32))
+    return keys[:k].tolist()
+
+
 @pytest.mark.parametrize("k", [1, 2, 500, 3000])
 @pytest.mark.parametrize(
     "draw",
@@ -22,6 +27,7 @@ from genemamba_sc.data._ranking import rank_rows, sort_first
         pytest.param(lambda rng, n: 10.0 ** rng.integers(-30, 30, n), id="sixty orders of magnitude"),
         pytest.param(lambda rng, n: np.arange(n), id="ascending"),
         pytest.param(lambda rng, n: -np.arange(n), id="descending"),
+        pytest.param(lambda rng, n: np.r_[1e30, 1 + rng.random(n - 1)], id="one digit holds all but one"),
     ],
 )
 def test_the_first_keys_are_sorted_whatever_the_values(draw: Any, k: int) -> None:
@@ -30,52 +36,39 @@ def test_the_first_keys_are_sorted_whatever_the_values(draw: Any, k: int) -> Non
     keys = (high << np.uint64(32)) | rng.permutation(3000).astype(np.uint64)
     expected = sorted(keys.tolist())[:k]
 
-    sort_first(keys, k)
-
-    assert keys[:k].tolist() == expected
-
-
-def test_rows_of_keys_are_sorted_each_on_its_own() -> None:
-    keys = np.array([[5, 1, 4, 0, 3], [9, 8, 7, 2, 6]], dtype=np.uint64)
-
-    sort_first(keys, 2)
-
-    assert keys[:, :2].tolist() == [[0, 1], [2, 6]]
+    assert sorted_first(keys, k) == expected
 
 
 def test_the_whole_range_of_keys_is_sorted() -> None:
     keys = np.array([2**64 - 1, 0, 2**63, 1, 2**32], dtype=np.uint64)
 
-    sort_first(keys, 5)
-
-    assert keys.tolist() == [0, 1, 2**32, 2**63, 2**64 - 1]
+    assert sorted_first(keys, 5) == [0, 1, 2**32, 2**63, 2**64 - 1]
 
 
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_no_key_at_all_is_sorted(k: int) -> None:
     keys = np.empty(0, dtype=np.uint64)
 
-    sort_first(keys, k)
-
-    assert keys.size == 0
+    assert sorted_first(keys, k) == []
 
 
-@pytest.mark.parametrize("n_cells", [1, 31, 32, 33, 300])
-def test_cells_of_several_chunks_are_ranked_as_cells_of_one(n_cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n_cells", [1, 2, 300])
+def test_cells_are_ranked_together_as_each_on_its_own(n_cells: int) -> None:
     rng = np.random.default_rng(1)
     cells = sparse.csr_matrix(rng.poisson(0.7, (n_cells, 12)).astype(np.float32))
     columns = rng.permutation(np.r_[2:10, 3, 5, 0, 0]).astype(np.int32)  # two genes have two columns, two have none
     medians = np.r_[0.0, 0.0, rng.uniform(0.5, 2, 8), 0.0, 0.0]
 
-    def ranked(chunk: int) -> tuple[list, list, list]:
-        monkeypatch.setattr(_ranking, "_CHUNK", chunk)
+    def ranked(parts: list[tuple[int, int]]) -> tuple[list, list, list]:
         ids, bits = np.empty((n_cells, 5), np.int32), np.empty((n_cells, 5), np.uint32)
         lengths = np.empty(n_cells, np.int32)
-        indptr = cells.indptr.astype(np.int64)
-        rank_rows(cells.data, cells.indices, indptr, columns, medians, (0, n_cells), ids, bits, lengths)
+        for part in parts:
+            rank_rows(
+                cells.data, cells.indices, cells.indptr.astype(np.int64), columns, medians, part, ids, bits, lengths
+            )
         return ids.tolist(), bits.tolist(), lengths.tolist()
 
-    assert ranked(32) == ranked(n_cells) == ranked(1)
+    assert ranked([(0, n_cells)]) == ranked([(i, i + 1) for i in range(n_cells)])
 
 
 def test_where_nothing_can_be_written_code_is_compiled_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,8 +97,13 @@ class RankTokenizer:
         data = _plain(cells.data, np.float32 if cells.dtype == np.float32 else np.float64)
         indices, indptr = _plain(cells.indices, np.int32), _plain(cells.indptr, np.int64)
         parts = self._parts(indptr)
+        data_bits, limit = _bits(data)
         surveys = _each(
-            lambda part: (first_refused(data, indptr, part), most_matched(indices, indptr, columns, part)), parts
+            lambda part: (
+                first_refused(data, data_bits, indptr, part, limit),
+                most_matched(indices, indptr, columns, part),
+            ),
+            parts,
         )
         _refuse(next((entry for entry, _ in surveys if entry >= 0), -1), cells)
         width = max(1, min(self.max_len, max((most for _, most in surveys), default=0)))
@@ -147,6 +152,12 @@ def _each(function: Callable[[tuple[int, int]], Any], parts: list[tuple[int, int
 def _plain(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
     """Give arrays one memory layout, because read-only or strided arrays would make the code compile again."""
     return np.require(array, dtype, ["C", "W"])
+
+
+def _bits(data: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Give the bits of floats as whole numbers, and those of infinity."""
+    whole = np.dtype(np.uint32 if data.dtype == np.float32 else np.uint64)
+    return data.view(whole), np.array(np.inf, dtype=data.dtype).view(whole)[()]
 
 
 def _refuse(entry: int, cells: sparse.csr_matrix) -> None:

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 from genemamba_sc.training._linear import LabelledCells
+from genemamba_sc.training._products import products_of
 
 # Largest entry of the gradient of the mean objective at which the solver stops before its last step.
 _GRADIENT = 1e-4
@@ -56,14 +57,14 @@ def _objective(
     """Return the mean objective with its gradient, the number of types and the number of features."""
     features, rows = cells.features, np.arange(len(cells.labels))
     types, own = np.unique(cells.labels, return_inverse=True)
-    mean, flipped = _mean(cells), features.T
+    mean, products = _mean(cells), products_of(features)
     weight = (strength * cells.importance).astype(np.float32)
     stretch = np.float32(1.0) if scale is None else scale.astype(np.float32)[:, None]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         free = flat.reshape(-1, len(types)).astype(np.float32)
         weights = free[:-1] * stretch
-        scores = features @ weights + (free[-1] - mean @ weights)
+        scores = products.forward(weights) + (free[-1] - mean @ weights)
         scores -= scores.max(axis=1, keepdims=True)
         own_scores = scores[rows, own]
         np.exp(scores, out=scores)
@@ -73,7 +74,7 @@ def _objective(
         scores[rows, own] -= 1.0
         scores *= weight[:, None]
         excess = scores.sum(axis=0)
-        slope = np.concatenate([(flipped @ scores - np.outer(mean, excess)) * stretch + free[:-1], excess[None]])
+        slope = np.concatenate([(products.back(scores) - np.outer(mean, excess)) * stretch + free[:-1], excess[None]])
         value += 0.5 * float(np.vdot(free[:-1], free[:-1]))
         return value / len(rows), slope.ravel().astype(np.float64) / len(rows)
 
