@@ -238,10 +238,31 @@ def test_outputs_that_would_replace_each_other_are_refused(
 ):
     monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
     both = str(tmp_path / "new.zarr")
-    assert "OUT must not be --save-model" in refused(capsys, ["embed", cells, both, "--save-model", both])
+    assert "OUT and --save-model need a file each." in refused(capsys, ["embed", cells, both, "--save-model", both])
     before = Path(cells).read_bytes()
     told = refused(capsys, ["annotate", cells, cells, "--reference", cells, "--labels-key", "cell_type"])
-    assert "OUT must not be --reference: it would be replaced." in told and Path(cells).read_bytes() == before
+    assert "OUT must not write to --reference, which it could replace." in told and Path(cells).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("embed", "--model"), ("annotate", "--model"), ("integrate", "--map-to")]
+)
+def test_a_result_takes_the_place_of_no_table_and_lies_in_no_model(
+    command: str, option: str, cells: str, trained: GeneMambaModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    model = str(tmp_path / "model")
+    trained.save(model)
+    table = tmp_path / "genes.h5ad"
+    table.write_text("symbol\n")
+    ask = [command, cells, str(table), option, model, "--gene-table", str(table)]
+    assert "OUT must not write to --gene-table, which it could replace." in refused(capsys, ask)
+    assert table.read_text() == "symbol\n"
+
+    inside = f"{model}/cells.h5ad"
+    assert f"OUT must not write to {option}, which it could replace." in refused(
+        capsys, [command, cells, inside, option, model]
+    )
+    assert not Path(inside).exists()
 
 
 def test_embed_takes_pretrained_weights_and_trains_nothing(

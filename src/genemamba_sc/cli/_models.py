@@ -10,7 +10,7 @@ from anndata import AnnData
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
-from genemamba_sc.cli._apart import is_same
+from genemamba_sc.cli._apart import require_apart
 from genemamba_sc.cli._cells import check_output
 from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
@@ -87,21 +87,22 @@ def _save(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
 def check_early(arguments: argparse.Namespace) -> None:
     """Refuse before hours of work what would fail after them."""
     check_output(arguments.output)
+    written = {"OUT": arguments.output}
     if arguments.save_model is not None:
         check_target(arguments.save_model, overwrite=True)
-        _refuse_same("--save-model", arguments.save_model, arguments.output)
-    if getattr(arguments, "reference", None) is not None:
-        _refuse_same("--reference", arguments.reference, arguments.output)
+        written["--save-model"] = arguments.save_model
+    require_apart(written, _read_paths(arguments))
     if arguments.gene_table is not None and not Path(arguments.gene_table).is_file():
         raise FileNotFoundError(f"{arguments.gene_table} is not a file. Give the path of a table with HGNC's columns.")
     check_accelerator(arguments.accelerator)
 
 
-def _refuse_same(option: str, path: str, output: str) -> None:
-    if is_same(path, output):
-        raise ValueError(
-            f"OUT must not be {option}: it would be replaced. Got {output} for both. Name another file to write."
-        )
+def _read_paths(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what a command reads beside its cells, by the name of the option."""
+    options = {name: f"--{name.replace('_', '-')}" for name in ("reference", "gene_table", "pretrained")}
+    options["model"] = "--map-to" if arguments.command_name == "integrate" else "--model"
+    found = {option: getattr(arguments, name, None) for name, option in options.items()}
+    return {option: path for option, path in found.items() if path is not None}
 
 
 def check_gene_ids(arguments: argparse.Namespace, query: AnnData, *, trains: bool) -> None:
