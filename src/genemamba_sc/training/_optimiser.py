@@ -1,7 +1,7 @@
 """Provide what the optimisers of all trainings share: schedule, parameter groups, clipping, averaging, logging."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,7 +68,7 @@ class WarmupCosine:
 
 @dataclass(frozen=True)
 class MovingAverage:
-    """Take one step of an exponential moving average; unlike the closure that torch makes, it can be pickled.
+    """Take one step of exponential moving averages, in place; unlike the closure that torch makes, it can be pickled.
 
     Parameters
     ----------
@@ -79,8 +79,9 @@ class MovingAverage:
     decay: float
 
     @torch.no_grad()
-    def __call__(self, average: Tensor, current: Tensor, n_averaged: Tensor | int) -> Tensor:
-        return torch.lerp(average, current, 1 - self.decay)
+    def __call__(self, averages: Sequence[Tensor], current: Sequence[Tensor], n_averaged: Tensor | int) -> None:
+        for average, weight in zip(averages, current):
+            average.lerp_(weight, 1 - self.decay)
 
 
 class AveragedWeights(WeightAveraging):
@@ -96,7 +97,7 @@ class AveragedWeights(WeightAveraging):
 
     def __init__(self, decay: float, device: torch.device | None = None) -> None:
         # Buffers do not learn: an average of equal numbers would only round them.
-        super().__init__(device=device, use_buffers=False, avg_fn=MovingAverage(decay))
+        super().__init__(device=device, use_buffers=False, multi_avg_fn=MovingAverage(decay))
 
     @torch.no_grad()
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
