@@ -11,7 +11,7 @@ from genemamba_sc.data._ranking import rank_rows, sort_first
 
 
 def sorted_first(keys: np.ndarray, k: int) -> list[int]:
-    sort_first(keys, k, np.empty_like(keys), np.empty((2, 2**11), dtype=np.int32))
+    sort_first(keys, k, np.empty_like(keys), np.empty(2**11, dtype=np.int32))
     return keys[:k].tolist()
 
 

@@ -102,66 +102,59 @@ def _fill_keys(
 
 
 @compiled
+def _span(keys: np.ndarray) -> tuple[np.uint64, int]:
+    """Find the smallest key, and count the bits of the largest difference from it."""
+    low, high, n_bits = keys[0], keys[0], 0
+    for key in keys:
+        low, high = min(low, key), max(high, key)
+    while n_bits < 64 and (high - low) >> np.uint64(n_bits):
+        n_bits += 1
+    return low, n_bits
+
+
+@compiled
 def _leave_out(keys: np.ndarray, k: int, starts: np.ndarray) -> int:
     """Put keys first among which the ``k`` smallest are, and count them; the order and the others are undefined."""
-    low, high = keys.min() >> np.uint64(32), keys.max() >> np.uint64(32)
-    shift, counts = _shift_for(high - low, _MOST_BITS), starts[0]
-    counts[: 1 << _MOST_BITS] = 0
+    low, n_bits = _span(keys)
+    shift = np.uint64(max(0, n_bits - _MOST_BITS))
+    starts[:] = 0
     for key in keys:
-        counts[np.int64(((key >> np.uint64(32)) - low) >> shift)] += 1
-    last, n = 0, counts[0]
+        starts[np.int64((key - low) >> shift)] += 1
+    last, n = 0, starts[0]
     while n < k:
         last += 1
-        n += counts[last]
+        n += starts[last]
     n = 0
     for key in keys:
-        if np.int64(((key >> np.uint64(32)) - low) >> shift) <= last:
+        if np.int64((key - low) >> shift) <= last:
             keys[n] = key
             n += 1
     return n
 
 
 @compiled
-def _shift_for(span: np.uint64, n_bits: int) -> np.uint64:
-    """Count the bits to drop from numbers up to ``span`` so that ``n_bits`` are left."""
-    shift = np.uint64(0)
-    while (span >> shift) >> np.uint64(n_bits):
-        shift += np.uint64(1)
-    return shift
-
-
-@compiled
-def _sort_by_digits(keys: np.ndarray, spare: np.ndarray, starts: np.ndarray) -> None:
-    """Sort keys by the first bits of their values, two digits of them, the lower digit first."""
-    n_bits = 1
-    while n_bits < _MOST_BITS and (keys.size >> n_bits):
-        n_bits += 1
-    low, high = keys.min() >> np.uint64(32), keys.max() >> np.uint64(32)
-    shift = _shift_for(high - low, 2 * n_bits)
-    width, mask = np.uint64(n_bits), np.uint64((1 << n_bits) - 1)
-    starts[:, : 1 << n_bits] = 0
-    for key in keys:
-        digits = ((key >> np.uint64(32)) - low) >> shift
-        starts[0, np.int64(digits & mask)] += 1
-        starts[1, np.int64(digits >> width)] += 1
-    first, second = np.int64(0), np.int64(0)
+def _by_digit(
+    source: np.ndarray, target: np.ndarray, low: np.uint64, shift: int, n_bits: int, starts: np.ndarray
+) -> None:
+    """Write keys in the order of ``n_bits`` bits of their differences from ``low``, equal ones as they come."""
+    right, mask = np.uint64(shift), np.uint64((1 << n_bits) - 1)
+    starts[: 1 << n_bits] = 0
+    for key in source:
+        starts[np.int64(((key - low) >> right) & mask)] += 1
+    first = 0
     for digit in range(1 << n_bits):
-        n_first, n_second = starts[0, digit], starts[1, digit]
-        starts[0, digit], starts[1, digit] = first, second
-        first, second = first + n_first, second + n_second
-    for key in keys:
-        lower = np.int64((((key >> np.uint64(32)) - low) >> shift) & mask)
-        spare[starts[0, lower]] = key
-        starts[0, lower] += 1
-    for i in range(keys.size):
-        upper = np.int64((((spare[i] >> np.uint64(32)) - low) >> shift) >> width)
-        keys[starts[1, upper]] = spare[i]
-        starts[1, upper] += 1
+        n = starts[digit]
+        starts[digit] = first
+        first += n
+    for key in source:
+        place = np.int64(((key - low) >> right) & mask)
+        target[starts[place]] = key
+        starts[place] += 1
 
 
 @compiled
-def _mend(keys: np.ndarray) -> None:
-    """Sort keys that are nearly in order: by insertion, and by another sort where that takes many moves."""
+def _mend(keys: np.ndarray) -> bool:
+    """Sort keys that are nearly in order by insertion; tell whether few moves were enough."""
     left = _MOST_MOVES * keys.size
     for i in range(1, keys.size):
         key, j = keys[i], i
@@ -169,23 +162,31 @@ def _mend(keys: np.ndarray) -> None:
             keys[j] = keys[j - 1]
             j, left = j - 1, left - 1
         keys[j] = key
-        if left <= 0:
-            keys.sort()
-            return
+    return left > 0
 
 
 @compiled
 def sort_first(keys: np.ndarray, k: int, spare: np.ndarray, starts: np.ndarray) -> None:
     """Put the ``k`` smallest keys first, ascending, in place; the order of the others is undefined.
 
-    Two digits hold enough of the values that nearly all keys are in order after them. ``spare`` has room for all keys,
-    and ``starts``, of shape ``(2, 2**11)``, for the counts of both digits.
+    The first bits of the keys, two digits of them, the lower one first, leave nearly all keys in order. Where they do
+    not, all bits follow. ``spare`` has room for all keys, and ``starts``, of 2**11, for the counts of a digit.
     """
     if keys.size > _MANY * k:
         keys = keys[: _leave_out(keys, k, starts)]
-    if keys.size > 1:
-        _sort_by_digits(keys, spare, starts)
-        _mend(keys)
+    if keys.size < 2:
+        return
+    low, n_bits = _span(keys)
+    width = 1
+    while width < _MOST_BITS and keys.size >> width:
+        width += 1
+    shift, spare = max(0, n_bits - 2 * width), spare[: keys.size]
+    _by_digit(keys, spare, low, shift, width, starts)
+    _by_digit(spare, keys, low, min(63, shift + width), width, starts)
+    if not _mend(keys):
+        for shift in range(0, n_bits, 2 * _MOST_BITS):
+            _by_digit(keys, spare, low, shift, _MOST_BITS, starts)
+            _by_digit(spare, keys, low, min(63, shift + _MOST_BITS), _MOST_BITS, starts)
 
 
 @compiled
@@ -206,7 +207,7 @@ def rank_rows(
         longest = max(longest, indptr[row + 1] - indptr[row])
     scratch = np.empty(longest, np.int32), np.empty(longest, np.float64), np.empty(longest, np.float32)
     keys, spare = np.empty(longest, np.uint64), np.empty(longest, np.uint64)
-    starts = np.empty((2, 1 << _MOST_BITS), np.int32)
+    starts = np.empty(1 << _MOST_BITS, np.int32)
     place, base = np.zeros(medians.size, np.int64), 1
     for row in range(rows[0], rows[1]):
         entries = slice(indptr[row], indptr[row + 1])
