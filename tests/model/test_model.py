@@ -463,10 +463,8 @@ def test_the_programs_are_told_how_the_table_started(
     make_cells: Cells, trained: GeneMambaModel, tmp_path, monkeypatch: pytest.MonkeyPatch, gene_init, told
 ):
     heard = []
-    start = _training.start_cell_types
-    monkeypatch.setattr(
-        _training, "start_cell_types", lambda *parts, **more: heard.append(parts[5]) or start(*parts, **more)
-    )
+    tables = _training.program_tables
+    monkeypatch.setattr(_training, "program_tables", lambda *parts: heard.append(parts[2]) or tables(*parts))
     adata = make_cells()
     GeneMambaModel.setup_anndata(adata, labels_key="cell_type")
     if gene_init is None:

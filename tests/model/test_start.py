@@ -53,8 +53,8 @@ def start_genes(module, dataset, train, gene_init, seed=0) -> None:
 
 
 def start_cell_types(module, dataset, train, validation, gene_init, seed=0) -> np.ndarray:
-    sample = sample_genes(dataset, train, seed)
-    return _start.start_cell_types(module, dataset, train, validation, sample, gene_init).scores
+    tables = _start.program_tables(module, sample_genes(dataset, train, seed), gene_init)
+    return _start.start_cell_types(module, dataset, train, validation, tables, seed).scores
 
 
 TRAIN, VALIDATION = np.arange(0, 45), np.arange(45, 57)
@@ -191,8 +191,8 @@ def test_the_labels_of_validation_cells_are_not_read():
 def test_a_refit_reads_the_labels_of_validation_cells_and_keeps_blend_and_tables():
     dataset = new_dataset()
     module, again = new_module(dataset), new_module(dataset)
-    sample = sample_genes(dataset, TRAIN)
-    start = _start.start_cell_types(module, dataset, TRAIN, VALIDATION, sample, "random")
+    tables = _start.program_tables(module, sample_genes(dataset, TRAIN), "random")
+    start = _start.start_cell_types(module, dataset, TRAIN, VALIDATION, tables, 0)
     before = {name: buffer.clone() for name, buffer in module.cell_type_head.named_buffers()}
 
     _start.refit_on_all(module, dataset, np.concatenate([TRAIN, VALIDATION]), start)
@@ -278,6 +278,6 @@ def test_cells_are_factorised_once_where_the_table_is_wide_enough(monkeypatch, d
     sample = sample_genes(dataset, TRAIN)
 
     _start.start_genes(module, sample, gene_init)
-    _start.start_cell_types(module, dataset, TRAIN, VALIDATION, sample, gene_init)
+    _start.program_tables(module, sample, gene_init)
 
     assert len(seen) == times

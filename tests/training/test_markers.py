@@ -5,7 +5,7 @@ import numpy as np
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training import _markers
 from genemamba_sc.training._linear import LabelledCells
-from genemamba_sc.training._markers import expression_matrix, solve_markers
+from genemamba_sc.training._markers import expression_matrix, joined_expression, solve_markers
 from genemamba_sc.training._multinomial import multinomial
 
 VOCABULARY = GeneVocabulary(("A", "B", "C"), ("", "", ""), np.array([1.0, 2.0, 4.0]), "unknown")
@@ -59,3 +59,18 @@ def test_few_genes_carry_the_sparse_fit(monkeypatch):
     assert shares[1] < shares[0] / 2
     monkeypatch.setattr(_markers, "_MOST_GENES", 2)
     assert np.flatnonzero(_markers._few_genes(cells, many)[0].any(axis=0)).tolist() == [0, 1]
+
+
+def test_expression_of_parts_is_that_of_all_cells() -> None:
+    ids = np.array([[3, 2, 4], [4, 0, 0], [0, 0, 0], [4, 3, 0]], dtype=np.int32)
+    values = np.array([[3, 2, 1], [0.5, 0, 0], [0, 0, 0], [8, 7, 0]], dtype=np.float32)
+    lengths = np.array([3, 1, 0, 2], dtype=np.int32)
+    parts = [Tokens(ids[rows], values[rows], lengths[rows]) for rows in (slice(0, 1), slice(1, 4))]
+
+    joined = joined_expression(iter(parts), lengths, VOCABULARY)
+
+    whole = expression_matrix(Tokens(ids, values, lengths), VOCABULARY)
+    assert joined.indptr.tolist() == whole.indptr.tolist() == [0, 3, 4, 4, 6]
+    assert joined.indices.tolist() == whole.indices.tolist() == [2, 3, 4, 4, 3, 4]
+    assert joined.data.tolist() == whole.data.tolist()
+    assert joined.has_canonical_format

@@ -96,7 +96,7 @@ def nonzero_medians(
         Cells to use, row numbers or a mask; None uses all.
     max_cells
         Number of cells above which evenly spaced cells are taken instead of all. Their non-zero values are held in
-        memory at once, 8 bytes each: some 0.6 GB for 50,000 cells of 1,500 genes.
+        memory at once, 4 bytes each: some 0.3 GB for 50,000 cells of 1,500 genes.
 
     Returns
     -------
@@ -121,16 +121,21 @@ def nonzero_medians(
         cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression).astype(np.float64)
         totals = np.asarray(cells.sum(axis=1)).ravel()
         scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
-        blocks.append((sparse.diags(scale) @ cells @ to_gene).astype(np.float32).tocsr())
-    values = sparse.vstack(blocks, format="csc")
-    expressed = np.flatnonzero(np.diff(values.indptr))
+        by_gene = (sparse.diags(scale) @ cells @ to_gene).astype(np.float32).tocsc()
+        # Which cell a value is of makes no difference to a median.
+        blocks.append((by_gene.data, by_gene.indptr))
+    expressed = np.flatnonzero(sum(np.diff(starts) for _, starts in blocks))
     if not len(expressed):
         raise ValueError(
             f"A vocabulary needs expressed genes; the {len(rows)} cells have no count in any named gene. "
             "Pass other cells (indices=) or the layer with the counts (layer=)."
         )
-    medians = np.array([np.median(values.data[values.indptr[j] : values.indptr[j + 1]]) for j in expressed], np.float64)
-    return [genes[j] for j in expressed], medians
+    return [genes[j] for j in expressed], np.array([_median(blocks, j) for j in expressed.tolist()], np.float64)
+
+
+def _median(blocks: list[tuple[np.ndarray, np.ndarray]], gene: int) -> float:
+    """Compute the median of a gene's values, which lie in blocks, each with the starts of its genes."""
+    return float(np.median(np.concatenate([values[starts[gene] : starts[gene + 1]] for values, starts in blocks])))
 
 
 def _rows(

@@ -94,8 +94,8 @@ def start_cell_types(
     dataset: TokenDataset,
     train: Integer[np.ndarray, "n"],
     validation: Integer[np.ndarray, "m"],
-    sample: GeneSample,
-    gene_init: GeneInit | None,
+    tables: list[Float32[np.ndarray, "v _"]],
+    seed: int,
     *,
     show: bool = False,
 ) -> CellTypeStart:
@@ -104,19 +104,15 @@ def start_cell_types(
     Parameters
     ----------
     module
-        Module whose head is set. Its programs read pools of two tables: its gene table, and the 16 leading spectral
-        components of the training cells. The latter help most where there are many cells, a pretrained table where
-        there are few.
+        Module whose head is set.
     dataset
         Dataset of all cells, with their labels, and their batches where these are registered.
     train, validation
         Numbers of the cells of each kind.
-    sample
-        Sample of the training cells; its seed also draws the folds.
-    gene_init
-        How the gene table started; ``None`` means that it came with the weights. A ``"spectral"`` table is denoised for
-        the programs: with few labels these need a table without directions of noise, while an embedding without labels
-        is better with all directions.
+    tables
+        Gene tables whose pools the programs read; see :func:`program_tables`.
+    seed
+        Seed of the folds.
     show
         Whether a progress bar may be drawn; it is where there are 1,000 training cells or more.
 
@@ -133,10 +129,9 @@ def start_cell_types(
         )
     batches = dataset.columns.get("batch")
     of_train = None if batches is None else batches[train]
-    tables = _program_tables(module, sample, gene_init)
     watch = watched("Fitting marker genes", show=show and len(train) >= _SLOW_FIT)
     fit = fit_cell_types(
-        dataset, train, labels[train], module.n_labels, tables, batches=of_train, seed=sample.seed, watch=watch
+        dataset, train, labels[train], module.n_labels, tables, batches=of_train, seed=seed, watch=watch
     )
     _set_scores(module, dataset, fit)
     scores = np.zeros((len(dataset), module.n_labels), dtype=np.float32)
@@ -144,7 +139,7 @@ def start_cell_types(
     for start in range(0, len(validation), _BLOCK):
         rows = validation[start : start + _BLOCK]
         scores[rows] = fit.scores(dataset.tokens(rows), dataset.vocabulary)
-    return CellTypeStart(scores, tables, fit.blend, sample.seed)
+    return CellTypeStart(scores, tables, fit.blend, seed)
 
 
 def refit_on_all(
@@ -179,10 +174,25 @@ def _set_scores(module: GeneMambaModule, dataset: TokenDataset, fit: CellTypeFit
     module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
 
 
-def _program_tables(
+def program_tables(
     module: GeneMambaModule, sample: GeneSample, gene_init: GeneInit | None
-) -> list[Float32[np.ndarray, "v k"]]:
-    """Return the table of the model, and one of the training cells themselves."""
+) -> list[Float32[np.ndarray, "v _"]]:
+    """Choose the tables whose pools the programs read: the gene table of the module, and 16 spectral components.
+
+    The latter are of the training cells and help most where there are many; a pretrained table helps where there are
+    few.
+
+    Parameters
+    ----------
+    module
+        Module with its gene table.
+    sample
+        Sample of the training cells.
+    gene_init
+        How the gene table started; ``None`` means that it came with the weights. A ``"spectral"`` table is denoised for
+        the programs: with few labels these need a table without directions of noise, while an embedding without labels
+        is better with all directions.
+    """
     table = module.encoder.embeddings.weight.detach().float().cpu().numpy()
     if gene_init == "spectral":
         # Genes that no training cell has keep a random row, which no map of the others would suit.

@@ -12,7 +12,7 @@ from scvi.train import Trainer, TrainRunner
 from genemamba_sc.model._plan import PlanConfig, chooses_split, default_train_size, interruptible
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._start import CellTypeStart, sample_genes, start_cell_types, start_genes
+from genemamba_sc.model._start import CellTypeStart, program_tables, sample_genes, start_cell_types, start_genes
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
@@ -99,7 +99,9 @@ def set_start(
         model._origin = replace(model._origin, table_within_batches=within_batches)
     if "labels" not in dataset.columns or config.classification_weight == 0:
         return None
-    return start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, sample, gene_init, show=show)
+    tables, seed = program_tables(model.module, sample, gene_init), sample.seed
+    del sample  # its tokens take a third of a gigabyte where there are many cells
+    return start_cell_types(model.module, dataset, splitter.train_idx, splitter.val_idx, tables, seed, show=show)
 
 
 def plan_config(model: Any, plan_kwargs: Mapping[str, Any] | None) -> PlanConfig:

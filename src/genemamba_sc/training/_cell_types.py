@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training._dataset import TokenDataset
 from genemamba_sc.training._linear import UNSEEN, LabelledCells, LinearFit, Watch, fit_linear, held_out_scores
-from genemamba_sc.training._markers import expression_matrix, solve_markers
+from genemamba_sc.training._markers import expression_matrix, joined_expression, solve_markers
 from genemamba_sc.training._programs import ProgramPool, level_shares, solve_programs
 
 # Largest number of labelled cells that a fit reads: their expression takes 0.8 GB, and each step reads all of it twice.
@@ -94,9 +94,7 @@ def fit_cell_types(
     labelled = np.flatnonzero((labels >= 0) & (labels < n_labels))
     fitted = _at_most(labelled, seed)
     of_batch = None if batches is None else batches[fitted]
-    genes, pools, pool = _features(
-        dataset.tokens(indices[fitted]), dataset.vocabulary, labels[fitted], of_batch, tables
-    )
+    genes, pools, pool = _features(dataset, indices[fitted], labels[fitted], of_batch, tables)
     by_gene = held_out_scores(genes, n_labels, solve_markers, seed, watch)
     by_pool = held_out_scores(pools, n_labels, solve_programs, seed)
     blend = blend_scores(by_gene, by_pool, genes)
@@ -135,9 +133,7 @@ def refit_cell_types(
     """
     fitted = _at_most(np.flatnonzero((labels >= 0) & (labels < n_labels)), seed)
     of_batch = None if batches is None else batches[fitted]
-    genes, pools, pool = _features(
-        dataset.tokens(indices[fitted]), dataset.vocabulary, labels[fitted], of_batch, tables
-    )
+    genes, pools, pool = _features(dataset, indices[fitted], labels[fitted], of_batch, tables)
     markers = fit_linear(genes, n_labels, solve_markers, seed)
     programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
     return _blended(markers, programs, blend, np.zeros((len(indices), n_labels), dtype=np.float32))
@@ -186,16 +182,16 @@ def _at_most(labelled: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _features(
-    tokens: Tokens,
-    vocabulary: GeneVocabulary,
+    dataset: TokenDataset,
+    cells: np.ndarray,
     labels: np.ndarray,
     batches: np.ndarray | None,
     tables: Sequence[np.ndarray],
 ) -> tuple[LabelledCells, LabelledCells, ProgramPool]:
     """Read what markers are fitted to, what programs are fitted to, and the pool that the latter come from."""
-    pool = ProgramPool(tokens, tables)
-    genes = LabelledCells(expression_matrix(tokens, vocabulary), labels, batches)
-    return genes, LabelledCells(pool.features, labels, batches), pool
+    pool = ProgramPool(dataset.blocks(cells), tables)
+    genes = joined_expression(dataset.blocks(cells), dataset.lengths[cells], dataset.vocabulary)
+    return LabelledCells(genes, labels, batches), LabelledCells(pool.features, labels, batches), pool
 
 
 def _blended(markers: LinearFit, programs: LinearFit, blend: tuple[float, float], held_out: np.ndarray) -> CellTypeFit:

@@ -14,9 +14,10 @@ from jaxtyping import Integer
 from scipy import sparse
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from genemamba_sc._constants import PAD_ID, UNK_ID
-from genemamba_sc.data import CellSource, GeneVocabulary, Tokens, take_tokens
+from genemamba_sc._constants import UNK_ID
+from genemamba_sc.data import CellSource, GeneVocabulary, Tokens
 from genemamba_sc.data._batches import TokenBatch, to_batch
+from genemamba_sc.training._token_store import TokenStore
 
 # Number of batches whose cells are sorted by length together: enough that at most 3 % are pads
 # (benchmarks/speed/padding.py), few enough that the order of cells stays random.
@@ -140,20 +141,19 @@ class TokenDataset(Dataset[TokenBatch]):
         """Return the tokens of the cells ``indices``, in that order."""
         return self._take(np.asarray(indices, dtype=np.int64))
 
+    def blocks(self, indices: Integer[np.ndarray, "n"]) -> Iterator[Tokens]:
+        """Yield the tokens of the cells ``indices`` in parts, for what needs not be in memory at once."""
+        return (self.tokens(indices[start : start + _BLOCK]) for start in range(0, len(indices), _BLOCK))
+
     def _fits(self) -> bool:
         return self._cells.n_obs * self._cells.tokenizer.max_len * 8 <= _CACHE_BYTES
 
-    def _read_all(self) -> Tokens:
+    def _read_all(self) -> TokenStore:
         # Blocks are read, because a linear copy of the whole matrix would double the memory.
-        rows = np.arange(self._cells.n_obs)
-        parts = [self._cells.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
-        width = max(part.ids.shape[1] for part in parts)
-        ids = np.full((len(rows), width), PAD_ID, dtype=np.int32)
-        values = np.zeros((len(rows), width), dtype=np.float32)
-        for start, part in zip(range(0, len(rows), _BLOCK), parts):
-            block = slice(start, start + len(part.lengths)), slice(0, part.ids.shape[1])
-            ids[block], values[block] = part.ids, part.values
-        return Tokens(ids=ids, values=values, lengths=np.concatenate([part.lengths for part in parts]))
+        return TokenStore.of(self._blocks_read(np.arange(self._cells.n_obs)), self.vocabulary.size)
+
+    def _blocks_read(self, rows: np.ndarray) -> Iterator[Tokens]:
+        return (self._cells.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK))
 
     def _count_lengths(self) -> np.ndarray:
         columns = self._cells.columns
@@ -167,7 +167,7 @@ class TokenDataset(Dataset[TokenBatch]):
 
     def _take(self, rows: np.ndarray) -> Tokens:
         if self._cache is not None:
-            return take_tokens(self._cache, rows)
+            return self._cache.take(rows)
         # A worker process has one core; threads of its own would take those of its neighbours.
         source = self._cells if get_worker_info() is None else self._cells.on_one_thread()
         return source.tokens(rows)

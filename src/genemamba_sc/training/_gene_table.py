@@ -21,6 +21,8 @@ _LEAST_GENES = 10
 # Number of cells that a start reads: enough for 64 components. 2,048 tokens each take 0.3 GB, and a factorisation a
 # minute.
 _CELLS = 20_000
+# Cells of which all that is computed on the way is in memory at once.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,19 +222,33 @@ def _pooled_halves(
     tokens: Tokens, table: np.ndarray, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
     """Pool the table over two halves of each cell, at unit root mean square; keep cells that have both halves."""
+    starts = range(0, len(tokens.lengths), _BLOCK)
+    parts = [_pooled_block(_rows(tokens, slice(start, start + _BLOCK)), table, rng) for start in starts]
+    halves = [np.concatenate(half) for half in zip(*(part[:2] for part in parts))]
+    both = np.concatenate([part[2] for part in parts]) >= _LEAST_GENES
+    return tuple(  # type: ignore[return-value]
+        half[both] / np.maximum(np.sqrt((half[both] ** 2).mean(axis=1, keepdims=True)), 1e-12) for half in halves
+    )
+
+
+def _rows(tokens: Tokens, rows: slice) -> Tokens:
+    return Tokens(tokens.ids[rows], tokens.values[rows], tokens.lengths[rows])
+
+
+def _pooled_block(
+    tokens: Tokens, table: np.ndarray, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "b d"], Float[np.ndarray, "b d"], Integer[np.ndarray, "b"]]:
+    """Pool the table over two halves of a few cells, and count the genes of the smaller half."""
     real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
     cells, ids = np.nonzero(real)[0], tokens.ids[real]
     weight = np.log1p(tokens.values[real].astype(np.float64))
     left = rng.random(len(ids)) < 0.5
-    halves, counts = [], []
+    pools, counts = [], []
     for half in (left, ~left):
         shape = (len(tokens.lengths), len(table))
-        halves.append(sparse.csr_array((weight[half], (cells[half], ids[half])), shape=shape) @ table)
+        pools.append(sparse.csr_array((weight[half], (cells[half], ids[half])), shape=shape) @ table)
         counts.append(np.bincount(cells[half], minlength=shape[0]))
-    both = np.minimum(*counts) >= _LEAST_GENES
-    return tuple(  # type: ignore[return-value]
-        half[both] / np.maximum(np.sqrt((half[both] ** 2).mean(axis=1, keepdims=True)), 1e-12) for half in halves
-    )
+    return pools[0], pools[1], np.minimum(*counts)
 
 
 def common_rank_tokens(ids: Int32[np.ndarray, "b l"], lengths: Int32[np.ndarray, "b"]) -> Int32[np.ndarray, "l"]:

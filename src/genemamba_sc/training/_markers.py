@@ -1,6 +1,9 @@
 """Fit marker genes of cell types: linear scores from expression, one weight per gene and type."""
 
+from collections.abc import Iterable
+
 import numpy as np
+from jaxtyping import Integer
 from scipy import sparse
 
 from genemamba_sc.data import GeneVocabulary, Tokens
@@ -23,8 +26,7 @@ def expression_matrix(tokens: Tokens, vocabulary: GeneVocabulary) -> sparse.csr_
     """Compute ``log1p`` of the counts per 10,000 of the tokens as a sparse matrix, shape (n, v)."""
     real = np.arange(tokens.ids.shape[1])[None, :] < tokens.lengths[:, None]
     starts = np.concatenate([[0], np.cumsum(tokens.lengths, dtype=np.int64)])
-    # Half the memory of 64-bit indices, which products with scores would read again and again.
-    starts = starts.astype(np.int32) if starts[-1] < 2**31 else starts
+    starts = _short(starts)
     ids = tokens.ids[real]
     # This undoes the division by the median, which ranks the tokens.
     levels = np.log1p(tokens.values[real] * vocabulary.token_medians[ids].astype(np.float32))
@@ -32,6 +34,36 @@ def expression_matrix(tokens: Tokens, vocabulary: GeneVocabulary) -> sparse.csr_
     # Tokens are in the order of their ranks. Sorted once, no part of the matrix has to be sorted again.
     matrix.sort_indices()
     return matrix
+
+
+def joined_expression(
+    blocks: Iterable[Tokens], lengths: Integer[np.ndarray, "n"], vocabulary: GeneVocabulary
+) -> sparse.csr_array:
+    """Compute :func:`expression_matrix` of cells that come in parts, without holding it twice.
+
+    Parameters
+    ----------
+    blocks
+        Tokens of the cells, in parts.
+    lengths
+        Number of tokens of each cell, shape (n,).
+    vocabulary
+        The genes.
+    """
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    starts = _short(starts)
+    levels, ids, end = np.empty(starts[-1], dtype=np.float32), np.empty(starts[-1], dtype=np.int32), 0
+    for part in (expression_matrix(block, vocabulary) for block in blocks):
+        rows = slice(end, end + part.nnz)
+        levels[rows], ids[rows], end = part.data, part.indices, end + part.nnz
+    matrix = sparse.csr_array((levels, ids, starts), shape=(len(lengths), vocabulary.size))
+    matrix.has_sorted_indices = True  # those of each part are
+    return matrix
+
+
+def _short(starts: np.ndarray) -> np.ndarray:
+    """Halve the memory of indices, which products with scores would read again and again, where they allow it."""
+    return starts.astype(np.int32) if starts[-1] < 2**31 else starts
 
 
 def solve_markers(cells: LabelledCells, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32
-from scipy import sparse
 from scipy.optimize import minimize
 
 from genemamba_sc.training._linear import LabelledCells
@@ -14,6 +13,8 @@ from genemamba_sc.training._products import products_of
 _GRADIENT = 1e-4
 # Number of earlier gradients from which a step is made: their memory is that many times the weights.
 _MEMORY = 10
+# Cells whose mean is taken at once.
+_BLOCK = 4096
 
 
 def multinomial(
@@ -83,7 +84,13 @@ def _objective(
 
 def _mean(cells: LabelledCells) -> Float32[np.ndarray, "f"]:
     """Compute the mean of each feature over the cells by their importance, in float64 until the end."""
-    weight = cells.importance
-    if sparse.issparse(cells.features):
-        return (cells.features.T.astype(np.float64) @ weight / weight.sum()).astype(np.float32)
-    return (weight @ cells.features / weight.sum()).astype(np.float32)
+    weight, features = cells.importance, cells.features
+    if not isinstance(features, np.ndarray):
+        total = np.zeros(features.shape[1])
+        # In float64 the whole matrix would take twice its memory.
+        for start in range(0, len(weight), _BLOCK):
+            part = features[start : start + _BLOCK]
+            of_entry = np.repeat(weight[start : start + _BLOCK], np.diff(part.indptr))
+            total = total + np.bincount(part.indices, part.data * of_entry, len(total))
+        return (total / weight.sum()).astype(np.float32)
+    return (weight @ features / weight.sum()).astype(np.float32)

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from scipy import sparse
 
 # A second copy of the matrix, in the order of its columns, is made up to this many entries (8 bytes each).
-_MOST_COPIED = 20_000_000
+_MOST_COPIED = 5_000_000
 
 Product = Callable[[Float32[np.ndarray, "a k"]], Float32[np.ndarray, "b k"]]
 

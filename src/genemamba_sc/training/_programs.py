@@ -4,7 +4,7 @@ A table that was made from many cells, labelled or not, knows which genes go tog
 type by the direction of its pool, where they are too few to weigh each gene on its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,7 +17,6 @@ from genemamba_sc.training._multinomial import multinomial
 # Inverse strength of the L2 penalty, the same for every data set.
 _C = 1.0
 _STEPS = 100
-_BLOCK = 4096
 
 
 def level_shares(tokens: Tokens, vocab_size: int) -> sparse.csr_array:
@@ -37,19 +36,15 @@ class ProgramPool:
 
     Parameters
     ----------
-    tokens
-        Tokens of the cells.
+    blocks
+        Tokens of the cells, in parts.
     tables
         The gene tables, each of shape (v, d_i); d is the sum of the d_i.
     """
 
-    def __init__(self, tokens: Tokens, tables: Sequence[Float32[np.ndarray, "v _"]]) -> None:
+    def __init__(self, blocks: Iterable[Tokens], tables: Sequence[Float32[np.ndarray, "v _"]]) -> None:
         self._table = np.concatenate(tables, axis=1)
-        pools = np.zeros((len(tokens.lengths), self._table.shape[1]), dtype=np.float32)
-        for start in range(0, len(pools), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            part = Tokens(tokens.ids[rows], tokens.values[rows], tokens.lengths[rows])
-            pools[rows] = level_shares(part, len(self._table)) @ self._table
+        pools = np.concatenate([level_shares(part, len(self._table)) @ self._table for part in blocks])
         self._centre = pools.mean(axis=0)
         pools -= self._centre
         self._scale = np.concatenate([_inverse_spread(block) for block in _blocks(pools, tables)])
