@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from genemamba_sc.benchmark._heartbeat import still_running
 from genemamba_sc.cli import _steps
 from genemamba_sc.cli._steps import Steps
 
@@ -28,7 +27,7 @@ def test_a_step_that_fails_lets_the_error_through(capsys: pytest.CaptureFixture[
 
 
 def test_a_long_step_says_that_it_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_steps, "still_running", lambda what: still_running(what, line_every=0.01))
+    monkeypatch.setattr(_steps, "_LINE_EVERY", 0.01)
     lines: list[str] = []
     deadline = time.monotonic() + 10
     with Steps(1)("read"):

@@ -10,11 +10,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from genemamba_sc.benchmark._heartbeat import still_running
 
+_LINE_EVERY = 2.0  # seconds; steps take few of them
+
 
 class Steps:
     """Name the steps of a command.
 
-    On a terminal a line moves while a step runs; elsewhere a line is written when it begins, and one every ten seconds.
+    On a terminal a line moves while a step runs; elsewhere a line is written when it begins, and one every two seconds.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ class Steps:
             yield
         elif not console.is_terminal:
             print(name, file=sys.stderr, flush=True)
-            with still_running(name):
+            with still_running(name, line_every=_LINE_EVERY):
                 yield
         else:
             with _moving(console) as progress:
