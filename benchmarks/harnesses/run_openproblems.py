@@ -46,7 +46,7 @@ def run(component: Path, resources: Path, arguments: dict[str, Any]) -> None:
 
 
 def scores(source: Path, folder: Path, method: str) -> dict[str, float | str]:
-    """Run the steps of the task on what a method wrote; where a metric fails, its error stands for the score."""
+    """Run the steps of the task on what a method wrote; a metric that fails is named on stderr."""
     utils, processed = source / "utils", folder / f"{method}_processed.h5ad"
     inputs = {"input_dataset": str(folder / "dataset.h5ad"), "input_integrated": str(folder / f"{method}.h5ad")}
     run(
@@ -61,7 +61,8 @@ def scores(source: Path, folder: Path, method: str) -> dict[str, float | str]:
         try:
             run(source / "metrics" / metric, utils, {**arguments, "resolutions": RESOLUTIONS, "output": str(out)})
         except Exception as error:  # noqa: BLE001 - it is printed, and the other metrics go on
-            found[metric] = f"{type(error).__name__}: {error}"
+            print(f"{metric}: {type(error).__name__}: {error}", file=sys.stderr)
+            found[metric] = "failed"
             continue
         told = ad.read_h5ad(out).uns
         found |= dict(zip(told["metric_ids"], map(float, told["metric_values"])))
