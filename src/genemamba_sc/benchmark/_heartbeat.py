@@ -26,7 +26,7 @@ def still_running(what: str, *, line_every: float = LINE_EVERY, move_every: floa
         Seconds between two lines, and between two states of the line of a terminal.
     """
     stream = sys.stderr  # what is done inside may put another in its place
-    moves = stream.isatty()
+    moves = getattr(stream, "isatty", lambda: False)()  # what users put in its place may only write
     text = _state if moves else _line
 
     def say(shown: str) -> None:
