@@ -64,6 +64,9 @@ intersphinx_mapping = (
 
 html_theme = "sphinx_book_theme"
 html_title = "genemamba_sc"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+toc_object_entries_show_parents = "hide"  # the side bar is too narrow for GeneMambaModel.get_latent_representation()
 html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -1,6 +1,7 @@
 """The whole run: what is measured, kept, used again, and said of what could not be."""
 
 import json
+import logging
 import os
 import random
 from collections.abc import Callable
@@ -359,6 +360,23 @@ def test_progress_says_what_runs_and_how_long_the_rest_takes(cells: AnnData, ask
     ]
     assert Estimate().of([]) is None
     assert str(Progress(1, 2, "x", "", 3700.0)) == "[1/2, about 1 h 1 min left] x"
+
+
+def test_what_lightning_says_of_every_training_is_not_repeated(cells: AnnData, monkeypatch: pytest.MonkeyPatch):
+    logger, speaks = logging.getLogger("lightning.fabric"), []
+    monkeypatch.setattr(logger, "level", logging.INFO)
+
+    def load(self: Method) -> Any:
+        def annotate(train: AnnData, test: AnnData, seed: int, options: object) -> Outcome:
+            speaks.append(logger.isEnabledFor(logging.INFO))
+            return Outcome(np.full(test.n_obs, "B cell"), 0, {}, 0.0)
+
+        return annotate
+
+    monkeypatch.setattr(Method, "load", load)
+    run(cells)
+    assert speaks == [False]
+    assert logger.level == logging.INFO
 
 
 def test_the_cells_stay_as_they_were(cells: AnnData):

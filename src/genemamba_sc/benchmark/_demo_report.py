@@ -11,7 +11,8 @@ _NEXT = """next, with cells of yours:
   genemamba annotate --reference REF.h5ad --labels-key cell_type QUERY.h5ad OUT.h5ad
   genemamba embed CELLS.h5ad OUT.h5ad --pretrained mini     without any training
   genemamba integrate STUDIES.h5ad OUT.h5ad --batch-key study
-  docs/tutorials has the same in Python; docs/which_method.md says when another method serves better"""
+  genemamba benchmark CELLS.h5ad --labels-key cell_type --out RESULTS     which method is best on them
+  in Python: tutorials/ of the repository; when another method serves better: docs/which_method.md there"""
 
 
 @dataclass(frozen=True, eq=False)

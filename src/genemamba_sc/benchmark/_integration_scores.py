@@ -3,7 +3,8 @@
 avg_bio = mean(NMI, ARI at the best-NMI Leiden resolution of 10 in 0.2–2, ASW of labels);
 avg_batch = mean(ASW of batches, graph connectivity), graph connectivity on the symmetric neighbour graph as in scib.
 scib-metrics' own graph connectivity asks for strong connectivity of the directed graph and is far lower: its figure
-stands beside as ``graph_connectivity_directed`` and enters no mean.
+stands beside as ``graph_connectivity_directed`` and enters no mean. kBET is not computed: scib-metrics' version
+changes with the order of the types (docs/decisions.md).
 """
 
 from typing import Any

@@ -2,9 +2,11 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
+from genemamba_sc.benchmark._heartbeat import duration, still_running
 from genemamba_sc.benchmark._jobs import Job
 from genemamba_sc.benchmark._rows import BenchmarkRow
 
@@ -32,7 +34,7 @@ class Progress:
     seconds_left: float | None
 
     def __str__(self) -> str:
-        left = "" if self.seconds_left is None else f", about {_duration(self.seconds_left)} left"
+        left = "" if self.seconds_left is None else f", about {duration(self.seconds_left)} left"
         return f"[{self.done}/{self.total}{left}] {self.title}{': ' if self.result else ''}{self.result}"
 
 
@@ -46,6 +48,21 @@ def say(progress: Progress) -> None:
     """
     sys.stderr.write(f"{progress}\n")
     sys.stderr.flush()
+
+
+def alive(progress: Progress, on_progress: Callable[[Progress], None]) -> AbstractContextManager[None]:
+    """Say every few seconds that a measurement still runs, if :func:`say` is what says how far the benchmark is.
+
+    A function of the user's is not called: it would be, from another thread than it expects.
+
+    Parameters
+    ----------
+    progress
+        What was said when the measurement began.
+    on_progress
+        What it was said with.
+    """
+    return still_running(str(replace(progress, seconds_left=None))) if on_progress is say else nullcontext()
 
 
 class Estimate:
@@ -66,9 +83,3 @@ class Estimate:
         mean = {name: sum(values) / len(values) for name, values in self._taken.items()}
         overall = sum(every) / len(every)
         return float(sum(mean.get((job.method.task, job.method.name), overall) for job in jobs))
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -16,11 +16,12 @@ from genemamba_sc.benchmark._jobs import Job, jobs_of, key_of
 from genemamba_sc.benchmark._jsonl import append_row
 from genemamba_sc.benchmark._methods import SCIB, Method, missing_packages, needs_of, not_installed
 from genemamba_sc.benchmark._outcome import Options, clock
-from genemamba_sc.benchmark._progress import Estimate, Progress, say
+from genemamba_sc.benchmark._progress import Estimate, Progress, alive, say
 from genemamba_sc.benchmark._random_state import keeping_random_state
 from genemamba_sc.benchmark._result import BenchmarkReport
 from genemamba_sc.benchmark._rows import BenchmarkRow, NotRun, measure
 from genemamba_sc.data import Scale
+from genemamba_sc.model._training import quiet
 
 
 def report(
@@ -79,7 +80,8 @@ def report(
         Arguments of :class:`genemamba_sc.GeneMambaModel` and of :meth:`genemamba_sc.GeneMambaModel.train`, in place of
         the defaults. With ``folder`` they are None, numbers, text, lists, dicts or configurations of these.
     on_progress
-        Function that is called before and after each measurement; it writes to the standard error by default.
+        Function that is called before and after each measurement. The default writes to the standard error, and says
+        meanwhile what runs and for how long: in a line that moves on a terminal, every ten seconds elsewhere.
 
     Returns
     -------
@@ -111,9 +113,9 @@ def report(
     several = has_batches(adata, source)
     chosen = chosen_splits(splits, has_batches=several, has_query=query is not None)
     asked = chosen_methods(methods, integrates=several)
-    with keeping_random_state():
+    with quiet(), keeping_random_state():
         cells = read_cells(adata, query, source, chosen)  # before the folder is made: a refusal leaves nothing behind
-    with holding(folder) as rows_file, keeping_random_state():
+    with quiet(), holding(folder) as rows_file, keeping_random_state():
         return _run(cells, source, chosen, seeds_, asked, options, rows_file, on_progress)
 
 
@@ -185,10 +187,12 @@ def _measured(
             found.append(kept[key])
             continue
         rest = [other for other, of in zip(jobs[number:], keys[number:]) if of not in kept]
-        on_progress(Progress(number, len(jobs), job.title, "", estimate.of(rest)))
+        begun = Progress(number, len(jobs), job.title, "", estimate.of(rest))
+        on_progress(begun)
         passed = clock()
         try:
-            row = measure(job, cells, options)
+            with alive(begun, on_progress):
+                row = measure(job, cells, options)
         except Exception as error:  # noqa: BLE001 - hours of other rows must not be lost to one; it is named
             reason = f"{type(error).__name__}: {error}"
             failed.append(NotRun(job.method.task, job.method.name, reason, job.split, job.held_out, job.seed))

@@ -14,6 +14,7 @@ from genemamba_sc.cli._apart import require_apart
 from genemamba_sc.cli._cells import check_output
 from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
+from genemamba_sc.model._training import quiet
 from genemamba_sc.weights._saved_model import check_target
 
 
@@ -46,9 +47,15 @@ def train(arguments: argparse.Namespace, adata: AnnData, *, integrate: bool | No
     return model
 
 
+def set_seed(arguments: argparse.Namespace) -> None:
+    """Set the seed of everything that is drawn, without Lightning's remark on it."""
+    with quiet():
+        scvi.settings.seed = arguments.seed
+
+
 def set_up(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:
     """Make the model that is to be trained on the cells."""
-    scvi.settings.seed = arguments.seed
+    set_seed(arguments)
     GeneMambaModel.setup_anndata(
         adata,
         layer=arguments.layer,

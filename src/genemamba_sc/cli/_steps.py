@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from genemamba_sc.benchmark._heartbeat import still_running
+
+_LINE_EVERY = 2.0  # seconds; steps take few of them
+
 
 class Steps:
     """Name the steps of a command.
 
-    On a terminal a line moves while a step runs; elsewhere one line is written when it ends.
+    On a terminal a line moves while a step runs; elsewhere a line is written when it begins, and one every two seconds.
 
     Parameters
     ----------
@@ -37,9 +41,13 @@ class Steps:
         self.done += 1
         name, start = f"[{self.done}/{self.total}] {what}", time.perf_counter()
         console = Console(file=sys.stderr, highlight=False, markup=False)
-        if speaks or not console.is_terminal:
+        if speaks:
             print(name, file=sys.stderr, flush=True)
             yield
+        elif not console.is_terminal:
+            print(name, file=sys.stderr, flush=True)
+            with still_running(name, line_every=_LINE_EVERY):
+                yield
         else:
             with _moving(console) as progress:
                 progress.add_task(name, total=None)

@@ -8,6 +8,7 @@ from genemamba_sc.cli._options import add_expression, natural, positive
 
 if TYPE_CHECKING:
     from genemamba_sc.benchmark import BenchmarkReport
+    from genemamba_sc.cli._steps import Steps
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -46,35 +47,40 @@ def check(arguments: argparse.Namespace) -> str:
 
 def run(arguments: argparse.Namespace) -> "BenchmarkReport":
     """Write a table, a figure and everything that was measured; give the table."""
-    from genemamba_sc.benchmark._folder import check_folder, no_empty_folder
+    from genemamba_sc.cli._steps import Steps
 
-    folder = Path(arguments.out)
+    step, folder = Steps(4), Path(arguments.out)
+    with step("load PyTorch, scvi-tools and scanpy"):
+        from genemamba_sc.benchmark._folder import check_folder, no_empty_folder
     with no_empty_folder(folder):
         check_folder(folder)
-        return _run(arguments, folder)
+        return _run(arguments, folder, step)
 
 
-def _run(arguments: argparse.Namespace, folder: Path) -> "BenchmarkReport":
+def _run(arguments: argparse.Namespace, folder: Path, step: "Steps") -> "BenchmarkReport":
     from genemamba_sc.benchmark import report
     from genemamba_sc.cli import _models as models
     from genemamba_sc.cli._cells import read_cells
 
     models.check_accelerator(arguments.accelerator)
     place = models.place(arguments)
-    cells = read_cells(arguments.input, place)
-    query = None if arguments.query is None else read_cells(arguments.query, place)
+    with step("read the cells"):
+        cells = read_cells(arguments.input, place)
+        query = None if arguments.query is None else read_cells(arguments.query, place)
     names = ("splits", "seeds", "methods", "unlabeled_category", "layer", "gene_id_key", "scale")
     train = {name: getattr(arguments, name) for name in ("accelerator", "max_epochs")}
-    found = report(
-        cells,
-        arguments.labels_key,
-        arguments.batch_key,
-        query=query,
-        folder=folder,
-        train_kwargs={name: value for name, value in train.items() if value is not None},
-        **{name: getattr(arguments, name) for name in names},
-    )
-    _write(found, folder)
+    with step("check the cells, and run each method", speaks=True):
+        found = report(
+            cells,
+            arguments.labels_key,
+            arguments.batch_key,
+            query=query,
+            folder=folder,
+            train_kwargs={name: value for name, value in train.items() if value is not None},
+            **{name: getattr(arguments, name) for name in names},
+        )
+    with step(f"write the table and the figure to {folder}"):
+        _write(found, folder)
     return found
 
 

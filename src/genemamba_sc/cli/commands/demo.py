@@ -24,12 +24,10 @@ def run(arguments: argparse.Namespace) -> str:
 
     step = Steps(5)
     with step("load PyTorch, scvi-tools and scanpy"):
-        import scvi
-
         from genemamba_sc.benchmark._demo import run_demo
-        from genemamba_sc.cli._models import check_accelerator
-    check_accelerator(arguments.accelerator)
-    scvi.settings.seed = arguments.seed
+        from genemamba_sc.cli import _models as models
+    models.check_accelerator(arguments.accelerator)
+    models.set_seed(arguments)
     report = run_demo(
         Path(arguments.out),
         model_folder=arguments.model,
