@@ -74,6 +74,7 @@ def test_the_large_file_is_an_h5ad_of_drawn_cells(tmp_path, monkeypatch):
     counts = np.array([[1, 0, 2], [0, 5, 0]], dtype=np.float32)
     cells = ad.AnnData(sparse.csr_matrix(counts))
     cells.var_names = ["A", "B", "C"]
+    cells.obs["cell_type"] = ["first", "second"]
     monkeypatch.setattr(end_to_end, "pool", lambda: (cells, np.array([0.5, 0.5])))
     monkeypatch.setattr(end_to_end, "PART", 8)
 
@@ -83,6 +84,7 @@ def test_the_large_file_is_an_h5ad_of_drawn_cells(tmp_path, monkeypatch):
     assert read.shape == (21, 3)
     assert (read.obs_names[20], list(read.var_names)) == ("cell20", ["A", "B", "C"])
     assert {tuple(row) for row in read.X.toarray().tolist()} == {(1, 0, 2), (0, 5, 0)}
+    assert read.obs["cell_type"].tolist() == ["first" if row[0] else "second" for row in read.X.toarray()]
     with h5py.File(tmp_path / "big.h5ad") as file:
         assert file["X/data"].compression == "gzip"
 
