@@ -1,6 +1,7 @@
 """A file opened for its cells: what stays on disk, and that it reads as the whole file does."""
 
 import gzip
+import json
 import re
 import warnings
 from pathlib import Path
@@ -306,3 +307,28 @@ def test_a_truncated_file_is_named(path):
     for read in (read_cells, open_backed):
         with pytest.raises(ValueError, match=f"{re.escape(str(path))} cannot be read as HDF5"):
             read(path)
+
+
+def without_chunk_lengths(found: object, here: bool = False) -> None:
+    """Set the length of the chunks of X/data to 0 in what a JSON file of a zarr folder says."""
+    if isinstance(found, list):
+        for part in found:
+            without_chunk_lengths(part, here)
+    if isinstance(found, dict):
+        for key, part in found.items():
+            if here and key in ("chunks", "chunk_shape"):
+                found[key] = [0]
+            without_chunk_lengths(part, here or key.startswith("X/data"))
+
+
+def test_a_zarr_folder_whose_chunks_have_no_length_is_refused(tmp_path):
+    path = tmp_path / "cells.zarr"
+    AnnData(sparse.csr_matrix(COUNTS)).write_zarr(path)
+    for file in path.rglob("*"):
+        if file.name in ("zarr.json", ".zarray", ".zmetadata"):
+            described = json.loads(file.read_text())
+            without_chunk_lengths(described, "X/data" in file.as_posix())
+            file.write_text(json.dumps(described))
+
+    with pytest.raises(ValueError, match="damaged|cannot be read"), open_cells(path) as cells:
+        cells.reader.read(np.arange(4))

@@ -19,7 +19,7 @@ from genemamba_sc.data._file_kinds import group_of_cells, kind_of, unreadable
 from genemamba_sc.data._matrix import reader_of
 
 # What h5py, zarr and anndata raise where a part of a matrix is damaged or missing.
-_DAMAGED = (OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError)
+_DAMAGED = (OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError)
 
 
 @dataclass(frozen=True, eq=False)

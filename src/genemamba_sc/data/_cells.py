@@ -106,7 +106,8 @@ class CellReader:
         unique, inverse = np.unique(rows, return_inverse=True)
         try:
             found = self._ascending(unique)
-        except (OSError, RuntimeError, KeyError) as error:  # what h5py and zarr say of a damaged part
+        # What h5py and zarr say of a damaged part; zarr divides by the length of its chunks.
+        except (OSError, RuntimeError, KeyError, ZeroDivisionError) as error:
             raise ValueError(
                 f"Cells {unique[0]} to {unique[-1]} cannot be read ({quoted(error)}): the file is damaged. Copy it "
                 "again."
