@@ -76,7 +76,7 @@ def test_a_terminal_shows_one_line_that_fits_and_is_taken_away(monkeypatch: pyte
     with still_running("annotation, random, seed 0: genemamba", move_every=SHORT):
         wait_until(lambda: terminal.getvalue().count("\r") >= 2)
     shown = terminal.getvalue().split("\r\x1b[K")
-    assert set(shown[1:-1]) == {"annotation, ra: 0 s"}
+    assert set(shown[1:-1]) == {"annotation, ra: 0 s\r"}
     assert (shown[0], shown[-1]) == ("", "")
     assert "\n" not in terminal.getvalue()
 
@@ -127,3 +127,47 @@ def test_a_report_says_what_runs_while_it_runs(
         .startswith("[1/1, about 0 s left] annotation, random, seed 0: lr_l2: acc")
     )
     assert not beating()
+
+
+class Gone(Terminal):
+    """A terminal that was closed: nothing can be written any more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, shown: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("I/O operation on closed file")])
+def test_a_terminal_that_is_gone_costs_neither_the_result_nor_the_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stderr", Gone(error))
+    with still_running("fit", move_every=SHORT):
+        time.sleep(5 * SHORT)
+    with pytest.raises(KeyError, match="own"), still_running("fit"):
+        raise KeyError("own")
+    assert not beating()
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_without_a_place_to_write_nothing_is_said(stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch):
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    done = []
+    with still_running("fit", line_every=SHORT):
+        time.sleep(3 * SHORT)
+        done.append(1)
+    assert done == [1]
+
+
+def test_what_others_write_begins_at_the_start_of_the_moving_line(monkeypatch: pytest.MonkeyPatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with still_running("fit", move_every=SHORT):
+        wait_until(lambda: "fit: 0 s" in terminal.getvalue())
+        time.sleep(2 * SHORT)
+        assert terminal.getvalue().endswith("fit: 0 s\r")

@@ -239,6 +239,9 @@ def test_outputs_that_would_replace_each_other_are_refused(
     monkeypatch.setattr(GeneMambaModel, "train", lambda *args, **kwargs: pytest.fail("it must not train"))
     both = str(tmp_path / "new.zarr")
     assert "OUT and --save-model need a file each." in refused(capsys, ["embed", cells, both, "--save-model", both])
+    inside = f"{both}/model"
+    told = refused(capsys, ["embed", cells, both, "--save-model", inside])
+    assert "OUT and --save-model must not lie in each other" in told
     before = Path(cells).read_bytes()
     told = refused(capsys, ["annotate", cells, cells, "--reference", cells, "--labels-key", "cell_type"])
     assert "OUT must not write to --reference, which it could replace." in told and Path(cells).read_bytes() == before

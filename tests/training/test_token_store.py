@@ -44,3 +44,11 @@ def test_no_cell_and_a_cell_without_genes_have_one_pad_at_most(rows: list[int]) 
 
     assert taken.ids.tolist() == [[PAD_ID]] * len(rows)
     assert taken.lengths.tolist() == [0] * len(rows)
+
+
+def test_rows_count_as_those_of_an_array() -> None:
+    store = TokenStore.of([FIRST], 8)
+
+    assert store.take(np.array([-1])).ids.tolist() == [[7, 3, 4]]
+    with pytest.raises(IndexError):
+        store.take(np.array([3]))

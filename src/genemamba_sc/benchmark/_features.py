@@ -42,8 +42,7 @@ def variable_genes(train: AnnData) -> np.ndarray:
     """
     if train.n_vars <= VARIABLE_GENES:
         return np.arange(train.n_vars)
-    found = sc.pp.highly_variable_genes(train, flavor="seurat_v3", n_top_genes=VARIABLE_GENES, inplace=False)
-    return np.flatnonzero(found["highly_variable"].to_numpy())
+    return _most_variable(train)
 
 
 def genes_by_batch(adata: AnnData) -> np.ndarray:
@@ -60,8 +59,20 @@ def genes_by_batch(adata: AnnData) -> np.ndarray:
     """
     if adata.n_vars <= VARIABLE_GENES:
         return np.arange(adata.n_vars)
-    options = {"flavor": "seurat_v3", "n_top_genes": VARIABLE_GENES, "batch_key": BATCH, "inplace": False}
-    return np.flatnonzero(sc.pp.highly_variable_genes(adata, **options)["highly_variable"].to_numpy())
+    return _most_variable(adata, batch_key=BATCH)
+
+
+def _most_variable(adata: AnnData, **options: str) -> np.ndarray:
+    options |= {"flavor": "seurat_v3"}
+    try:
+        found = sc.pp.highly_variable_genes(adata, n_top_genes=VARIABLE_GENES, inplace=False, **options)
+    except ValueError as error:  # of the fit of a curve through means and variances, which says nothing of cells
+        told = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(
+            f"The choice of {VARIABLE_GENES:,} variable genes (seurat_v3) needs more cells: its curve of variances "
+            f"could not be fitted ({told}). Got {adata.n_obs:,} cells. Give more cells, or leave this method out."
+        ) from error
+    return np.flatnonzero(found["highly_variable"].to_numpy())
 
 
 def scaled_variable_genes(train: AnnData, test: AnnData) -> tuple[np.ndarray, np.ndarray]:

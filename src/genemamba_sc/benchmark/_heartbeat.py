@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 LINE_EVERY = 10.0  # seconds between the lines of a log: they stay
 MOVE_EVERY = 1.0  # seconds until the line of a terminal is written anew
@@ -26,12 +26,17 @@ def still_running(what: str, *, line_every: float = LINE_EVERY, move_every: floa
         Seconds between two lines, and between two states of the line of a terminal.
     """
     stream = sys.stderr  # what is done inside may put another in its place
+    if stream is None or getattr(stream, "closed", False):
+        yield
+        return
     moves = getattr(stream, "isatty", lambda: False)()  # what users put in its place may only write
     text = _state if moves else _line
 
     def say(shown: str) -> None:
-        stream.write(shown)
-        stream.flush()
+        # A terminal that is gone must not cost what is done inside: whoever writes next meets the same error.
+        with suppress(OSError, ValueError):
+            stream.write(shown)
+            stream.flush()
 
     try:
         with heartbeat(lambda seconds: say(text(what, seconds)), move_every if moves else line_every):
@@ -50,8 +55,8 @@ def heartbeat(beat: Callable[[float], None], every: float) -> Iterator[None]:
     Parameters
     ----------
     beat
-        Function of the seconds that have passed. If it cannot write (``OSError``), it is not called again: whoever
-        writes next meets the same error, where it can be dealt with.
+        Function of the seconds that have passed. If it cannot write (``OSError``, or ``ValueError`` where a file is
+        closed), it is not called again: whoever writes next meets the same error, where it can be dealt with.
     every
         Seconds between two calls.
     """
@@ -61,7 +66,7 @@ def heartbeat(beat: Callable[[float], None], every: float) -> Iterator[None]:
         while not ended.wait(every):
             try:
                 beat(time.perf_counter() - started)
-            except OSError:
+            except (OSError, ValueError):
                 return
 
     thread = threading.Thread(target=run, name="genemamba heartbeat", daemon=True)
@@ -75,7 +80,8 @@ def heartbeat(beat: Callable[[float], None], every: float) -> Iterator[None]:
 
 def _state(what: str, seconds: float) -> str:
     passed, columns = f": {duration(seconds)}", shutil.get_terminal_size().columns - 1
-    return _CLEAR + what[: max(0, columns - len(passed))] + passed  # a line that wraps could not be taken back
+    # A line that wraps could not be taken back. What others write next begins at the start of the line.
+    return _CLEAR + what[: max(0, columns - len(passed))] + passed + "\r"
 
 
 def _line(what: str, seconds: float) -> str:

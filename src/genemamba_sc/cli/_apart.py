@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def require_apart(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None:
-    """Refuse an output that is an input, lies in one that is a folder, or is another output.
+    """Refuse an output that is an input or another output, or lies in one, or has one in it.
 
     Parameters
     ----------
@@ -24,9 +24,14 @@ def require_apart(outputs: Mapping[str, str], inputs: Mapping[str, str]) -> None
     for (first, path), (second, other) in combinations(outputs.items(), 2):
         if is_same(path, other):
             raise ValueError(f"{first} and {second} need a file each. Got {path} for both. Name another file for one.")
+        if _overlap(path, other):
+            raise ValueError(
+                f"{first} and {second} must not lie in each other: writing one would replace or spoil the other. Got "
+                f"{path} and {other}. Name another place for one."
+            )
     for option, path in outputs.items():
         for source, read in inputs.items():
-            if os.path.exists(read) and _is_within(path, read):
+            if os.path.exists(read) and _overlap(path, read):
                 raise ValueError(
                     f"{option} must not write to {source}, which it could replace. Got {path} for {option} and {read} "
                     f"for {source}. Name a file elsewhere."
@@ -46,6 +51,7 @@ def is_same(path: str, other: str) -> bool:
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
-def _is_within(path: str, read: str) -> bool:
-    """Tell whether a file is, or lies in, what is read."""
-    return is_same(path, read) or Path(os.path.realpath(read)) in Path(os.path.realpath(path)).parents
+def _overlap(path: str, other: str) -> bool:
+    """Tell whether two paths are the same, or one lies in the other."""
+    first, second = Path(os.path.realpath(path)), Path(os.path.realpath(other))
+    return is_same(path, other) or first in second.parents or second in first.parents

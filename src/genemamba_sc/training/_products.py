@@ -36,6 +36,11 @@ def products_of(features: Float32[np.ndarray, "n f"] | sparse.csr_matrix | spars
 
     Where PyTorch has MKL, its sparse product takes less than half of the time of scipy's, which goes through the
     columns one by one. It has none for a transpose without a copy, so a large matrix is left to scipy there.
+
+    Parameters
+    ----------
+    features
+        The matrix. The columns of a sparse one are sorted within a row, and there is one entry for each.
     """
     if isinstance(features, np.ndarray) or not torch.backends.mkl.is_available():
         return Products(lambda dense: features @ dense, lambda dense: features.T @ dense)
@@ -52,5 +57,5 @@ def _by_torch(matrix: sparse.csr_matrix | sparse.csr_array) -> Product:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         # Checked once: a wrong index would read beyond the matrix.
-        held = torch.sparse_csr_tensor(*arrays, size=matrix.shape, check_invariants=True)
+        held = torch.sparse_csr_tensor(*arrays, size=matrix.shape, device="cpu", check_invariants=True)
     return lambda dense: (held @ torch.from_numpy(np.ascontiguousarray(dense))).numpy()

@@ -62,7 +62,7 @@ class TokenStore:
         rows
             Numbers of the cells.
         """
-        starts, ends = self.starts[rows], self.starts[rows + 1]
+        starts, ends = self.starts[:-1][rows], self.starts[1:][rows]
         shape = len(rows), max(1, int((ends - starts).max(initial=1)))
         ids, values = np.full(shape, PAD_ID, dtype=np.int32), np.zeros(shape, dtype=np.float32)
         for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist())):
