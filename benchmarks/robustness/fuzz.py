@@ -59,7 +59,7 @@ def note_death(log: Path) -> bool:
     """Note where a process ended before its reader did."""
     last = max(log.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
     counts = {"finished": True} if last is None else json.loads(last.read_text())
-    if last is None or counts["finished"]:
+    if last is None or counts["finished"] or "crashes" in counts:  # a death that is noted is not one of this run
         return False
     last.write_text(json.dumps(counts | {"crashes": 1}))
     return True
