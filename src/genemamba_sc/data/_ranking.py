@@ -16,9 +16,9 @@ from genemamba_sc._constants import FIRST_GENE_ID, PAD_ID, TARGET_SUM
 
 # With this many times more keys than are needed, it is cheaper to leave out the last ones before the others are sorted.
 _MANY = 2
-# Digits of a sort have this many bits at most: the counts of both digits then stay in the processor's first cache.
+# Digits of a sort have this many bits at most: their counts then stay in the processor's first cache.
 _MOST_BITS = 11
-# As many moves per key may mend the order that two digits leave; with more of them another sort is faster.
+# As many moves per key may mend the order that two digits leave; with more of them digits for all bits are faster.
 _MOST_MOVES = 8
 _LOW = np.uint64(0xFFFFFFFF)
 
