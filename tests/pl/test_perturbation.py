@@ -14,7 +14,8 @@ from genemamba_sc import pl
 
 def result(effect):
     index = pd.Index(list("ABC"), name="change")
-    return SimpleNamespace(compared=lambda: pd.DataFrame({"effect": effect, "matched genes": [0.1, 0.2, 0.3]}, index))
+    table = pd.DataFrame({"effect": effect, "mean size of matched genes": [0.1, 0.2, 0.3]}, index)
+    return SimpleNamespace(compared=lambda: table)
 
 
 def test_the_largest_effects_stand_first_beside_their_baseline():
@@ -22,7 +23,7 @@ def test_the_largest_effects_stand_first_beside_their_baseline():
     effect, matched = (dots.get_offsets().tolist() for dots in ax.collections)
     assert (effect, matched) == ([[-2.0, 0.0], [0.5, 1.0]], [[0.3, 0.0], [0.1, 1.0]])
     assert [text.get_text() for text in ax.get_yticklabels()] == ["C", "A"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["effect", "matched genes"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["effect", "mean size of matched genes"]
     assert ax.get_xlabel() == "change"
     assert len(pl.perturbation(result([0.5, 1.0, -2.0]), n_genes=1).get_yticks()) == 1
 

@@ -25,6 +25,7 @@ def perturbation(**changed) -> tl.Perturbation:
         "kind": "delete", "shift": 0, "gene_ids": ("1", "2"), "symbols": ("A", "B"), "groups": ("all",),
         "cell_types": ("T",), "n_cells": np.array([[7], [0]]), "cosine_shift": one, "l2_shift": one,
         "type_change": types, "control_cosine_shift": one / 2, "control_type_change": types / 10,
+        "control_type_size": -types / 5,
         "n_controls": np.array([[4], [0]]), "p_cosine": one, "p_types": types, "lowers_more": types,
     }  # fmt: skip
     return tl.Perturbation(**{**fields, **changed})
@@ -106,8 +107,9 @@ def test_a_result_is_described_in_a_few_lines(name):
 def test_effects_stand_beside_their_baselines():
     found = perturbation().compared(cell_type="T", group="all")
     assert found.index.name == "change of the probability of T"
-    assert found.loc["A"].to_dict() == {"effect": -0.5, "matched genes": -0.05}
-    assert perturbation().compared().loc["A"].to_dict() == {"effect": 0.2, "matched genes": 0.1}
+    # The mean of signed changes, -.05, is not what a size is to be seen beside.
+    assert found.loc["A"].to_dict() == {"effect": -0.5, "mean size of matched genes": -0.1}
+    assert perturbation().compared().loc["A"].to_dict() == {"effect": 0.2, "mean size of matched genes": 0.1}
     assert joint().compared("T").loc["ISG"].to_dict() == {"effect": -2.0, "sum of single genes": -1.0}
     for wrong in ({"cell_type": "B"}, {"group": "T"}):
         with pytest.raises(ValueError, match="must be one that there is"):

@@ -104,7 +104,7 @@ def test_the_table_has_a_row_per_gene_and_group(deleted):
         "gene_id", "symbol", "group", "n_cells", "cosine_shift", "l2_shift", "control_cosine_shift", "n_controls",
         "p_cosine",
     ]  # fmt: skip
-    effects = ("change", "control_change", "p_change", "lowers_more")
+    effects = ("change", "control_change", "control_size", "p_change", "lowers_more")
     assert set(table.columns[9:]) == {f"{effect}:{name}" for effect in effects for name in deleted.groups}
     row = table[(table.gene_id == GENES[3]) & (table.group == "T cell")].iloc[0]
     place = 3, deleted.groups.index("T cell")
@@ -125,10 +125,14 @@ def test_p_is_the_rank_among_the_effects_of_the_controls(trained, make_cells, de
     wanted = np.array([trained.vocabulary.token_of(gene) for gene in GENES])
     ids = [trained.vocabulary.gene_ids[token - FIRST_GENE_ID] for token in expression.matched(wanted, 8)[5, 0]]
 
-    controls = tl.perturb(trained, cells, ids, n_controls=0).cosine_shift[:, 0]
+    found = tl.perturb(trained, cells, ids, n_controls=0)
+    controls, types = found.cosine_shift[:, 0], found.type_change[:, 0]
 
     place = 5, deleted.groups.index("B cell")
     assert deleted.control_cosine_shift[place] == pytest.approx(controls.mean(), rel=1e-4)
+    assert (types < 0).any() and (types > 0).any()
+    np.testing.assert_allclose(deleted.control_type_change[place], types.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(deleted.control_type_size[place], np.abs(types).mean(axis=0), atol=1e-5)
     stronger = int((controls >= deleted.cosine_shift[place]).sum())
     assert 0 < stronger < 8
     assert deleted.p_cosine[place] == (1 + stronger) / 9

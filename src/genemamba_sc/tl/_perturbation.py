@@ -162,7 +162,8 @@ def _effects_and_controls(
     others = means[place, np.arange(own.shape[1])[None, :, None]]
     others[controls < 0] = np.nan
     n_known = (~np.isnan(others[..., 0])).sum(axis=2)
-    mean = np.nansum(others, axis=2) / np.where(n_known > 0, n_known, np.nan)[..., None]
+    n = np.where(n_known > 0, n_known, np.nan)[..., None]
+    mean, size = (np.nansum(x, axis=2) / n for x in (others, np.abs(others)))
     last = np.moveaxis(others, 2, -1)
     p = permutation_p(np.abs(own), np.abs(last))
     return {
@@ -172,6 +173,7 @@ def _effects_and_controls(
         "type_change": own[..., 2:],
         "control_cosine_shift": mean[..., 0],
         "control_type_change": mean[..., 2:],
+        "control_type_size": size[..., 2:],
         "n_controls": n_known,
         "p_cosine": p[..., 0],
         "p_types": p[..., 2:],

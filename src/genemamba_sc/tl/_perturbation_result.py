@@ -35,6 +35,11 @@ class Perturbation(Drawn):
         Change of the probability of each type, shape ``(m, q, c)``.
     control_cosine_shift, control_type_change
         The same, averaged over the matched genes of each gene: the effect of any gene that is expressed like it.
+        Changes of both signs cancel in ``control_type_change``, the more the more genes there are: the size of
+        ``type_change`` is not to be compared with it.
+    control_type_size
+        Mean size (absolute value) of the change of each type by the matched genes, shape ``(m, q, c)``: the size of
+        ``type_change`` that any such gene has.
     n_controls
         Number of matched genes with an effect, shape ``(m, q)``.
     p_cosine, p_types
@@ -58,6 +63,7 @@ class Perturbation(Drawn):
     type_change: Float[np.ndarray, "m q c"]
     control_cosine_shift: Float[np.ndarray, "m q"]
     control_type_change: Float[np.ndarray, "m q c"]
+    control_type_size: Float[np.ndarray, "m q c"]
     n_controls: Int[np.ndarray, "m q"]
     p_cosine: Float[np.ndarray, "m q"]
     p_types: Float[np.ndarray, "m q c"]
@@ -66,8 +72,8 @@ class Perturbation(Drawn):
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row per gene and group.
 
-        Beside the effects on the embedding, the columns ``change:T``, ``control_change:T``, ``p_change:T`` and
-        ``lowers_more:T`` hold those on the probability of each type ``T``.
+        Beside the effects on the embedding, the columns ``change:T``, ``control_change:T``, ``control_size:T``,
+        ``p_change:T`` and ``lowers_more:T`` hold those on the probability of each type ``T``.
         """
         m, q = self.n_cells.shape
         table = pd.DataFrame(
@@ -82,6 +88,7 @@ class Perturbation(Drawn):
         for i, name in enumerate(self.cell_types):
             table[f"change:{name}"] = self.type_change[..., i].ravel()
             table[f"control_change:{name}"] = self.control_type_change[..., i].ravel()
+            table[f"control_size:{name}"] = self.control_type_size[..., i].ravel()
             table[f"p_change:{name}"] = self.p_types[..., i].ravel()
             table[f"lowers_more:{name}"] = self.lowers_more[..., i].ravel()
         return table
@@ -98,7 +105,8 @@ class Perturbation(Drawn):
 
         Returns
         -------
-        A row per gene; the columns ``effect`` and ``matched genes``.
+        A row per gene; the columns ``effect`` and ``mean size of matched genes``. The size of changes of a probability
+        has the sign of the effect, to lie beside it.
 
         Raises
         ------
@@ -107,11 +115,14 @@ class Perturbation(Drawn):
         """
         q = 0 if group is None else numbered("group", group, self.groups)
         if cell_type is None:
-            columns = {"effect": self.cosine_shift[:, q], "matched genes": self.control_cosine_shift[:, q]}
-            return pd.DataFrame(columns, index=pd.Index(self.symbols, name="1 - cosine of the embeddings"))
-        c = numbered("cell_type", cell_type, self.cell_types)
-        columns = {"effect": self.type_change[:, q, c], "matched genes": self.control_type_change[:, q, c]}
-        return pd.DataFrame(columns, index=pd.Index(self.symbols, name=f"change of the probability of {cell_type}"))
+            effect, size = self.cosine_shift[:, q], self.control_cosine_shift[:, q]
+            title = "1 - cosine of the embeddings"
+        else:
+            c = numbered("cell_type", cell_type, self.cell_types)
+            effect, title = self.type_change[:, q, c], f"change of the probability of {cell_type}"
+            size = np.copysign(self.control_type_size[:, q, c], effect)
+        columns = {"effect": effect, "mean size of matched genes": size}
+        return pd.DataFrame(columns, index=pd.Index(self.symbols, name=title))
 
     def _about(self) -> dict[str, str]:
         cells, control = self.n_cells, median_told(self.control_cosine_shift)
