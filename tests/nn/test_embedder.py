@@ -56,6 +56,20 @@ def test_the_pools_are_those_of_the_encoder(fields):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("fields", [*SHORT.values(), *LONG.values()], ids=[*SHORT, *LONG])
+def test_the_sums_of_what_is_read_are_those_of_the_encoder(fields):
+    encoder, (ids, values, lengths) = new_encoder(**fields), new_cells()
+    sums = Embedder(encoder).read(ids, values, lengths)
+    truth = encoder.double()(ids, values.double(), lengths)
+    n_read = lengths.clamp(max=fields.get("context_len", ids.shape[1]))
+    weights = torch.ones(ids.shape) if encoder.expression is None else encoder.expression(values.double())
+    start = encoder.embeddings(ids) * (weights * (torch.arange(ids.shape[1]) < n_read[:, None]))[..., None]
+    expected = (truth.hidden.sum(dim=1), start.sum(dim=1), truth.context)
+    for name, value in zip(("hidden", "bag", "context"), expected):
+        torch.testing.assert_close(getattr(sums, name), value.float(), rtol=1e-5, atol=1e-4)
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("fields", SHORT.values(), ids=SHORT)
 def test_neighbours_and_pads_change_no_bit_of_the_sums(fields):
     ids, values, lengths = new_cells()

@@ -6,7 +6,7 @@ import torch
 
 from genemamba_sc.data import Tokens, to_batch
 from genemamba_sc.model import GeneMambaModule
-from genemamba_sc.nn import EncoderConfig
+from genemamba_sc.nn import Embedder, EncoderConfig
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 
@@ -45,6 +45,7 @@ CONFIGS = {
     "layers read some": {"context_len": 5},
     "layers read all": {"context_len": None},
     "two layers, gate": {"context_len": 5, "n_layer": 2, "combine": "gate"},
+    "one layer, sum": {"context_len": 5, "combine": "sum"},
     "no layer": {"n_layer": 0, "context_len": 5},
     "no values": {"context_len": 5, "expression": "none"},
     "published": {"norm": "token", "pre_norm": False, "expression": "none"},
@@ -56,7 +57,7 @@ CONFIGS = {
 @torch.inference_mode()
 def test_embeddings_and_scores_are_those_of_the_changed_list(config, kind):
     module, tokens = make_module(**config), tokens_of([12, 9, 4, 1, 0])
-    cells = ChangedCells(module, tokens)
+    cells = ChangedCells(module, Embedder(module.encoder), tokens)
     expected = from_the_start(module, tokens)
     torch.testing.assert_close((cells.cell, cells.logits), expected, atol=1e-5, rtol=1e-4)
     seen, largest = 0, 0.0
@@ -71,9 +72,22 @@ def test_embeddings_and_scores_are_those_of_the_changed_list(config, kind):
 
 
 @torch.inference_mode()
+def test_threads_change_no_bit(monkeypatch):
+    monkeypatch.setattr("genemamba_sc.tl._changed_cells._TOKEN_BUDGET", 20)
+    module, tokens = make_module(context_len=5), tokens_of([12, 9, 4])
+    found = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
+        cells = ChangedCells(module, Embedder(module.encoder), tokens)
+        (changes,) = changes_of(tokens, np.arange(2, V - 2), "top", 0)
+        found.append(cells.after(changes))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+@torch.inference_mode()
 def test_a_module_without_types_gives_none():
     module, tokens = make_module(n_labels=0, context_len=3), tokens_of([6, 5])
-    cells = ChangedCells(module, tokens)
+    cells = ChangedCells(module, Embedder(module.encoder), tokens)
     (changes,) = changes_of(tokens, np.arange(2, V - 2), "delete", 0)
     after, logits = cells.after(changes)
     assert logits.shape == (11, 0)
@@ -83,10 +97,9 @@ def test_a_module_without_types_gives_none():
 @torch.inference_mode()
 def test_the_layers_read_again_only_what_changed_before_their_reach(monkeypatch):
     module, tokens = make_module(context_len=3), tokens_of([6, 5])
-    cells = ChangedCells(module, tokens)
-    read = []
-    encoder = module.encoder.forward
-    monkeypatch.setattr(module.encoder, "forward", lambda ids, *rest: read.append(len(ids)) or encoder(ids, *rest))
+    cells, read = ChangedCells(module, Embedder(module.encoder), tokens), []
+    sums = cells.embedder.read
+    monkeypatch.setattr(cells.embedder, "read", lambda ids, *rest: read.append(len(ids)) or sums(ids, *rest))
     for changes in changes_of(tokens, np.arange(2, V - 2), "delete", 0):
         cells.after(changes)
     assert sum(read) == 6  # three places of two cells, out of eleven

@@ -2,7 +2,7 @@
 
 from genemamba_sc.nn._config import EncoderConfig
 from genemamba_sc.nn._contrast import disjoint_views, pathway_contrast, view_contrast
-from genemamba_sc.nn._embedder import CellPools, Embedder
+from genemamba_sc.nn._embedder import CellPools, Embedder, ReadSums
 from genemamba_sc.nn._encoder import BiMambaEncoder, EncoderOutput, Reading
 from genemamba_sc.nn._heads import CellTypeHead, GeneHead, gene_log_frequency
 from genemamba_sc.nn._linear_cross_entropy import linear_cross_entropy
@@ -26,6 +26,7 @@ __all__ = [
     "ObjectiveConfig",
     "ObjectiveOutput",
     "PretrainingObjectives",
+    "ReadSums",
     "Reading",
     "classification_loss",
     "disjoint_views",

@@ -6,7 +6,7 @@ import torch
 
 from genemamba_sc._types import CellEmbedding, Lengths, TokenIds, TokenValues
 from genemamba_sc.nn._encoder import BiMambaEncoder, BiMambaLayer
-from genemamba_sc.ops import TokenPooler, TokenTable, choose_backend
+from genemamba_sc.ops import Pools, TokenPooler, TokenTable, choose_backend
 
 # Largest number of elements of the table of projected tokens: 64 MiB. A wider one costs more than it saves.
 _MOST_ELEMENTS = 2**24
@@ -16,6 +16,17 @@ class CellPools(NamedTuple):
     """Hold the embeddings of ``b`` cells; see :class:`genemamba_sc.nn.EncoderOutput`."""
 
     cell: CellEmbedding
+    context: CellEmbedding
+
+
+class ReadSums(NamedTuple):
+    """Hold sums over the tokens of ``b`` cells that the layers read, (b, d) each, beside their ``context``.
+
+    ``hidden`` adds their hidden states, ``bag`` the weighted rows of the token table with which they start.
+    """
+
+    hidden: CellEmbedding
+    bag: CellEmbedding
     context: CellEmbedding
 
 
@@ -49,11 +60,31 @@ class Embedder:
             output = encoder(ids, values, lengths)
             return CellPools(output.cell, output.context)
         pools = self._pooler(ids, values, lengths)
-        both = _only_layer(encoder).mixer.out_proj(pools.read)
-        change = 0.5 * both if encoder.config.combine == "mean" else pools.context + both
-        n_read = lengths.clamp(min=1, max=encoder.config.context_len)[:, None]
-        cell, context = (pools.whole + change) / lengths.clamp(min=1)[:, None], (pools.context + change) / n_read
-        return CellPools(encoder.norm_f(cell), encoder.norm_f(context))
+        change = self._change(pools)
+        cell = (pools.whole + change) / lengths.clamp(min=1)[:, None]
+        return CellPools(encoder.norm_f(cell), self._context(pools.context + change, lengths))
+
+    def read(self, ids: TokenIds, values: TokenValues, lengths: Lengths) -> ReadSums:
+        """Add up what the layers read and make; parameters are as in :meth:`__call__`."""
+        encoder = self._encoder
+        reach = min(ids.shape[1], encoder.config.context_len or ids.shape[1])
+        ids, values, lengths = ids[:, :reach], values[:, :reach], lengths.clamp(max=reach)
+        if self._pooler is None:
+            output = encoder(ids, values, lengths)
+            return ReadSums(output.hidden.sum(dim=1), encoder.bag(ids, values, lengths), output.context)
+        pools = self._pooler(ids, values, lengths)
+        hidden = pools.context + self._change(pools)
+        return ReadSums(hidden, pools.context, self._context(hidden, lengths))
+
+    def _change(self, pools: Pools) -> CellEmbedding:
+        """Return what the layer adds to the sum over the tokens."""
+        both: CellEmbedding = _only_layer(self._encoder).mixer.out_proj(pools.read)
+        return 0.5 * both if self._encoder.config.combine == "mean" else pools.context + both
+
+    def _context(self, hidden: CellEmbedding, lengths: Lengths) -> CellEmbedding:
+        encoder = self._encoder
+        found: CellEmbedding = encoder.norm_f(hidden / lengths.clamp(min=1, max=encoder.config.context_len)[:, None])
+        return found
 
 
 def _is_short(encoder: BiMambaEncoder) -> bool:

@@ -187,6 +187,10 @@ class BiMambaEncoder(nn.Module):
         context = _mean(x, pooled[:, :k])
         return EncoderOutput(self.norm_f(cell), self.norm_f(context), x, mask[:, :k], positions[:, :k])
 
+    def bag(self, ids: TokenIds, values: TokenValues | None, lengths: Lengths) -> CellEmbedding:
+        """Sum the weighted rows of the token table over the tokens; parameters are as in :meth:`forward`."""
+        return self._bag(ids, self._weigh(values, real_tokens(ids.shape[1], lengths)))
+
     def _weigh(self, values: TokenValues | None, mask: Mask) -> TokenValues:
         """Return the weight of each token in the cell, (b, l), 0 at pads."""
         weight = mask.to(self.embeddings.weight.dtype)

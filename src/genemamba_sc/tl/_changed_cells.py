@@ -5,6 +5,7 @@ beyond the tokens that the layers read changes these sums by one term. Otherwise
 again, and the sum over the rest of the list stays.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from genemamba_sc.data import Tokens, to_batch
 from genemamba_sc.model import GeneMambaModule
+from genemamba_sc.nn import Embedder
 from genemamba_sc.tl._changes import Changes
 
 # Padded tokens that the layers read at once.
@@ -59,12 +61,14 @@ class ChangedCells:
     ----------
     module
         The module, in evaluation mode.
+    embedder
+        That of its encoder.
     tokens
         Tokens of the block.
     """
 
-    def __init__(self, module: GeneMambaModule, tokens: Tokens) -> None:
-        self.module, self.tokens, self.encoder = module, tokens, module.encoder
+    def __init__(self, module: GeneMambaModule, embedder: Embedder, tokens: Tokens) -> None:
+        self.module, self.embedder, self.tokens, self.encoder = module, embedder, tokens, module.encoder
         self.per_token = module.encoder_config.norm == "token"
         self.reach = module.encoder_config.context_len or tokens.ids.shape[1] + 1
         self.sums = self._sums(tokens)
@@ -81,9 +85,16 @@ class ChangedCells:
         sums = self._moved(changes)
         read = torch.from_numpy(changes.first_place() < self.reach).nonzero()[:, 0]
         at_once = max(1, _TOKEN_BUDGET // max(1, min(self.reach, self.tokens.ids.shape[1] + 1)))
-        for part in read.split(at_once):
-            head = changes.take(part.numpy()).applied(self.tokens, self.reach)
-            sums.layers[part], sums.context[part] = self._read(head)
+        parts = read.split(at_once)
+
+        @torch.inference_mode()  # each thread has to enter it
+        def of_part(part: Tensor) -> tuple[Tensor, Tensor]:
+            return self._read(changes.take(part.numpy()).applied(self.tokens, self.reach))
+
+        # The compiled kernels take one thread.
+        with ThreadPoolExecutor(torch.get_num_threads() if self.embedder.is_compiled else 1) as threads:
+            for part, (layers, context) in zip(parts, threads.map(of_part, parts)):
+                sums.layers[part], sums.context[part] = layers, context
         return self._finish(sums)
 
     def _moved(self, changes: Changes) -> Sums:
@@ -118,21 +129,14 @@ class ChangedCells:
             expressed = torch.log1p(values * head.medians[ids])
             markers = F.embedding_bag(ids, head.markers, mode="sum", per_sample_weights=expressed)
             programs = F.embedding_bag(ids, head.programs, mode="sum", per_sample_weights=level)
-        return Sums(self._bag(ids, values, lengths), layers, context, markers, programs, level.sum(dim=1), lengths)
+        bag = self.encoder.bag(ids, values, lengths)
+        return Sums(bag, layers, context, markers, programs, level.sum(dim=1), lengths)
 
     def _read(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Return what the layers add to the sum of the tokens, and the context, (b, d) each."""
         batch = {name: value.to(self.module.device) for name, value in to_batch(tokens).items()}
-        ids, values = batch["token_ids"][:, : self.reach], batch["token_values"][:, : self.reach]
-        lengths = batch["lengths"].clamp(max=self.reach)
-        read = self.encoder(ids, values, lengths)
-        added = read.hidden.sum(dim=1)
-        return (added if self.per_token else added - self._bag(ids, values, lengths)), read.context
-
-    def _bag(self, ids: Tensor, values: Tensor, lengths: Tensor) -> Tensor:
-        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        weight = self._weight(values) * real
-        return F.embedding_bag(ids, self.encoder.embeddings.weight, mode="sum", per_sample_weights=weight)
+        read = self.embedder.read(batch["token_ids"], batch["token_values"], batch["lengths"])
+        return (read.hidden if self.per_token else read.hidden - read.bag), read.context
 
     def _weight(self, values: Tensor) -> Tensor:
         return torch.ones_like(values) if self.encoder.expression is None else self.encoder.expression(values)

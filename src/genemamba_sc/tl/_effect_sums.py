@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from genemamba_sc._warn import warn
 from genemamba_sc.data import Tokens
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
+from genemamba_sc.nn import Embedder
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import Changes, Kind, changes_of
 from genemamba_sc.tl._genes import ids_and_symbols
@@ -37,6 +38,7 @@ class EffectSums:
         self, module: GeneMambaModule, wanted: Int[np.ndarray, "u"], n_groups: int, n_effects: int, measure: Measure
     ) -> None:
         self.module, self.wanted, self.measure = module, wanted, measure
+        self.embedder = Embedder(module.encoder)
         self.counts = np.zeros((len(wanted), n_groups), dtype=np.int64)
         self.sums = np.zeros((len(wanted), n_groups, n_effects))
 
@@ -54,7 +56,7 @@ class EffectSums:
         was_training = self.module.training
         self.module.eval()
         try:
-            effect = self.measure(ChangedCells(self.module, tokens))
+            effect = self.measure(ChangedCells(self.module, self.embedder, tokens))
             for changes in changes_of(tokens, self.wanted, kind, shift):
                 place = np.searchsorted(self.wanted, changes.genes), groups[changes.rows]
                 np.add.at(self.counts, place, 1)

@@ -15,6 +15,7 @@ from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, Scale, Tokens, take_tokens
 from genemamba_sc.data._token_parts import visible_part
 from genemamba_sc.model import GeneMambaModel, GeneMambaModule
+from genemamba_sc.nn import Embedder
 from genemamba_sc.tl._cells import blocks_of, cells_asked, open_query
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
@@ -90,7 +91,8 @@ def perturb_together(
     _, source = open_query(model, adata, layer, gene_id_key, scale)
     known = types_asked(model, types)
     members = [_members(model, name, genes) for name, genes in sets.items()]
-    cells = _Cells(model.module, TypeProbabilities.of(model), source, cells_asked(indices, source.n_obs), kind)
+    rows, embedder = cells_asked(indices, source.n_obs), Embedder(model.module.encoder)
+    cells = _Cells(model.module, embedder, TypeProbabilities.of(model), source, rows, kind)
     expression = Expression.empty(1, model.vocabulary.size)
     for block, _ in blocks_of(source, cells.rows):
         expression.add(block, np.zeros(len(block.lengths), np.int64), model.vocabulary)
@@ -134,6 +136,7 @@ class _Cells:
     """Perturb sets in the cells ``rows`` of a source."""
 
     module: GeneMambaModule
+    embedder: Embedder
     probabilities: TypeProbabilities
     source: CellSource
     rows: Int[np.ndarray, "n"]
@@ -158,7 +161,8 @@ class _Cells:
         return _Shifts(*(np.concatenate(arrays) for arrays in zip(*parts)))
 
     def _of_block(self, tokens: Tokens, genes: np.ndarray, singles: bool) -> tuple[np.ndarray, ...]:
-        before, after = ChangedCells(self.module, tokens), ChangedCells(self.module, changed(tokens, genes, self.kind))
+        both = tokens, changed(tokens, genes, self.kind)
+        before, after = (ChangedCells(self.module, self.embedder, cells) for cells in both)
         known, then = (self.probabilities(cells.logits) for cells in (before, after))
         added, added_types = torch.zeros_like(before.cell), np.zeros(known.shape)
         for changes in changes_of(tokens, genes, self.kind, 0) if singles else ():

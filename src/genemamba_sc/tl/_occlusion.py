@@ -7,6 +7,7 @@ from jaxtyping import Float
 from genemamba_sc.data import Tokens
 from genemamba_sc.data._token_parts import real_positions
 from genemamba_sc.model import GeneMambaModule
+from genemamba_sc.nn import Embedder
 from genemamba_sc.tl._changed_cells import ChangedCells
 from genemamba_sc.tl._changes import changes_of
 from genemamba_sc.tl._targets import DirectionTarget, Target
@@ -29,7 +30,7 @@ def occlusion(module: GeneMambaModule, tokens: Tokens, aims: Target) -> Float[np
     module.eval()
     fall = np.zeros(tokens.ids.shape)
     try:
-        cells = ChangedCells(module, tokens)
+        cells = ChangedCells(module, Embedder(module.encoder), tokens)
         every = np.unique(tokens.ids[real_positions(tokens)]).astype(np.int64)
         for changes in changes_of(tokens, every, "delete", 0):
             own = aims.take(changes.rows)
