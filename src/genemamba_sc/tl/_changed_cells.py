@@ -6,6 +6,7 @@ again, and the sum over the rest of the list stays.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -91,9 +92,11 @@ class ChangedCells:
         def of_part(part: Tensor) -> tuple[Tensor, Tensor]:
             return self._read(changes.take(part.numpy()).applied(self.tokens, self.reach))
 
-        # The compiled kernels take one thread.
-        with ThreadPoolExecutor(torch.get_num_threads() if self.embedder.is_compiled else 1) as threads:
-            for part, (layers, context) in zip(parts, threads.map(of_part, parts)):
+        # The compiled kernels take one thread; anything else has its own, and what is set for this one.
+        n_threads = min(len(parts), torch.get_num_threads()) if self.embedder.is_compiled else 1
+        with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as threads:
+            answers = map(of_part, parts) if threads is None else threads.map(of_part, parts)
+            for part, (layers, context) in zip(parts, answers):
                 sums.layers[part], sums.context[part] = layers, context
         return self._finish(sums)
 
