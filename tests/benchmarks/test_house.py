@@ -46,7 +46,7 @@ def test_every_import_of_a_script_is_a_script_or_a_declared_package():
     ]
     names = {re.match(r"[\w.-]+", one).group().lower().replace("-", "_") for one in declared}
     # Import names that differ, peers that a script asks for by name, and what comes with a declared package.
-    names |= {"czbenchmarks", "datasets", "genemamba_sc", "scvi", "sklearn"}
+    names |= {"captum", "czbenchmarks", "datasets", "genemamba_sc", "scvi", "sklearn"}
     names |= set(sys.stdlib_module_names) | {script.stem for script in SCRIPTS}
     unknown = {}
     for script in SCRIPTS:
