@@ -8,6 +8,8 @@
     python confidence.py --parts unknown --epochs 1 --most-cells 1600 --out results/unknown.jsonl
     python confidence_table.py results
 
+The first two with ``--refit``, too, and ``--out results/sets_refit.jsonl``.
+
 Part `sets`: every set and split of `splits.py`. Per split one model with the package's defaults but `--epochs`, and on
 its test cells: coverage and mean size of sets at 0.8, 0.9, 0.95, also with the predicted type in every set, and by
 type where there are calibration cells enough; expected calibration error before and after the temperature. `local`: the
@@ -28,6 +30,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
@@ -58,6 +61,14 @@ FEWEST_LEFT_OUT = 20
 BINS = 15
 
 
+@dataclass(frozen=True)
+class Training:
+    """Passes over the training cells, and whether the labels of validation cells are fitted in the end."""
+
+    epochs: int | None
+    refit: bool
+
+
 def calibration_error(probabilities: np.ndarray, is_right: np.ndarray) -> float:
     """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by cells."""
     confidence = probabilities.max(axis=1)
@@ -65,13 +76,14 @@ def calibration_error(probabilities: np.ndarray, is_right: np.ndarray) -> float:
     return float(np.abs(np.bincount(bins, confidence - is_right, minlength=BINS)).sum() / len(bins))
 
 
-def trained(adata: ad.AnnData, rows: np.ndarray, seed: int, epochs: int | None) -> GeneMambaModel:
+def trained(adata: ad.AnnData, rows: np.ndarray, seed: int, training: Training) -> GeneMambaModel:
     train = adata[rows].copy()
     train.obs[LABEL] = column(train, LABEL)
     scvi.settings.seed = seed
     model = new_model(train)
     # Integration changes no prediction, and sets and scores do not read it.
-    model.train(max_epochs=epochs, train_size=0.9, integrate=False, enable_progress_bar=False)
+    choices = {"max_epochs": training.epochs, "refit": training.refit}
+    model.train(train_size=0.9, integrate=False, enable_progress_bar=False, **choices)
     return model
 
 
@@ -101,8 +113,8 @@ def judged(calibration: Calibration, logits: np.ndarray, codes: np.ndarray, type
     return found
 
 
-def sets_of(adata: ad.AnnData, split: Split, seed: int, epochs: int | None) -> Iterator[tuple[str, dict[str, float]]]:
-    model = trained(adata, split.train, seed, epochs)
+def sets_of(adata: ad.AnnData, split: Split, seed: int, training: Training) -> Iterator[tuple[str, dict[str, float]]]:
+    model = trained(adata, split.train, seed, training)
     test = adata[split.test].copy()
     types = [str(name) for name in model.cell_types]
     codes = np.array([types.index(name) if name in types else -1 for name in column(test, LABEL)])
@@ -163,10 +175,10 @@ def celltypist_scores(train: ad.AnnData, test: ad.AnnData) -> dict[str, np.ndarr
     return {"CellTypist": -found.probability_matrix.to_numpy().max(axis=1)}
 
 
-def unknown_of(adata: ad.AnnData, split: Split, left_out: str, seed: int, epochs: int | None) -> dict[str, object]:
+def unknown_of(adata: ad.AnnData, split: Split, left_out: str, seed: int, training: Training) -> dict[str, object]:
     labels = column(adata, LABEL)
     rows = split.train[labels[split.train] != left_out]
-    model, test = trained(adata, rows, seed, epochs), adata[split.test].copy()
+    model, test = trained(adata, rows, seed, training), adata[split.test].copy()
     is_new = column(test, LABEL) == left_out
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="These cells differ from the calibration cells")
@@ -204,22 +216,23 @@ def jobs(options: argparse.Namespace) -> Iterator[tuple[tuple, ad.AnnData, Split
                 yield ("unknown", name, "stratified", str(left_out), 0), adata, split
 
 
-def rows_of(key: tuple, adata: ad.AnnData, split: Split, epochs: int | None) -> Iterator[Row]:
+def rows_of(key: tuple, adata: ad.AnnData, split: Split, training: Training) -> Iterator[Row]:
     part, name, kind, held_out, seed = key
     row = {
         "set": name,
         "split": kind,
         "held_out": held_out,
         "seed": seed,
-        "epochs": epochs,
+        "epochs": training.epochs,
+        "refit": training.refit,
         "n_cells": adata.n_obs,
         "n_test": len(split.test),
     }
     if part == "sets":
-        for method, found in sets_of(adata, split, seed, epochs):
+        for method, found in sets_of(adata, split, seed, training):
             yield row | {"method": method} | found
     else:
-        yield row | {"method": "unknown"} | unknown_of(adata, split, held_out, seed, epochs)
+        yield row | {"method": "unknown"} | unknown_of(adata, split, held_out, seed, training)
 
 
 def main() -> None:
@@ -228,6 +241,9 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--seeds", type=int, default=1, help="random splits of each set")
     parser.add_argument("--epochs", type=int, help="passes over the training cells; the package's default if left out")
+    parser.add_argument(
+        "--refit", action="store_true", help="fit the labels of validation cells in the end, as train() does"
+    )
     parser.add_argument("--most-cells", type=int, help="a random so many cells of each set")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -237,7 +253,7 @@ def main() -> None:
         if key in done:
             continue
         start = time.perf_counter()
-        for row in rows_of(key, adata, split, options.epochs):
+        for row in rows_of(key, adata, split, Training(options.epochs, options.refit)):
             append_row(options.out, row | {"seconds": round(time.perf_counter() - start, 1)})
             print(json.dumps({name: row[name] for name in list(row)[:8]}), file=sys.stderr, flush=True)
 

@@ -1,7 +1,7 @@
 """One study or donor as the only reference: each study of immune_3studies asks the others, each donor of kang_ctrl.
 
-    OMP_NUM_THREADS=1 python benchmarks/annotation/transfer.py --methods lr_l2,l1,genemamba --seeds 0,1,2,3,4,5,6,7,8,9 \\
-        --out benchmarks/annotation/results/transfer.jsonl
+    OMP_NUM_THREADS=1 python benchmarks/annotation/transfer.py --methods lr_l2,l1,genemamba \\
+        --seeds 0,1,2,3,4,5,6,7,8,9 --out benchmarks/annotation/results/transfer.jsonl
     python benchmarks/annotation/transfer.py --table benchmarks/annotation/results/transfer.jsonl
 
 A pair of `immune_3studies` is a study and another one; the pair of a donor of `kang_ctrl` is that donor and all others.

@@ -64,7 +64,7 @@ def build_corpus(
     jobs: int = 1,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Tokenise h5ad files and zarr folders into a corpus.
+    """Tokenise h5ad, h5mu, zarr and 10x files into a corpus.
 
     Cells are read in blocks, so memory does not grow with the files (except for files stored by columns, which are read
     as a whole). Of several cells with the same tokens the first one is kept, in the order of the files. The corpus is

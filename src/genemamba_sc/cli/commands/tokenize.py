@@ -1,4 +1,4 @@
-"""turn h5ad files and zarr folders into a corpus to pretrain on"""  # noqa: D400
+"""turn h5ad, h5mu, zarr or 10x files into a corpus to pretrain on"""  # noqa: D400
 
 import argparse
 import os
@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Write the tokens of h5ad files and zarr folders as a corpus."""
+    """Write the tokens of h5ad, h5mu, zarr or 10x files as a corpus."""
     from genemamba_sc.data import GeneVocabulary
 
     with needs_pyarrow():
