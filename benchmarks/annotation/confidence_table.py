@@ -82,6 +82,9 @@ def main(folder: Path) -> None:
     print("### Sets without shift: coverage in % / mean size, by stated coverage; means of random splits\n")
     print(coverage_table(sets, "sets", "stratified"))
     print(f"\nWithin 2 points of 0.9: {sum(abs(value) <= 0.02 for value in off)} of {len(off)}.\n")
+    if refitted := read_rows(folder / "sets_refit.jsonl"):
+        print("### The same of models whose validation cells were fitted in the end, as `train()` does\n")
+        print(coverage_table(pd.DataFrame(refitted), "sets", "stratified") + "\n")
     print("### Sets for a batch that the model has not seen\n")
     print(coverage_table(sets, "sets", "batch"))
     print("\n### The same, calibrated on 200 labelled cells of that batch\n")
