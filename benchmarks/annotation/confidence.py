@@ -43,6 +43,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import NearestNeighbors
 from splits import LABEL, SETS, SETS_OF_SPLIT, Split, column, load_set, splits_of
+from versions import commit
 
 from genemamba_sc import GeneMambaModel
 from genemamba_sc.benchmark import (
@@ -59,6 +60,7 @@ COVERAGES = (0.8, 0.9, 0.95)
 LOCAL_CELLS = 200
 FEWEST_LEFT_OUT = 20
 BINS = 15
+KEY = ("method", "set", "split", "held_out", "seed")
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ def rows_of(key: tuple, adata: ad.AnnData, split: Split, training: Training) -> 
         "seed": seed,
         "epochs": training.epochs,
         "refit": training.refit,
+        "commit": commit(),
         "n_cells": adata.n_obs,
         "n_test": len(split.test),
     }
@@ -248,9 +251,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     scvi.settings.progress_bar_style = None
-    done = {(row["method"], row["set"], row["split"], row["held_out"], row["seed"]) for row in read_rows(options.out)}
+    done = {(*(row[name] for name in KEY), row.get("refit", False)) for row in read_rows(options.out)}
     for key, adata, split in jobs(options):
-        if key in done:
+        if (*key, options.refit) in done:
             continue
         start = time.perf_counter()
         for row in rows_of(key, adata, split, Training(options.epochs, options.refit)):

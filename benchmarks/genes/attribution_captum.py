@@ -4,8 +4,8 @@ OMP_NUM_THREADS=1 python benchmarks/genes/attribution_captum.py --out benchmarks
 
 Needs captum. The models are those of reconstruction.py. captum's IntegratedGradients gets a function from the rows of
 the gene table that the tokens of a cell have to the score that ``gm.tl.attribute(target="embedding")`` attributes, and
-the mean row as the baseline. What a cell misses is the distance between the sum of its attributions and the difference
-of the score from that of the baseline.
+the mean row as the baseline. Our seconds include the directions and the deletion test of one cell. What a cell misses
+is the distance between the sum of its attributions and the difference of the score from that of the baseline.
 """
 
 import time

@@ -67,9 +67,11 @@ def marker_rows(name: str, most: int, seed: int, work: Path) -> list[str]:
         found = gm.tl.perturb(model, test, ids, indices=rows_of_type, n_controls=20)
         column = found.cell_types.index(kind)
         auroc = np.nanmean(found.lowers_more[:, 0, column])
-        change, control = (np.nanmean(x[:, 0, column]) for x in (found.type_change, found.control_type_change))
+        effects = found.type_change, found.control_type_change, found.control_type_size
+        change, control, size = (np.nanmean(x[:, 0, column]) for x in effects)
         rows.append(
-            f"| {name} | {kind} | {len(rows_of_type)} | {len(ids)} | {change:+.5f} | {control:+.5f} | {auroc:.3f} |"
+            f"| {name} | {kind} | {len(rows_of_type)} | {len(ids)} | {change:+.5f} | {control:+.5f} | {size:.5f} | "
+            f"{auroc:.3f} |"
         )
     return rows
 
@@ -163,8 +165,8 @@ def main() -> None:
         "|---|---|---|---|---|---|",
     ]
     markers = [
-        "| set | type | cells | markers | change of its probability | the same of matched genes | AUROC |",
-        "|---|---|---|---|---|---|---|",
+        "| set | type | cells | markers | change of its probability | mean of matched genes | their mean size | AUROC |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in arguments.sets.split(","):
         for table, rows in ((speed, speed_rows(name, *asked)), (markers, marker_rows(name, *asked))):

@@ -1,5 +1,7 @@
 """The short way: changed sums give what encoding the changed lists from the start gives."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -71,17 +73,26 @@ def test_embeddings_and_scores_are_those_of_the_changed_list(config, kind):
     assert largest > 0.05
 
 
+def topped(n_threads, monkeypatch):
+    """Put every gene first, and tell which threads read."""
+    module, tokens = make_module(context_len=5), tokens_of([12, 9, 4])
+    cells, seen = ChangedCells(module, Embedder(module.encoder), tokens), set()
+    assert cells.embedder.is_compiled
+    sums = cells.embedder.read
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr(cells.embedder, "read", lambda *batch: seen.add(threading.get_ident()) or sums(*batch))
+    (changes,) = changes_of(tokens, np.arange(2, V - 2), "top", 0)
+    return cells.after(changes), seen
+
+
 @torch.inference_mode()
 def test_threads_change_no_bit(monkeypatch):
     monkeypatch.setattr("genemamba_sc.tl._changed_cells._TOKEN_BUDGET", 20)
-    module, tokens = make_module(context_len=5), tokens_of([12, 9, 4])
-    found = []
-    for n_threads in (1, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
-        cells = ChangedCells(module, Embedder(module.encoder), tokens)
-        (changes,) = changes_of(tokens, np.arange(2, V - 2), "top", 0)
-        found.append(cells.after(changes))
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    one, own = topped(1, monkeypatch)
+    several, others = topped(3, monkeypatch)
+    assert own == {threading.get_ident()}
+    assert others and threading.get_ident() not in others
+    torch.testing.assert_close(one, several, rtol=0, atol=0)
 
 
 @torch.inference_mode()
