@@ -165,7 +165,7 @@ def main() -> None:
         "|---|---|---|---|---|---|",
     ]
     markers = [
-        "| set | type | cells | markers | change of its probability | mean of matched genes | their mean size | AUROC |",
+        "| set | type | cells | markers | change of its probability | matched genes, mean | their mean size | AUROC |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in arguments.sets.split(","):
