@@ -55,12 +55,12 @@ def scanvi(train: ad.AnnData, epochs: int | None = None) -> tuple[Callable[[], o
     return lambda: model.train(max_epochs=epochs, **QUIET), model.predict
 
 
-def child(program: str, name: str, seed: int, work: Path) -> dict[str, float]:
+def child(program: str, name: str, seed: int, work: Path, threads: int) -> dict[str, float]:
     """Train once on the rows in ``work``, and leave predictions there; the time is that of ``train()`` alone."""
     import scvi
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     warnings.simplefilter("ignore")
     scvi.settings.seed = seed
     new = {"scanvi": scanvi}.get(program, ours)
@@ -76,9 +76,14 @@ def child(program: str, name: str, seed: int, work: Path) -> dict[str, float]:
     return taken
 
 
-def run(program: str, source: Path, name: str, seed: int) -> dict[str, float]:
-    """One run in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(source / "src"), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+def run(program: str, source: Path, name: str, seed: int, threads: int) -> dict[str, float]:
+    """One run in a process of its own; with more than one thread, numpy takes as many as it finds cores."""
+    environment = os.environ | {"PYTHONPATH": str(source / "src")}
+    limits = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"
+    if threads == 1:
+        environment |= dict.fromkeys(limits, "1")
+    else:
+        environment = {key: value for key, value in environment.items() if key not in limits}
     from genemamba_sc.benchmark import accuracy, column, macro_f1, stratified_split
 
     labels = column(load_set(name), LABEL)
@@ -86,6 +91,7 @@ def run(program: str, source: Path, name: str, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "rows.npz", train=split.train, test=split.test)
         command = [sys.executable, __file__, "--child", program, "--sets", name, "--seed", str(seed), "--work", folder]
+        command += ["--threads", str(threads)]
         said = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         truth, found = labels[split.test], np.load(Path(folder) / "predicted.npy")
     scores = {"accuracy": 100 * accuracy(truth, found), "macro_f1": 100 * macro_f1(truth, found)}
@@ -107,6 +113,7 @@ def main() -> None:
     parser.add_argument("--sets", default="pbmc3k,zheng_sorted")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--old", type=Path, help="a checkout of the commit to compare with")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; beyond 1 numpy takes all cores")
     parser.add_argument("--scanvi", action="store_true", help="beside scANVI, too")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", choices=("ours", "old", "scanvi"), help=argparse.SUPPRESS)
@@ -114,17 +121,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(json.dumps(child(args.child, args.sets, args.seed, args.work)))
+        print(json.dumps(child(args.child, args.sets, args.seed, args.work, args.threads)))
         return
     if args.old is None:
         parser.error("--old is needed: a checkout of the commit to compare with")
     programs = {"old": args.old, "ours": ROOT} | ({"scanvi": ROOT} if args.scanvi else {})
-    rows, machine = [], machine_line(1)
+    rows, machine = [], machine_line(args.threads)
     for name in args.sets.split(","):
         runs: dict[str, list[dict[str, float]]] = {program: [] for program in programs}
         for seed in range(args.repeats):
             for program, source in programs.items():
-                runs[program].append(run(program, source, name, seed))
+                runs[program].append(run(program, source, name, seed, args.threads))
                 print(name, seed, program, runs[program][-1], file=sys.stderr, flush=True)
         rows += [row(name, program, found, runs["old"]) for program, found in runs.items()]
     header = (

@@ -38,8 +38,8 @@ def test_the_weights_are_a_third_of_a_dense_and_two_thirds_of_a_sparse_fit():
     many, many_bias = multinomial(cells, 0.3, 20)
     norm = np.sqrt((many**2).mean(axis=0))
     floor = 0.1 * norm.mean()
-    few, _ = multinomial(cells, 1.0, 15, np.sqrt(norm + floor))
-    few, few_bias = multinomial(cells, 1.0, 15, np.sqrt(np.sqrt((few**2).mean(axis=0)) + floor))
+    few, _ = multinomial(cells, 0.3, 15, np.sqrt(norm + floor))
+    few, few_bias = multinomial(cells, 0.3, 15, np.sqrt(np.sqrt((few**2).mean(axis=0)) + floor))
     np.testing.assert_allclose(weights, (many + 2 * few) / 3, atol=1e-4)
     np.testing.assert_allclose(intercepts, (many_bias + 2 * few_bias) / 3, atol=1e-4)
     assert weights[:, 2:5].argmax(axis=0).tolist() == [0, 1, 2]

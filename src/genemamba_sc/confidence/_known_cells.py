@@ -13,6 +13,8 @@ from jaxtyping import Float32, Float64, Integer
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
+from genemamba_sc._blas_threads import one_blas_thread
+
 _MOST_GENES = 2_000
 _COMPONENTS = 30
 # A gene in fewer cells has no variance to speak of.
@@ -71,6 +73,7 @@ class KnownCells:
         return nearest
 
 
+@one_blas_thread()
 def fit_known_cells(
     expression: sparse.csr_array, labels: Integer[np.ndarray, "n"], n_types: int, seed: int = 0
 ) -> KnownCells:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 from scipy import sparse
 
+from genemamba_sc._blas_threads import one_blas_thread
 from genemamba_sc.integration._axes import shared_axes
 from genemamba_sc.integration._clusters import cluster_sizes
 from genemamba_sc.integration._integration import Integration, IntegrationConfig
@@ -20,6 +21,7 @@ class CannotIntegrateError(ValueError):
     """Tell that these cells give an integration nothing to go by."""
 
 
+@one_blas_thread()
 def fit_integration(
     embedding: Float[np.ndarray, "n d"],
     batches: Integer[np.ndarray, "n"],

@@ -108,7 +108,7 @@ def calibration_before_refit(
     expression = expression_matrix(dataset.tokens(train), dataset.vocabulary)
     known = fit_known_cells(expression, labels[train], model.module.n_labels)
     cells = f"{len(rows)} validation cells of the training{_of_batches(splitter, rows)}"
-    return _calibration(model, model._source(model.adata), rows, labels[rows], known, cells)
+    return _calibration(model, dataset.source, rows, labels[rows], known, cells)
 
 
 def calibration_on(

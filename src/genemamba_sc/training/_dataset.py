@@ -98,7 +98,7 @@ class TokenDataset(Dataset[TokenBatch]):
         """Leave open files behind: workers that are not forked read the cache, or open the file again."""
         if self._cache is not None:
             return {**self.__dict__, "_source": None}
-        return {**self.__dict__, "_source": _by_path(self._cells)}
+        return {**self.__dict__, "_source": _by_path(self.source)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -133,8 +133,9 @@ class TokenDataset(Dataset[TokenBatch]):
         return self._vocabulary
 
     @property
-    def _cells(self) -> CellSource:
-        assert self._source is not None  # only a copy in a worker that has the tokens goes without
+    def source(self) -> CellSource:
+        """Source of the tokens; a copy in a worker process may go without."""
+        assert self._source is not None
         return self._source
 
     def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:
@@ -146,30 +147,30 @@ class TokenDataset(Dataset[TokenBatch]):
         return (self.tokens(indices[start : start + _BLOCK]) for start in range(0, len(indices), _BLOCK))
 
     def _fits(self) -> bool:
-        return self._cells.n_obs * self._cells.tokenizer.max_len * 8 <= _CACHE_BYTES
+        return self.source.n_obs * self.source.tokenizer.max_len * 8 <= _CACHE_BYTES
 
     def _read_all(self) -> TokenStore:
         # Blocks are read, because a linear copy of the whole matrix would double the memory.
-        return TokenStore.of(self._blocks_read(np.arange(self._cells.n_obs)), self.vocabulary.size)
+        return TokenStore.of(self._blocks_read(np.arange(self.source.n_obs)), self.vocabulary.size)
 
     def _blocks_read(self, rows: np.ndarray) -> Iterator[Tokens]:
-        return (self._cells.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK))
+        return (self.source.tokens(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK))
 
     def _count_lengths(self) -> np.ndarray:
-        columns = self._cells.columns
+        columns = self.source.columns
         matched = np.flatnonzero(columns != UNK_ID)
         # All columns of one gene make one token.
         tokens = sparse.csr_matrix(
             (np.ones(len(matched), dtype=np.float32), (matched, columns[matched])), (len(columns), self.vocabulary.size)
         )
-        found = [np.diff((cells.astype(bool) @ tokens).indptr) for _, cells in self._cells.reader.blocks(_BLOCK)]
-        return np.minimum(np.concatenate(found), self._cells.tokenizer.max_len).astype(np.int32)
+        found = [np.diff((cells.astype(bool) @ tokens).indptr) for _, cells in self.source.reader.blocks(_BLOCK)]
+        return np.minimum(np.concatenate(found), self.source.tokenizer.max_len).astype(np.int32)
 
     def _take(self, rows: np.ndarray) -> Tokens:
         if self._cache is not None:
             return self._cache.take(rows)
         # A worker process has one core; threads of its own would take those of its neighbours.
-        source = self._cells if get_worker_info() is None else self._cells.on_one_thread()
+        source = self.source if get_worker_info() is None else self.source.on_one_thread()
         return source.tokens(rows)
 
 

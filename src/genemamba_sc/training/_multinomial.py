@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.optimize import minimize
 
+from genemamba_sc._blas_threads import one_blas_thread
 from genemamba_sc.training._linear import LabelledCells
 from genemamba_sc.training._products import products_of
 
@@ -17,6 +18,7 @@ _MEMORY = 10
 _BLOCK = 4096
 
 
+@one_blas_thread()
 def multinomial(
     cells: LabelledCells, strength: float, max_iter: int, scale: Float32[np.ndarray, "f"] | None = None
 ) -> tuple[Float32[np.ndarray, "k f"], Float32[np.ndarray, "k"]]:
@@ -38,7 +40,8 @@ def multinomial(
         Numbers by which the features are multiplied, shape (f,): the larger, the less a feature is penalised. The
         coefficients are those of the features as they are. ``None`` penalises all alike.
     """
-    loss, n_types, n_features = _objective(cells, strength, scale)
+    mean = _mean(cells)
+    loss, n_types, n_features = _objective(cells, mean, strength, scale)
     start = np.zeros((n_features + 1) * n_types)
     found = minimize(
         loss,
@@ -48,17 +51,17 @@ def multinomial(
         options={"maxiter": max_iter, "gtol": _GRADIENT, "ftol": 0.0, "maxcor": _MEMORY},
     ).x.reshape(n_features + 1, n_types)
     weights = found[:-1] if scale is None else found[:-1] * scale[:, None]
-    intercepts = found[-1] - _mean(cells) @ weights
+    intercepts = found[-1] - mean @ weights
     return weights.T.astype(np.float32), intercepts.astype(np.float32)
 
 
 def _objective(
-    cells: LabelledCells, strength: float, scale: np.ndarray | None
+    cells: LabelledCells, mean: np.ndarray, strength: float, scale: np.ndarray | None
 ) -> tuple[Callable[[np.ndarray], tuple[float, np.ndarray]], int, int]:
     """Return the mean objective with its gradient, the number of types and the number of features."""
     features, rows = cells.features, np.arange(len(cells.labels))
     types, own = np.unique(cells.labels, return_inverse=True)
-    mean, products = _mean(cells), products_of(features)
+    products = products_of(features)
     weight = (strength * cells.importance).astype(np.float32)
     stretch = np.float32(1.0) if scale is None else scale.astype(np.float32)[:, None]
 
