@@ -125,12 +125,18 @@ def _linked(
     n = len(directions)
     lengths = sparse.csr_array((n, n), dtype=directions.dtype)
     own = np.zeros(n, dtype=directions.dtype)
-    for batch in np.unique(batches):
-        members, others = np.flatnonzero(batches == batch), np.flatnonzero(batches != batch)
+    present, sizes = np.unique(batches, return_counts=True)
+    waiting = np.ones(n, dtype=bool)
+    # Small batches ask large ones first, for then few cells are found, and only these have to ask back.
+    for batch in present[np.argsort(-sizes, kind="stable")]:
+        members = np.flatnonzero(batches == batch)
+        waiting[members] = False
         k = min(n_neighbours, math.ceil(most * len(members)))
         found = NearestNeighbors(n_neighbors=k).fit(directions[members])
-        if len(others):
-            lengths = lengths + _one_way(found, directions, members, others, closeness.to_nearest)
+        asking = waiting.copy()
+        asking[lengths[members].indices] = True
+        if asking.any():
+            lengths = lengths + _one_way(found, directions, members, np.flatnonzero(asking), closeness.to_nearest)
         if closeness.to_own < np.inf and len(members) > 1:
             # Of its own batch a cell has neighbours beside itself.
             own[members] = found.kneighbors(n_neighbors=min(k, len(members) - 1))[0][:, -1]

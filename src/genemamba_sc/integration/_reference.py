@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from genemamba_sc._blas_threads import one_blas_thread
 from genemamba_sc.integration._neighbours import ANY_DISTANCE, MOST_OF_BATCH, Closeness, mutual_neighbours
 from genemamba_sc.integration._offsets import Offsets, Spreads, fit_offsets
 
@@ -36,6 +37,7 @@ class Reference:
     cells: Float[np.ndarray, "m k"]
     reach: float
 
+    @one_blas_thread()
     def moves(
         self, cells: Float[np.ndarray, "n k"], spreads: Spreads, n_neighbours: int
     ) -> tuple[Offsets | Spreads, ...]:
