@@ -6,6 +6,7 @@ import numpy as np
 from anndata import AnnData
 from jaxtyping import Float, Int
 
+from genemamba_sc._blas_threads import one_blas_thread
 from genemamba_sc._checks import CellIndices, whole_number
 from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
@@ -24,6 +25,7 @@ from genemamba_sc.tl._rank_steps import add_steps, fit_ranks
 _MOST_PAIRS = 5_000_000
 
 
+@one_blas_thread()
 def rank_effects(
     model: GeneMambaModel,
     adata: AnnData | None = None,

@@ -8,6 +8,7 @@ import torch
 from anndata import AnnData
 from scipy.stats import rankdata
 
+from genemamba_sc._blas_threads import one_blas_thread
 from genemamba_sc._checks import whole_number
 from genemamba_sc.data import Scale, Tokens, take_tokens, to_batch
 from genemamba_sc.data._token_parts import real_positions
@@ -22,6 +23,7 @@ _MOST_REFERENCE = 2000
 _LEAST_REFERENCE = 10
 
 
+@one_blas_thread()
 def reconstruct_ranks(
     model: GeneMambaModel,
     adata: AnnData | None = None,
