@@ -31,6 +31,17 @@ def test_the_number_comes_back_after_an_error():
     assert blas_threads() == before
 
 
+def test_the_number_comes_back_when_the_last_of_two_that_overlap_leaves():
+    before = blas_threads()
+    first, second = one_blas_thread(), one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert blas_threads() == [1] * len(before)
+    second.__exit__(None, None, None)
+    assert blas_threads() == before
+
+
 def test_a_fit_runs_with_one_thread(monkeypatch: pytest.MonkeyPatch):
     seen = []
 

@@ -127,7 +127,8 @@ def _linked(
     own = np.zeros(n, dtype=directions.dtype)
     present, sizes = np.unique(batches, return_counts=True)
     waiting = np.ones(n, dtype=bool)
-    # Small batches ask large ones first, for then few cells are found, and only these have to ask back.
+    # A link needs both directions, so who was found by none need not ask. Small batches ask large ones first, for then
+    # few cells are found.
     for batch in present[np.argsort(-sizes, kind="stable")]:
         members = np.flatnonzero(batches == batch)
         waiting[members] = False

@@ -135,7 +135,7 @@ class TokenDataset(Dataset[TokenBatch]):
     @property
     def source(self) -> CellSource:
         """Source of the tokens; a copy in a worker process may go without."""
-        assert self._source is not None
+        assert self._source is not None  # a worker reads the tokens from memory
         return self._source
 
     def tokens(self, indices: Integer[np.ndarray, "n"]) -> Tokens:

@@ -11,7 +11,7 @@ from genemamba_sc.training._linear import LabelledCells
 from genemamba_sc.training._multinomial import multinomial
 
 # Inverse strengths of the penalties of the dense and of the sparse fit, the same for every data set. A weaker penalty
-# on the sparse one does better on other cells of the same study, and worse on those of another one.
+# on the sparse one does better on other donors of the same study, and less well on most other studies.
 _C_DENSE, _C_SPARSE = 0.3, 0.3
 # Steps of the solver. More lower the objective and do not raise the accuracy.
 _STEPS_DENSE, _STEPS_SPARSE = 20, 15
