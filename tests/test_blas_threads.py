@@ -3,15 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from genemamba_sc._blas_threads import one_blas_thread
 from genemamba_sc.training import _multinomial
 from genemamba_sc.training._linear import LabelledCells
 
 
+@pytest.fixture(autouse=True)
+def two_threads_before():
+    """Suites run with one thread, and the limit would change nothing."""
+    with threadpool_limits(2, user_api="blas"):
+        if not blas_threads():
+            pytest.skip("threadpoolctl knows no BLAS here")
+        assert set(blas_threads()) == {2}
+        yield
+
+
 def blas_threads() -> list[int]:
-    np.ones((2, 2)) @ np.ones((2, 2))
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
 
