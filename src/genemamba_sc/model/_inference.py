@@ -15,6 +15,7 @@ from genemamba_sc.data import CellSource
 from genemamba_sc.data._batches import TokenBatch
 from genemamba_sc.model._blocks import batch_after_batch, blocks_at_once
 from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model._progress import compilation_named
 from genemamba_sc.nn import CellPools, Embedder
 
 
@@ -141,7 +142,7 @@ def _run(
 
     result, lengths = np.empty((len(indices), width), dtype=np.float32), np.empty(len(indices), dtype=np.int64)
     ways = blocks_at_once if embedder.is_compiled else batch_after_batch
-    with closing(ways(module, source, indices, answer, batch_size)) as answers:
+    with compilation_named(), closing(ways(module, source, indices, answer, batch_size)) as answers:
         for rows, batch_lengths, values in answers:
             result[rows], lengths[rows] = values, batch_lengths
     broken, n_empty = int((~np.isfinite(result).all(axis=1)).sum()), int((lengths == 0).sum())

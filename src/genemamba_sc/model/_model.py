@@ -22,6 +22,7 @@ from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
 from genemamba_sc.model._predictions import PredictionMixin
 from genemamba_sc.model._pretrained import PretrainedMixin
+from genemamba_sc.model._progress import names_compilation
 from genemamba_sc.model._refit import calibration_after_refit, refit_markers, wants_refit
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
@@ -181,6 +182,7 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
 
     # --------------------------------------------------------------- training
 
+    @names_compilation
     def train(
         self,
         max_epochs: int | None = None,

@@ -28,7 +28,7 @@ from genemamba_sc.ops._numba import compiled, inlined
 ANCHOR = 4 * CHUNK
 
 
-@compiled
+@inlined
 def new_space(longest: int, mixer: Mixer, room: Room) -> Space:
     """Allocate working memory for the gradients of cells of at most ``longest`` tokens."""
     d_inner, heads, queries = mixer.norm.size, mixer.A.size, mixer.groups * mixer.n
@@ -131,7 +131,7 @@ def convolve_chunk_back(cell: Cell, m: int, mixer: Mixer, gradients: Gradients, 
         convolve_back(before, m + i, taps, add, dprojected[t][d_inner : d_inner + dbias.size])
 
 
-@compiled
+@inlined
 def cell_gradient(
     cell: Cell, mixer: Mixer, y: np.ndarray, dout: np.ndarray, gradients: Gradients, space: Space, room: Room
 ) -> None:

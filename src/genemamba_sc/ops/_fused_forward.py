@@ -13,14 +13,14 @@ import numpy as np
 from genemamba_sc.ops._fused_arrays import Batch, Block, Cell, Mixer, Room, Way
 from genemamba_sc.ops._fused_parts import convolve, copy, enter, fill_window, gate, open_gates, silu
 from genemamba_sc.ops._fused_scan import scan
-from genemamba_sc.ops._numba import compiled, inlined
+from genemamba_sc.ops._numba import compiled, inlined, part
 
 CHUNK = 16
 # Number of state entries that fit in a first-level cache beside the rows that stream through it: 32 KiB.
 _STATE_ELEMENTS = 8192
 
 
-@compiled
+@part
 def block_width(p: int, n: int) -> int:
     """Choose how many channels of a head are updated together: as many as fit, in blocks of equal width."""
     width = max(1, min(p, _STATE_ELEMENTS // n))
@@ -29,7 +29,7 @@ def block_width(p: int, n: int) -> int:
     return width
 
 
-@compiled
+@part
 def aligned_zeros(size: int) -> np.ndarray:
     """Allocate zeros that begin with a line of the cache: vectors that straddle two lines cost a fifth of the scan."""
     line = 16
@@ -38,7 +38,7 @@ def aligned_zeros(size: int) -> np.ndarray:
     return raw[skipped : skipped + size]
 
 
-@compiled
+@part
 def new_room(mixer: Mixer) -> Room:
     """Allocate working memory, with the states at 0."""
     d_inner, n, channels = mixer.norm.size, mixer.n, mixer.bias.size
@@ -62,7 +62,7 @@ def new_room(mixer: Mixer) -> Room:
     )
 
 
-@compiled
+@inlined
 def cell_of(batch: Batch, index: int) -> Cell:
     """Take one cell of a batch."""
     way = Way(batch.spans[index, 0], batch.spans[index, 1], -1 if batch.reverse else 1)
@@ -76,7 +76,7 @@ def columns(lo: int, d_inner: int, groups: int, n: int) -> tuple[int, int, int]:
     return at, d_inner + at, d_inner + at + groups * n
 
 
-@compiled
+@inlined
 def read_chunk(cell: Cell, mixer: Mixer, m: int, room: Room, y: np.ndarray) -> None:
     """Write the scan's output of a chunk, the ``m``-th token and those after it, into ``y`` (q, d_inner)."""
     q, d_inner, n, width = len(y), mixer.norm.size, mixer.n, room.u.shape[1]
@@ -95,7 +95,7 @@ def read_chunk(cell: Cell, mixer: Mixer, m: int, room: Room, y: np.ndarray) -> N
             copy(read[i], y[i, lo : lo + width])
 
 
-@compiled
+@part
 def read_cell(cell: Cell, mixer: Mixer, room: Room, add: bool, out: np.ndarray, kept: np.ndarray) -> None:
     """Read a cell and write, or add, the gated and normed output into ``out`` (l, d_inner).
 

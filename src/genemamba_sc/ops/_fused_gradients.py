@@ -3,12 +3,12 @@
 import numpy as np
 
 from genemamba_sc.ops._fused_arrays import Way
-from genemamba_sc.ops._numba import compiled, sigmoid
+from genemamba_sc.ops._numba import part, sigmoid
 
 _ONE = np.float32(1)
 
 
-@compiled
+@part
 def gate_gradient(
     y: np.ndarray,
     z: np.ndarray,
@@ -52,7 +52,7 @@ def gate_gradient(
             dyg[c] *= zg[c] * sg[c]
 
 
-@compiled
+@part
 def silu_gradient(before: np.ndarray, dv: np.ndarray) -> None:
     """Turn ``dv``, the gradient of ``silu(before)``, into that of ``before``."""
     for c in range(before.size):
@@ -61,14 +61,14 @@ def silu_gradient(before: np.ndarray, dv: np.ndarray) -> None:
         dv[c] = dv[c] * (s * (_ONE + x * (_ONE - s)))
 
 
-@compiled
+@part
 def add_product(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """Add a product: ``out += x y``."""
     for c in range(out.size):
         out[c] += x[c] * y[c]
 
 
-@compiled
+@part
 def taps_gradient(
     rows: np.ndarray, t: int, way: Way, lo: int, g: np.ndarray, dtaps: np.ndarray, dbias: np.ndarray
 ) -> None:
@@ -82,7 +82,7 @@ def taps_gradient(
             add_product(g, rows[t - j * back][lo : lo + g.size], dtaps[k - 1 - j])
 
 
-@compiled
+@part
 def convolve_back(g: np.ndarray, m: int, taps: np.ndarray, add: bool, out: np.ndarray) -> None:
     """Compute the gradient of the input at the ``m``-th token read, from ``g`` at that token and those read later."""
     k = taps.shape[0]
@@ -99,7 +99,7 @@ def convolve_back(g: np.ndarray, m: int, taps: np.ndarray, add: bool, out: np.nd
             out[c] += row[c] * tap[c]
 
 
-@compiled
+@part
 def head_products(
     y: np.ndarray, x: np.ndarray, dy: np.ndarray, D: np.ndarray, products: np.ndarray, dD: np.ndarray
 ) -> None:
@@ -115,7 +115,7 @@ def head_products(
         dD[h] += with_x
 
 
-@compiled
+@part
 def step_gradient(
     du: np.ndarray,
     x: np.ndarray,
@@ -142,7 +142,7 @@ def step_gradient(
         ddt[h] = ddt[h] + gradient if add else gradient
 
 
-@compiled
+@part
 def input_gradient(du: np.ndarray, dt: np.ndarray, D: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> None:
     """Compute ``dx = dt du + D dy`` of one token."""
     p = du.size // D.size
@@ -153,7 +153,7 @@ def input_gradient(du: np.ndarray, dt: np.ndarray, D: np.ndarray, dy: np.ndarray
             xh[c] = step * uh[c] + direct * gh[c]
 
 
-@compiled
+@part
 def anchor(dstate: np.ndarray, state: np.ndarray, n: int, p: int, dlog: np.ndarray) -> None:
     """Set ``dlog`` of each head to its definition, the product of the state that enters and its gradient.
 

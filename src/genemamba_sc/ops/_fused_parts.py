@@ -7,7 +7,7 @@ Rows are contiguous and loops run over channels, so that each is one stream of v
 import numpy as np
 
 from genemamba_sc.ops._fused_arrays import Block, Cell, Mixer, Way
-from genemamba_sc.ops._numba import compiled, exp2, inlined, sigmoid
+from genemamba_sc.ops._numba import exp2, inlined, part, sigmoid
 
 _LOG2E = np.float32(1.4426950408889634)
 
@@ -18,7 +18,7 @@ def place(m: int, way: Way) -> int:
     return way.first + m if way.back == 1 else way.last - 1 - m
 
 
-@compiled
+@part
 def fill_window(cell: Cell, m: int, lo: int, out: np.ndarray) -> None:
     """Copy tokens in the order of reading, the last of them the ``m``-th, from channel ``lo`` on; 0 before the first.
 
@@ -37,7 +37,7 @@ def fill_window(cell: Cell, m: int, lo: int, out: np.ndarray) -> None:
                 row[c] = token[c]
 
 
-@compiled
+@part
 def convolve(window: np.ndarray, taps: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
     """Convolve a chunk, without SiLU: (q + k - 1, channels) to (q, channels); ``taps`` have the current token last."""
     k = taps.shape[0]
@@ -55,7 +55,7 @@ def convolve(window: np.ndarray, taps: np.ndarray, bias: np.ndarray, out: np.nda
                 out[i, c] += window[i + j, c] * taps[j, c]
 
 
-@compiled
+@part
 def silu(x: np.ndarray, out: np.ndarray) -> None:
     """Compute ``out = x sigmoid(x)`` of a chunk, (q, channels)."""
     for i in range(out.shape[0]):
@@ -63,7 +63,7 @@ def silu(x: np.ndarray, out: np.ndarray) -> None:
             out[i, c] = x[i, c] * sigmoid(x[i, c])
 
 
-@compiled
+@part
 def enter(cell: Cell, m: int, mixer: Mixer, lo: int, block: Block, y: np.ndarray) -> None:
     """Fill in decays ``exp(dt A)`` and inputs ``dt x`` of the block from channel ``lo`` on, and ``y = D x`` (q, w)."""
     a, u, v = block.a, block.u, block.v
@@ -79,7 +79,7 @@ def enter(cell: Cell, m: int, mixer: Mixer, lo: int, block: Block, y: np.ndarray
             through[c] = weight * x[c]
 
 
-@compiled
+@part
 def open_gates(cell: Cell, m: int, out: np.ndarray) -> None:
     """Compute ``silu(z)`` of a chunk, (q, d_inner)."""
     projected, _, way = cell
@@ -90,7 +90,7 @@ def open_gates(cell: Cell, m: int, out: np.ndarray) -> None:
             opened[c] = z[c] * sigmoid(z[c])
 
 
-@compiled
+@part
 def gate(y: np.ndarray, opened: np.ndarray, cell: Cell, m: int, mixer: Mixer, add: bool, out: np.ndarray) -> None:
     """Write ``RMSNorm(y opened) weight`` of a chunk to the rows of its tokens in ``out``, or add it there.
 
@@ -116,7 +116,7 @@ def gate(y: np.ndarray, opened: np.ndarray, cell: Cell, m: int, mixer: Mixer, ad
                     og[c] = yg[c] * zg[c] * scale * wg[c]
 
 
-@compiled
+@part
 def copy(x: np.ndarray, out: np.ndarray) -> None:
     """Copy ``out = x``; numba's own assignment looks for overlaps first, which takes as long as copying a short row."""
     for c in range(out.size):

@@ -11,7 +11,8 @@ import numpy as np
 
 from genemamba_sc.ops._fused_arrays import Cell, Mixer, Room, Way
 from genemamba_sc.ops._fused_forward import new_room, read_cell
-from genemamba_sc.ops._numba import compiled
+from genemamba_sc.ops._fused_parts import copy
+from genemamba_sc.ops._numba import compiled, inlined, part
 
 
 class Table(NamedTuple):
@@ -38,7 +39,7 @@ class Cells(NamedTuple):
     context: int  # how many tokens of each cell the mixer reads
 
 
-@compiled
+@part
 def weigh(values: np.ndarray, octaves: np.ndarray, table: Table, out: np.ndarray) -> None:
     """Look up the weight of the tokens of a cell; 1 where no value is known."""
     bins, lowest, edge = table.bins, np.float32(table.lowest), np.float32(table.edge)
@@ -51,7 +52,7 @@ def weigh(values: np.ndarray, octaves: np.ndarray, table: Table, out: np.ndarray
             out[t] = 1
 
 
-@compiled
+@part
 def add_rows(rows: np.ndarray, ids: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Add the weighted rows of the tokens to ``out`` (d), four at a time."""
     fours = ids.size // 4 * 4
@@ -66,7 +67,7 @@ def add_rows(rows: np.ndarray, ids: np.ndarray, weights: np.ndarray, out: np.nda
             out[c] += weight * row[c]
 
 
-@compiled
+@part
 def project(table: Table, ids: np.ndarray, weights: np.ndarray, out: np.ndarray, dt: np.ndarray) -> None:
     """Compute what tokens enter the mixer with, (l, [z | x | B | C | dt]), and their steps ``dt`` (l, heads)."""
     projected, squares, bias, normed = table.projected, table.squares, table.dt_bias, table.normed
@@ -83,7 +84,7 @@ def project(table: Table, ids: np.ndarray, weights: np.ndarray, out: np.ndarray,
             dt[t, h] = raw if raw > ceiling else np.log1p(np.exp(raw))
 
 
-@compiled
+@inlined
 def read_both_ways(projected: np.ndarray, dt: np.ndarray, mixer: Mixer, room: Room, out: np.ndarray) -> None:
     """Add the gated and normed output of both readings, summed over the tokens, to ``out`` (1, d_inner)."""
     nothing = np.empty((0, out.shape[1]), dtype=np.float32)
@@ -108,7 +109,7 @@ def pool_cells(
         context[i] = 0
         read[i] = 0
         add_rows(table.rows, ids[i, :m], weights[:m], context[i])
-        whole[i] = context[i]
+        copy(context[i], whole[i])  # an assignment would bring numba's text of its error, and compile for 3 s more
         add_rows(table.rows, ids[i, m:n], weights[m:n], whole[i])
         project(table, ids[i, :m], weights[:m], projected[:m], dt[:m])
         read_both_ways(projected[:m], dt[:m], mixer, room, read[i : i + 1])

@@ -8,7 +8,7 @@ shape of its array is not vectorised, nor is one over slices of wider rows.
 import numpy as np
 
 from genemamba_sc.ops._fused_arrays import Block
-from genemamba_sc.ops._numba import compiled, inlined
+from genemamba_sc.ops._numba import inlined, part
 
 # The rows are divided here and not by where the loops end. Before a loop whose end is computed, the compiler asks once
 # whether the rows of any two rounds overlap; taken over all rounds they do, and nothing is vectorised.
@@ -29,7 +29,7 @@ def _ones(block: Block) -> Block:
     return Block(block.state[done:], block.a, block.u, block.v, at, at_b, at_c)
 
 
-@compiled
+@part
 def _scan_fours(block: Block, y: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
@@ -51,7 +51,7 @@ def _scan_fours(block: Block, y: np.ndarray) -> None:
                 yt[c] += (s0 * c0 + s1 * c1) + (s2 * c2 + s3 * c3)
 
 
-@compiled
+@part
 def _scan_ones(block: Block, y: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
@@ -65,14 +65,14 @@ def _scan_ones(block: Block, y: np.ndarray) -> None:
                 yt[c] += s * q
 
 
-@compiled
+@part
 def scan(block: Block, y: np.ndarray) -> None:
     """Scan ``state = a state + u B^T``, ``y += state C``, token after token; ``y`` is (q, w)."""
     _scan_fours(_fours(block), y)
     _scan_ones(_ones(block), y)
 
 
-@compiled
+@part
 def _queries_fours(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
@@ -102,7 +102,7 @@ def _queries_fours(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
             dCt[i + 3] += d3
 
 
-@compiled
+@part
 def _queries_ones(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
     state = block.state
     n, w = state.shape
@@ -117,14 +117,14 @@ def _queries_ones(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
             dC[t, block.at + i] += d
 
 
-@compiled
+@part
 def scan_queries(block: Block, dy: np.ndarray, dC: np.ndarray) -> None:
     """Run the states again and add the gradient of C, ``dC_t += state_t dy_t``; ``dy`` is (q, w), ``dC`` (q, C)."""
     _queries_fours(_fours(block), dy, dC)
     _queries_ones(_ones(block), dy, dC)
 
 
-@compiled
+@part
 def _back_fours(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) -> None:
     dstate = block.state
     n, w = dstate.shape
@@ -157,7 +157,7 @@ def _back_fours(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) ->
             dBt[i + 3] += d3
 
 
-@compiled
+@part
 def _back_ones(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) -> None:
     dstate = block.state
     n, w = dstate.shape
@@ -173,7 +173,7 @@ def _back_ones(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) -> 
             dB[t, block.at + i] += d
 
 
-@compiled
+@part
 def scan_back(block: Block, dy: np.ndarray, du: np.ndarray, dB: np.ndarray) -> None:
     """Run the gradient of the state, which stands in ``block.state``, from the last token read to the first.
 

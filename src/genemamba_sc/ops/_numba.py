@@ -25,11 +25,26 @@ _LOWEST, _HIGHEST = np.float32(-126), np.float32(127)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the interpreter's lock, and keep the result on disk where any place can be written."""
+    """Compile a kernel without the interpreter's lock, and keep the result on disk where any place can be written."""
+    return _jit(function, no_cfunc_wrapper=True)
+
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what only kernels call: without entrances from Python and C, which would have to be compiled, too."""
+    return _jit(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def _jit(function: Callable[..., Any], **wrappers: bool) -> Callable[..., Any]:
     function = inspect.unwrap(function)  # under test, a type checker has wrapped it: only plain code compiles
     # A part that several kernels link is one symbol, and which copy of it runs depends on what was compiled or loaded
     # first: the first process after an installation then rounds otherwise than all later ones. So none is linked.
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy", "forceinline": True}
+    options: dict[str, Any] = {
+        "nogil": True,
+        "fastmath": _FASTMATH,
+        "error_model": "numpy",
+        "forceinline": True,
+        **wrappers,
+    }
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
