@@ -101,6 +101,23 @@ def test_cosines_of_random_vectors_have_uniform_p_values_in_few_dimensions_too(n
         assert 0.8 < (p < level).mean() / level < 1.25
 
 
+@pytest.mark.parametrize("least", [-1.0, 0.5, 1.0, 1.6448536, 3.0])
+@pytest.mark.parametrize("bounded", [True, False])
+def test_what_is_below_the_least_is_left_out_and_nothing_else(least, bounded):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(300, 6)) + 0.7 * (np.arange(300) > 150)[:, None]  # cosines of two halves differ
+    given = relations(rng.normal(size=(300, 300)), np.arange(300.0))
+    given = replace(given, scores=Cosines.of(vectors)) if bounded else given
+    null, genes = matched_null(given), np.arange(300)
+    scores = given.scores.block(genes)
+
+    whole = null.standardise(scores, genes, genes)
+
+    assert np.isfinite(whole).all()
+    expected = np.where(whole >= np.float32(least), whole, -np.inf)
+    assert np.array_equal(null.standardise(scores, genes, genes, least), expected)
+
+
 def test_too_few_genes_are_refused():
     with pytest.raises(ValueError, match="at least 30 other pairs. 8 expressed genes have 28"):
         matched_null(relations(np.zeros((8, 8)), np.arange(8.0)))

@@ -68,7 +68,7 @@ def significant_edges(
     for start in range(0, len(rows), _BLOCK_GENES):
         part = rows[start : start + _BLOCK_GENES]
         block = scores.block(part)[:, columns]
-        above = null.standardise(block, part, columns)
+        above = null.standardise(block, part, columns, least)
         above[part[:, None] == columns[None, :]] = -np.inf
         both = in_columns[part][:, None] & in_rows[columns][None, :] & (not scores.directed)
         once = (part[:, None] != columns[None, :]) & (~both | (part[:, None] < columns[None, :]))

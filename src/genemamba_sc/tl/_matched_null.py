@@ -17,6 +17,7 @@ _N_PAIRS, _LEAST_PAIRS = 2000, 30
 _QUARTILES = 1.349
 # Below so many standard deviations the tail does not matter; beyond this cosine rounding decides.
 _NEAR, _MOST = 1.0, 1 - 1e-6
+_ROUNDING = 1e-5
 _FREEDOMS = np.geomspace(1.0, 1e6, 500)
 
 
@@ -40,22 +41,50 @@ class MatchedNull:
     freedom: Float64[np.ndarray, "s s"] | None
 
     def standardise(
-        self, scores: Float32[np.ndarray, "b c"], rows: Integer[np.ndarray, "b"], columns: Integer[np.ndarray, "c"]
+        self,
+        scores: Float32[np.ndarray, "b c"],
+        rows: Integer[np.ndarray, "b"],
+        columns: Integer[np.ndarray, "c"],
+        least: float = -np.inf,
     ) -> Float32[np.ndarray, "b c"]:
         """Return how far scores lie above those of matched pairs, in standard deviations of a normal distribution.
 
         Cosines are bounded, and those of vectors of few dimensions are far from normal: that of random vectors of ``k``
         dimensions has the tail of Student's t of ``k - 1`` degrees of freedom. What is returned of a cosine is the
         normal deviate of the same tail. It is 0 where matched scores are all equal.
+
+        Parameters
+        ----------
+        scores
+            Scores of the genes ``rows`` and ``columns``.
+        rows, columns
+            Numbers of the genes.
+        least
+            What is below it is returned as ``-inf``: tails are computed where they are asked for only.
         """
         of_row, of_column = self.stratum[rows], self.stratum[columns]
-        centre, spread = self.centre[of_row][:, of_column], self.spread[of_row][:, of_column]
-        above = np.divide(scores - centre, spread, out=np.zeros_like(centre), where=spread > 0)
+        asked = scores >= self._lowest_scores(least)[of_row][:, of_column]
+        score, (row, column) = scores[asked].astype(np.float64), np.nonzero(asked)
+        place = of_row[row], of_column[column]
+        centre, spread = self.centre[place], self.spread[place]
+        above = np.divide(score - centre, spread, out=np.zeros_like(centre), where=spread > 0)
         if self.freedom is not None:
             high = above >= _NEAR
-            freedom = self.freedom[of_row][:, of_column][high]
-            above[high] = _deviates(_moved(scores[high].astype(np.float64), centre[high]), freedom)
-        return above.astype(np.float32)
+            above[high] = _deviates(_moved(score[high], centre[high]), self.freedom[place][high])
+        result = np.full(scores.shape, -np.inf, dtype=np.float32)
+        result[asked] = np.where(above >= least, above, -np.inf)
+        return result
+
+    def _lowest_scores(self, least: float) -> Float32[np.ndarray, "s s"]:
+        """Compute scores just below those that lie so far above matched ones."""
+        if least == -np.inf:
+            return np.full(self.centre.shape, -np.inf, dtype=np.float32)
+        if self.freedom is None or least < _NEAR:
+            lowest = self.centre + least * self.spread
+        else:
+            tail = t.isf(norm.sf(least), self.freedom)
+            lowest = _moved(tail / np.sqrt(self.freedom + tail**2), -self.centre)
+        return (lowest - _ROUNDING * (1 + np.abs(lowest))).astype(np.float32)
 
 
 def matched_null(relations: Relations, seed: int = 0) -> MatchedNull:
