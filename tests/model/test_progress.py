@@ -1,9 +1,13 @@
 """Steps with a name before the epochs."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numba
 import numpy as np
 import pytest
 import scvi
+from numba.core import event
 
 from genemamba_sc.model import _progress
 from genemamba_sc.model._progress import compilation_named, names_compilation, watched
@@ -64,6 +68,36 @@ class TestCompilation:
         with compilation_named():
             _compile_two()
         assert "Compiling" in capsys.readouterr().out
+
+    def test_an_end_without_a_start_is_let_pass(self, capsys):
+        # Another thread began before anybody listened.
+        began = event.Event("numba:compile", event.EventStatus.START)
+        ended = event.Event("numba:compile", event.EventStatus.END)
+        with compilation_named():
+            event.broadcast(ended)
+            _compile_two()
+            assert "Compiling" in capsys.readouterr().out
+            event.broadcast(ended)
+            event.broadcast(began)
+        assert capsys.readouterr().out.endswith("\r")  # and what has not ended leaves no bar
+        event.broadcast(ended)
+
+    def test_two_at_once_share_a_bar(self, capsys):
+        with ThreadPoolExecutor(2) as pool, compilation_named():
+            inside = Barrier(2)
+
+            def other():
+                with compilation_named():
+                    inside.wait()
+                    inside.wait()
+
+            done = pool.submit(other)
+            inside.wait()
+            _compile_two()
+            drawn = capsys.readouterr().out
+            inside.wait()
+            done.result()
+        assert drawn.count(" 0 functions") == 1
 
     def test_nothing_is_drawn_outside(self, capsys):
         with compilation_named():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 
 from numba.core import event
@@ -38,9 +39,10 @@ def watched(description: str, *, show: bool) -> Callable[[Sequence[T]], Iterator
 
 @contextmanager
 def compilation_named(*, show: bool = True) -> Iterator[None]:
-    """Draw a bar while kernels are compiled, which takes up to a minute the first time after an installation.
+    """Draw a bar while kernels are compiled, which may take a minute the first time after an installation.
 
-    Within another such context this one does nothing: whether a bar is drawn is the choice of the outer one.
+    Within another such context this one does nothing: whether a bar is drawn is the choice of the outer one. Threads
+    share one bar.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def compilation_named(*, show: bool = True) -> Iterator[None]:
         if outer or not show or settings.progress_bar_style is None:
             yield
         else:
-            with event.install_listener("numba:compile", _CompilationBar()):
+            with _bar.listening():
                 yield
     finally:
         _named.reset(reset)
@@ -73,22 +75,52 @@ def names_compilation(function: Callable[P, T]) -> Callable[P, T]:
 class _CompilationBar(event.Listener):
     """Count the functions that numba compiles, from the start of the outermost one to its end.
 
-    Numba holds a lock meanwhile, so that threads come one after the other.
+    Numba tells of all threads, also of a compilation that another one began before anybody listened.
     """
 
     def __init__(self) -> None:
-        self._depth = 0
+        self._lock = RLock()
+        self._users = self._depth = 0
         self._bar: Any = None
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen until the last one has left who listens."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                event.register("numba:compile", self)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    event.unregister("numba:compile", self)
+                    self._close()
+
     def on_start(self, event: event.Event) -> None:
-        self._depth += 1
-        if self._bar is None:
-            name = "Compiling kernels (once after an installation)"
-            self._bar = track(None, description=name, style="tqdm", delay=_DELAY, leave=False, unit=" functions")
+        with self._lock:
+            if not self._users:
+                return
+            self._depth += 1
+            if self._bar is None:
+                name = "Compiling kernels (once after an installation)"
+                self._bar = track(None, description=name, style="tqdm", delay=_DELAY, leave=False, unit=" functions")
 
     def on_end(self, event: event.Event) -> None:
-        self._depth -= 1
-        self._bar.update()
-        if not self._depth:
+        with self._lock:
+            if self._bar is None:
+                return
+            self._depth -= 1
+            self._bar.update()
+            if not self._depth:
+                self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
             self._bar.close()
-            self._bar = None
+        self._bar, self._depth = None, 0
+
+
+_bar = _CompilationBar()

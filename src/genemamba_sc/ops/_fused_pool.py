@@ -109,7 +109,7 @@ def pool_cells(
         context[i] = 0
         read[i] = 0
         add_rows(table.rows, ids[i, :m], weights[:m], context[i])
-        copy(context[i], whole[i])  # an assignment would bring numba's text of its error, and compile for 3 s more
+        copy(context[i], whole[i])  # an assignment also compiles the message for unequal shapes
         add_rows(table.rows, ids[i, m:n], weights[m:n], whole[i])
         project(table, ids[i, :m], weights[:m], projected[:m], dt[:m])
         read_both_ways(projected[:m], dt[:m], mixer, room, read[i : i + 1])

@@ -66,7 +66,7 @@ def _stamp() -> tuple[tuple[str, float, int], ...]:
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile into the caller's loop, which could not use vector registers round a call."""
+    """Compile into the caller: a loop uses no vector registers round a call, and a large function is compiled once."""
     return numba.njit(inline="always", error_model="numpy")(inspect.unwrap(function))
 
 

@@ -18,6 +18,8 @@ _QUARTILES = 1.349
 # Below so many standard deviations the tail does not matter; beyond this cosine rounding decides.
 _NEAR, _MOST = 1.0, 1 - 1e-6
 _ROUNDING = 1e-5
+# Student's t beyond this is not told from infinity.
+_FARTHEST = 1e12
 _FREEDOMS = np.geomspace(1.0, 1e6, 500)
 
 
@@ -60,7 +62,7 @@ class MatchedNull:
         rows, columns
             Numbers of the genes.
         least
-            What is below it is returned as ``-inf``: tails are computed where they are asked for only.
+            What is below it is returned as ``-inf``, as is NaN: only tails that are asked for are computed.
         """
         of_row, of_column = self.stratum[rows], self.stratum[columns]
         asked = scores >= self._lowest_scores(least)[of_row][:, of_column]
@@ -82,8 +84,10 @@ class MatchedNull:
         if self.freedom is None or least < _NEAR:
             lowest = self.centre + least * self.spread
         else:
-            tail = t.isf(norm.sf(least), self.freedom)
+            tail = np.minimum(t.isf(norm.sf(least), self.freedom), _FARTHEST)
             lowest = _moved(tail / np.sqrt(self.freedom + tail**2), -self.centre)
+        if least <= 0:  # where matched scores are all equal, every score counts as 0 deviations above them
+            lowest = np.where(self.spread > 0, lowest, -np.inf)
         return (lowest - _ROUNDING * (1 + np.abs(lowest))).astype(np.float32)
 
 
