@@ -114,9 +114,25 @@ def test_a_partner_lies_at_most_twice_as_far_as_the_cells_of_the_own_batch(apart
     assert bool(close_links(cells, [0] * 6 + [1] * 6, 3)) == is_linked
 
 
-def test_the_same_cells_in_two_batches_are_partners():
+def test_a_cell_that_lies_by_itself_is_no_partner_of_a_close_group():
+    # Twenty cells of each batch lie half a degree from each other. Three of batch 0 lie near 40 degrees, as close to
+    # each other as the rest; batch 1 has one cell at 50, by itself, which is the nearest that they find there.
+    groups = [*range(20), 40, 41, 42], [*(i + 0.5 for i in range(20)), 50]
+    cells, batches = degrees(*groups[0], *groups[1]), [0] * 23 + [1] * 21
+    alone = both_ways(*((i, 43) for i in (20, 21, 22)))
+
+    linked = close_links(cells, batches, 2)
+    strictly = close_links(cells, batches, 2, Closeness(to_usual=2.0))
+
+    assert linked & alone
+    assert linked - strictly == linked & alone
+
+
+@pytest.mark.parametrize("closeness", [Closeness(), Closeness(to_usual=2.0)])
+def test_the_same_cells_in_two_batches_are_partners_however_close_these_must_be(closeness: Closeness):
     cells = degrees(0, 20, 40, 60)
-    assert close_links(np.vstack([cells, cells]), [0] * 4 + [1] * 4, 1) == both_ways(*((i, i + 4) for i in range(4)))
+    linked = close_links(np.vstack([cells, cells]), [0] * 4 + [1] * 4, 1, closeness)
+    assert linked == both_ways(*((i, i + 4) for i in range(4)))
 
 
 def test_one_batch_has_no_links():

@@ -9,11 +9,13 @@ from genemamba_sc.integration._axes import shared_axes
 from genemamba_sc.integration._clusters import cluster_sizes
 from genemamba_sc.integration._integration import Integration, IntegrationConfig
 from genemamba_sc.integration._mixing import mixed
-from genemamba_sc.integration._neighbours import mutual_neighbours, partner_means
+from genemamba_sc.integration._neighbours import Closeness, mutual_neighbours, partner_means
 from genemamba_sc.integration._offsets import Offsets, cluster_targets, fit_offsets, fit_spreads
 from genemamba_sc.integration._reference import MOST_CELLS, Reference
 
 _REACH = 0.99
+# A few long links would have a say in the axes that grows with the square of their length.
+_FOR_AXES = Closeness(to_usual=2.0)
 _MOST_LINKS = 100_000
 
 
@@ -55,7 +57,7 @@ def fit_integration(
     _require_batches(batches)
     start = embedding.astype(np.float64)
     together = mixed(start - start.mean(axis=0), batches)
-    links = mutual_neighbours(together, batches, config.n_neighbours, labels)
+    links = mutual_neighbours(together, batches, config.n_neighbours, labels, closeness=_FOR_AXES)
     _require_links(links)
     weights = 1.0 / cluster_sizes(together, config.n_clusters)
     axes = _kept(shared_axes(start, batches, links, min(config.n_axes, start.shape[1]), config.sharpness, weights))

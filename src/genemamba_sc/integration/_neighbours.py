@@ -12,6 +12,8 @@ from sklearn.neighbors import NearestNeighbors
 _MOST_ENTRIES = 8_000_000
 # Neighbours are at most this share of a batch: beyond, cells of a small batch would be partners of every type.
 MOST_OF_BATCH = 0.1
+# Number of the neighbour in the own batch that tells how close cells lie there.
+_TENTH = 10
 # Added to distances, for a sparse matrix does not hold zeros.
 _APART = 1e-6
 
@@ -28,10 +30,19 @@ class Closeness:
     to_own
         Of the distance to the farthest of the neighbours that one of the two has in its own batch. A type that a batch
         lacks then has no partner there.
+    to_usual
+        Of what is usual between partners, as a multiple of the distance to the tenth neighbour in the own batch, for
+        both of the two. A cell that lies by itself is then no partner of a rare type that its batch lacks.
     """
 
     to_nearest: float = np.inf
     to_own: float = 2.0
+    to_usual: float = np.inf
+
+    @property
+    def asks_own(self) -> bool:
+        """Whether distances in the own batch matter."""
+        return min(self.to_own, self.to_usual) < np.inf
 
 
 ANY_DISTANCE = Closeness(np.inf, np.inf)
@@ -124,7 +135,8 @@ def _linked(
 ) -> sparse.csr_array:
     n = len(directions)
     lengths = sparse.csr_array((n, n), dtype=directions.dtype)
-    own = np.zeros(n, dtype=directions.dtype)
+    # How far a cell has the tenth, and the farthest, of its neighbours in its own batch.
+    tenth, farthest = np.zeros((2, n), dtype=directions.dtype)
     present, sizes = np.unique(batches, return_counts=True)
     waiting = np.ones(n, dtype=bool)
     # A link needs both directions, so who was found by none need not ask. Small batches ask large ones first, for then
@@ -138,15 +150,31 @@ def _linked(
         asking[lengths[members].indices] = True
         if asking.any():
             lengths = lengths + _one_way(found, directions, members, np.flatnonzero(asking), closeness.to_nearest)
-        if closeness.to_own < np.inf and len(members) > 1:
+        if closeness.asks_own and len(members) > 1:
             # Of its own batch a cell has neighbours beside itself.
-            own[members] = found.kneighbors(n_neighbors=min(k, len(members) - 1))[0][:, -1]
+            own = found.kneighbors(n_neighbors=min(k, len(members) - 1))[0]
+            tenth[members], farthest[members] = own[:, :_TENTH][:, -1], own[:, -1]
     both = lengths.astype(bool).multiply(lengths.T).tocoo()
     kept = both.data > 0
-    if closeness.to_own < np.inf:
-        kept &= both.data - _APART <= closeness.to_own * np.maximum(*(own[axis] for axis in both.coords))
+    if closeness.asks_own:
+        kept &= _close(both, tenth, farthest, closeness)
     entries = tuple(axis[kept] for axis in both.coords)
     return sparse.csr_array((np.ones(kept.sum()), entries), shape=(n, n))
+
+
+def _close(
+    links: sparse.coo_array, tenth: np.ndarray, farthest: np.ndarray, closeness: Closeness
+) -> Bool[np.ndarray, "m"]:
+    """Tell which links are short beside the distances of cells in their own batches."""
+    lengths, (first, second) = links.data - _APART, links.coords
+    close = np.ones(len(lengths), dtype=bool)
+    if closeness.to_own < np.inf:
+        close &= lengths <= closeness.to_own * np.maximum(farthest[first], farthest[second])
+    if closeness.to_usual < np.inf and close.any():
+        # The same cells in both batches have no distance at all.
+        relative = lengths / np.maximum(np.minimum(tenth[first], tenth[second]), _APART)
+        close &= relative <= closeness.to_usual * np.median(relative[close]) + _APART
+    return close
 
 
 def _one_way(
