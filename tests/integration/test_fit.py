@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from genemamba_sc.integration import Integration, fit_integration
+from genemamba_sc.integration import Integration, _fit, fit_integration
+from genemamba_sc.integration._neighbours import Closeness, mutual_neighbours
 
 D, PER_TYPE = 12, 40
 SHIFTS = 1.5 * np.random.default_rng(5).normal(size=(4, D))
@@ -26,6 +27,20 @@ def known() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def fitted(known: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Integration:
     return fit_integration(known[0], known[2])
+
+
+def test_the_axes_ask_for_partners_of_usual_distance_and_the_offsets_for_any(
+    known: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    def watching(*args, **kwargs):
+        asked.append(kwargs.get("closeness", Closeness()))
+        return mutual_neighbours(*args, **kwargs)
+
+    monkeypatch.setattr(_fit, "mutual_neighbours", watching)
+    fit_integration(known[0], known[2])
+    assert asked == [Closeness(to_own=2.0, to_usual=2.0), Closeness(to_own=2.0), Closeness(to_own=2.0)]
 
 
 def nearest_in_other_batches(values: np.ndarray, batches: np.ndarray, k: int = 5) -> np.ndarray:
