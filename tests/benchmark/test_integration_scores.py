@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from genemamba_sc.benchmark import _neighbours as neighbours
+from genemamba_sc.benchmark import score
 
 # Two batches on a line: a1 a2 b1 | a3 b2 b3, and a type c of the second batch alone, which lies on its b.
 X = np.array([[0.0], [1.0], [10.0], [0.5], [9.0], [2.0], [9.1], [9.2]])
@@ -66,3 +67,21 @@ def test_connectivity_is_the_share_of_the_largest_component_of_each_type():
     graph = sparse.csr_matrix(np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]))
     assert neighbours.graph_connectivity(graph, np.array([0, 0, 1, 1])) == 1.0
     assert neighbours.graph_connectivity(graph, np.array([0, 0, 0, 1])) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_clusters_are_scored_as_the_mean_of_five_seeds():
+    scib_metrics = pytest.importorskip("scib_metrics")
+    from scib_metrics.nearest_neighbors import pynndescent
+
+    rng = np.random.default_rng(0)
+    labels, batches = np.arange(300) % 3, np.arange(300) // 150
+    x = (1.2 * np.eye(3)[labels] + 0.6 * rng.normal(size=(300, 3))).astype(np.float32)
+    near = pynndescent(x, n_neighbors=90, random_state=0).subset_neighbors(15)
+    by_seed = [scib_metrics.nmi_ari_cluster_labels_leiden(near, labels, seed=seed) for seed in range(42, 47)]
+
+    found = score(x, labels, batches)
+
+    assert found["nmi"] == pytest.approx(np.mean([one["nmi"] for one in by_seed]))
+    assert found["ari"] == pytest.approx(np.mean([one["ari"] for one in by_seed]))
+    assert len({round(one["ari"], 6) for one in by_seed}) > 1
+    assert found["avg_bio"] == pytest.approx((found["nmi"] + found["ari"] + found["asw_label"]) / 3)

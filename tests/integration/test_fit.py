@@ -29,7 +29,7 @@ def fitted(known: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Integration:
     return fit_integration(known[0], known[2])
 
 
-def test_the_axes_ask_for_partners_of_usual_distance_and_the_offsets_for_any(
+def test_the_axes_are_chosen_twice_by_usual_partners_and_the_offsets_also_by_the_shortest_links(
     known: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ):
     asked = []
@@ -40,7 +40,8 @@ def test_the_axes_ask_for_partners_of_usual_distance_and_the_offsets_for_any(
 
     monkeypatch.setattr(_fit, "mutual_neighbours", watching)
     fit_integration(known[0], known[2])
-    assert asked == [Closeness(to_own=2.0, to_usual=2.0), Closeness(to_own=2.0), Closeness(to_own=2.0)]
+    usual, shortest = Closeness(to_own=2.0, to_usual=1.5), Closeness(to_own=2.0, to_usual=1.5, to_nearest=1.3)
+    assert asked == [usual, usual, shortest, shortest]
 
 
 def nearest_in_other_batches(values: np.ndarray, batches: np.ndarray, k: int = 5) -> np.ndarray:

@@ -102,7 +102,7 @@ def test_a_neighbour_much_farther_than_the_nearest_is_none():
     # Batch 0 has a rare cell at 0 degrees and four others, batch 1 likewise; among five neighbours is everyone.
     cells = degrees(0, 30, 31, 32, 33, 5, 30.2, 31.2, 32.2, 33.2)
     far = both_ways(*((0, j) for j in range(6, 10)), *((i, 5) for i in range(1, 5)))
-    linked = close_links(cells, [0] * 5 + [1] * 5, 5, Closeness(to_nearest=1.2))
+    linked = close_links(cells, [0] * 5 + [1] * 5, 5, Closeness(to_usual=0.0, to_nearest=1.2))
     assert (0, 5) in linked and not linked & far
     assert close_links(cells, [0] * 5 + [1] * 5, 5) >= far
 
@@ -128,7 +128,31 @@ def test_a_cell_that_lies_by_itself_is_no_partner_of_a_close_group():
     assert linked - strictly == linked & alone
 
 
-@pytest.mark.parametrize("closeness", [Closeness(), Closeness(to_usual=2.0)])
+def test_links_that_are_longer_than_usual_stay_where_no_cell_is_nearer():
+    # Twenty cells of each batch lie a degree from each other. Four more of each lie far apart beside the three degrees
+    # of their own group; three neighbours are looked at.
+    groups = [*range(20), 40, 41, 42, 43], [*(i + 0.5 for i in range(20)), 53, 54, 56, 57]
+    cells, batches = degrees(*groups[0], *groups[1]), [0] * 24 + [1] * 24
+    # Those at 41, 42 and 43 find those at 53, 54 and 56, and are found by them.
+    between = both_ways(*((i, j) for i in (21, 22, 23) for j in (44, 45, 46)))
+
+    usual = close_links(cells, batches, 3, Closeness(to_own=np.inf, to_usual=2.0))
+    shortest = close_links(cells, batches, 3, Closeness(to_own=np.inf, to_usual=2.0, to_nearest=1.15))
+    either = close_links(cells, batches, 3, Closeness(to_own=np.inf, to_usual=2.0, to_nearest=1.4))
+
+    assert usual and not usual & between
+    assert either == usual | between
+    # 43 has 53 at 10 and 54 at 11 degrees, 42 has them at 11 and 12; 41, at 12 and 13, is not near enough for these.
+    assert shortest == usual | both_ways((23, 44), (23, 45), (22, 44), (22, 45))
+
+
+def test_all_are_kept_where_nothing_is_asked():
+    closest = Closeness(to_own=np.inf, to_usual=np.inf, to_nearest=1.01)
+    cells, batches = degrees(0, 10, 20, 1, 13, 27), [0, 0, 0, 1, 1, 1]
+    assert close_links(cells, batches, 3, closest) == close_links(cells, batches, 3, ANY_DISTANCE) != set()
+
+
+@pytest.mark.parametrize("closeness", [Closeness(), Closeness(to_usual=2.0), Closeness(to_usual=0.0, to_nearest=1.3)])
 def test_the_same_cells_in_two_batches_are_partners_however_close_these_must_be(closeness: Closeness):
     cells = degrees(0, 20, 40, 60)
     linked = close_links(np.vstack([cells, cells]), [0] * 4 + [1] * 4, 1, closeness)

@@ -24,8 +24,9 @@ _HOW = (
 )
 _NOTES = {
     "annotation": "kNN accuracy: the nearest training cells in the embedding of a method tell the type.",
-    "integration": "bio = mean(NMI, ARI at the best-NMI Leiden resolution, ASW of labels); batch = mean(ASW of "
-    "batches, graph connectivity); kNN accuracy: 15 nearest cells of all other batches tell the type.",
+    "integration": "bio = mean(NMI, ARI at the best-NMI Leiden resolution, ASW of labels), NMI and ARI as means of "
+    "five clusterings that differ in Leiden's seed; batch = mean(ASW of batches, graph connectivity); kNN accuracy: "
+    "15 nearest cells of all other batches tell the type.",
 }
 
 

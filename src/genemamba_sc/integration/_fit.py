@@ -15,7 +15,11 @@ from genemamba_sc.integration._reference import MOST_CELLS, Reference
 
 _REACH = 0.99
 # A few long links would have a say in the axes that grows with the square of their length.
-_FOR_AXES = Closeness(to_usual=2.0)
+_FOR_AXES = Closeness(to_usual=1.5)
+# Cells are moved by all of a batch that lies far off, but no rare type by others that happen to be the nearest.
+_FOR_OFFSETS = Closeness(to_usual=1.5, to_nearest=1.3)
+# Along the axes that a first pass has chosen, partners are found that the encoder's own axes hide.
+_PASSES = 2
 _MOST_LINKS = 100_000
 
 
@@ -56,18 +60,15 @@ def fit_integration(
     config = config or IntegrationConfig()
     _require_batches(batches)
     start = embedding.astype(np.float64)
-    together = mixed(start - start.mean(axis=0), batches)
-    links = mutual_neighbours(together, batches, config.n_neighbours, labels, closeness=_FOR_AXES)
-    _require_links(links)
-    weights = 1.0 / cluster_sizes(together, config.n_clusters)
-    axes = _kept(shared_axes(start, batches, links, min(config.n_axes, start.shape[1]), config.sharpness, weights))
-    _require_axes(axes)
-    cells = start @ axes
+    cells = start
+    for _ in range(_PASSES):
+        axes = _axes(start, mixed(cells - cells.mean(axis=0), batches), batches, labels, config)
+        cells = start @ axes
     centre = _kept(cells.mean(axis=0))
     cells = cells - centre
     rounds: list[Offsets] = []
     for _ in range(config.n_rounds):
-        links = mutual_neighbours(cells, batches, config.n_neighbours, labels)
+        links = mutual_neighbours(cells, batches, config.n_neighbours, labels, closeness=_FOR_OFFSETS)
         rounds.append(_round(cells, batches, links, config))
         cells = rounds[-1](cells, batches)
     spreads = fit_spreads(cells, batches, config.n_clusters // 3, config.width)
@@ -75,6 +76,19 @@ def fit_integration(
     found = Integration(axes, centre, tuple(rounds), spreads, reference, config)
     # What is kept has single precision: a saved model answers as this one does.
     return Integration.of_arrays(found.arrays(), config)
+
+
+def _axes(
+    start: np.ndarray, together: np.ndarray, batches: np.ndarray, labels: np.ndarray | None, config: IntegrationConfig
+) -> np.ndarray:
+    """Choose the axes by the partners that are found where batches lie roughly together."""
+    links = mutual_neighbours(together, batches, config.n_neighbours, labels, closeness=_FOR_AXES)
+    _require_links(links)
+    weights = 1.0 / cluster_sizes(together, config.n_clusters)
+    n_axes = min(config.n_axes, start.shape[1])
+    axes = _kept(shared_axes(start, batches, links, n_axes, config.sharpness, weights))
+    _require_axes(axes)
+    return axes
 
 
 def _round(cells: np.ndarray, batches: np.ndarray, links: sparse.csr_array, config: IntegrationConfig) -> Offsets:

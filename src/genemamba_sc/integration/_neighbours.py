@@ -20,32 +20,41 @@ _APART = 1e-6
 
 @dataclass(frozen=True)
 class Closeness:
-    """Choose how close partners must lie, as multiples of other distances; ``inf`` asks for nothing.
+    """Choose how close partners must lie, as multiples of other distances.
+
+    Partners lie close by ``to_own``, and either by ``to_usual`` or by ``to_nearest``.
 
     Parameters
     ----------
-    to_nearest
-        Of the distance to the nearest cell in that batch. A rare cell has few of its own kind there, and the next ones
-        are of other kinds.
     to_own
         Of the distance to the farthest of the neighbours that one of the two has in its own batch. A type that a batch
         lacks then has no partner there.
     to_usual
         Of what is usual between partners, as a multiple of the distance to the tenth neighbour in the own batch, for
-        both of the two. A cell that lies by itself is then no partner of a rare type that its batch lacks.
+        both of the two. A cell that lies by itself is then no partner of a rare type that its batch lacks. 0 lets
+        only ``to_nearest`` decide.
+    to_nearest
+        Of the distance to the nearest cell in the batch of the other, for both of the two. Batches that lie far apart
+        keep their shortest links by it. A rare cell has few of its own kind there, and the next ones, which are of
+        other kinds, are much farther.
     """
 
-    to_nearest: float = np.inf
     to_own: float = 2.0
     to_usual: float = np.inf
+    to_nearest: float = 0.0
 
     @property
     def asks_own(self) -> bool:
         """Whether distances in the own batch matter."""
-        return min(self.to_own, self.to_usual) < np.inf
+        return self.to_own < np.inf or 0 < self.to_usual < np.inf
+
+    @property
+    def asks_nearest(self) -> bool:
+        """Whether the distance to the nearest cell matters."""
+        return self.to_usual < np.inf and self.to_nearest > 0
 
 
-ANY_DISTANCE = Closeness(np.inf, np.inf)
+ANY_DISTANCE = Closeness(to_own=np.inf)
 
 
 def mutual_neighbours(
@@ -134,7 +143,8 @@ def _linked(
     directions: np.ndarray, batches: np.ndarray, n_neighbours: int, most: float, closeness: Closeness
 ) -> sparse.csr_array:
     n = len(directions)
-    lengths = sparse.csr_array((n, n), dtype=directions.dtype)
+    # Of the neighbours that a cell has in each batch, and of those that are hardly farther than the nearest.
+    lengths, shortest = (sparse.csr_array((n, n), dtype=directions.dtype) for _ in range(2))
     # How far a cell has the tenth, and the farthest, of its neighbours in its own batch.
     tenth, farthest = np.zeros((2, n), dtype=directions.dtype)
     present, sizes = np.unique(batches, return_counts=True)
@@ -147,45 +157,52 @@ def _linked(
         k = min(n_neighbours, math.ceil(most * len(members)))
         found = NearestNeighbors(n_neighbors=k).fit(directions[members])
         asking = waiting.copy()
-        asking[lengths[members].indices] = True
+        asking[(lengths if closeness.to_usual > 0 else shortest)[members].indices] = True
         if asking.any():
-            lengths = lengths + _one_way(found, directions, members, np.flatnonzero(asking), closeness.to_nearest)
+            rows = np.flatnonzero(asking)
+            apart, nearest = found.kneighbors(directions[rows])
+            if closeness.to_usual > 0:
+                lengths = lengths + _one_way(apart, members[nearest], rows, n)
+            if closeness.asks_nearest:
+                kept = apart <= closeness.to_nearest * apart[:, :1]
+                shortest = shortest + _one_way(apart, members[nearest], rows, n, kept)
         if closeness.asks_own and len(members) > 1:
             # Of its own batch a cell has neighbours beside itself.
             own = found.kneighbors(n_neighbors=min(k, len(members) - 1))[0]
             tenth[members], farthest[members] = own[:, :_TENTH][:, -1], own[:, -1]
-    both = lengths.astype(bool).multiply(lengths.T).tocoo()
-    kept = both.data > 0
-    if closeness.asks_own:
-        kept &= _close(both, tenth, farthest, closeness)
-    entries = tuple(axis[kept] for axis in both.coords)
-    return sparse.csr_array((np.ones(kept.sum()), entries), shape=(n, n))
-
-
-def _close(
-    links: sparse.coo_array, tenth: np.ndarray, farthest: np.ndarray, closeness: Closeness
-) -> Bool[np.ndarray, "m"]:
-    """Tell which links are short beside the distances of cells in their own batches."""
-    lengths, (first, second) = links.data - _APART, links.coords
-    close = np.ones(len(lengths), dtype=bool)
-    if closeness.to_own < np.inf:
-        close &= lengths <= closeness.to_own * np.maximum(farthest[first], farthest[second])
-    if closeness.to_usual < np.inf and close.any():
-        # The same cells in both batches have no distance at all.
-        relative = lengths / np.maximum(np.minimum(tenth[first], tenth[second]), _APART)
-        close &= relative <= closeness.to_usual * np.median(relative[close]) + _APART
-    return close
+    links = _close(_mutual(lengths), tenth, farthest, closeness.to_own, closeness.to_usual)
+    if not closeness.asks_nearest:
+        return links
+    return (links + _close(_mutual(shortest), tenth, farthest, closeness.to_own)).astype(bool).astype(np.float64)
 
 
 def _one_way(
-    found: NearestNeighbors, directions: np.ndarray, members: np.ndarray, others: np.ndarray, to_nearest: float
+    lengths: np.ndarray, neighbours: np.ndarray, cells: np.ndarray, n: int, kept: np.ndarray | None = None
 ) -> sparse.csr_array:
-    """Give the distances from other cells to their neighbours in one batch, each a little more than 0."""
-    lengths, nearest = found.kneighbors(directions[others])
-    kept = np.ones(lengths.shape, dtype=bool) if to_nearest == np.inf else lengths <= to_nearest * lengths[:, :1]
-    rows = np.broadcast_to(others[:, None], lengths.shape)
-    entries = lengths[kept] + _APART, (rows[kept], members[nearest][kept])
-    return sparse.csr_array(entries, shape=(len(directions), len(directions)))
+    """Give the distances from some of n cells to their neighbours, each a little more than 0."""
+    kept = np.ones(lengths.shape, dtype=bool) if kept is None else kept
+    rows = np.broadcast_to(cells[:, None], lengths.shape)
+    return sparse.csr_array((lengths[kept] + _APART, (rows[kept], neighbours[kept])), shape=(n, n))
+
+
+def _mutual(lengths: sparse.csr_array) -> sparse.coo_array:
+    """Keep the distances of cells that have found each other."""
+    return lengths.astype(bool).multiply(lengths.T).tocoo()
+
+
+def _close(
+    links: sparse.coo_array, tenth: np.ndarray, farthest: np.ndarray, to_own: float, to_usual: float = np.inf
+) -> sparse.csr_array:
+    """Keep the links that are short beside the distances of cells in their own batches."""
+    lengths, (first, second) = links.data - _APART, links.coords
+    close = links.data > 0
+    if to_own < np.inf:
+        close &= lengths <= to_own * np.maximum(farthest[first], farthest[second])
+    if to_usual < np.inf and close.any():
+        # The same cells in both batches have no distance at all.
+        relative = lengths / np.maximum(np.minimum(tenth[first], tenth[second]), _APART)
+        close &= relative <= to_usual * np.median(relative[close]) + _APART
+    return sparse.csr_array((np.ones(close.sum()), (first[close], second[close])), shape=links.shape)
 
 
 def _without_conflicts(links: sparse.csr_array, labels: np.ndarray) -> sparse.csr_array:

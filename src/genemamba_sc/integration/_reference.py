@@ -17,7 +17,7 @@ _MOST_QUERY_CELLS = 3_000
 FEWEST_CELLS = 30
 _ROUNDS = 3
 # What the own cells of a batch and of the reference tell about distances is in the reach of the reference.
-_CLOSE = Closeness(to_nearest=1.2, to_own=np.inf)
+_CLOSE = Closeness(to_own=np.inf, to_usual=0.0, to_nearest=1.2)
 # Partners may lie this many times as far apart as those of the reference do.
 _TOLERANCE = 1.5
 
