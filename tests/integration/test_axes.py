@@ -55,6 +55,25 @@ def test_axes_are_those_of_the_dense_problem(gaussian: tuple[np.ndarray, np.ndar
     np.testing.assert_allclose(sharp, axes * np.maximum(1 - 1 / ratios[:2], 0) ** 0.5, atol=1e-9)
 
 
+def test_cells_of_a_type_are_to_agree_as_partners_are(gaussian: tuple[np.ndarray, np.ndarray, sparse.csr_array]):
+    cells, batches, links = gaussian
+    labels = np.where(np.arange(400) < 40, np.arange(400) % 2, -1)
+    labels[[50, 51]] = [2, 3]  # types of one cell tell nothing
+    difference = cells[:200] - cells[200:]
+    partners = difference.T @ difference / 400
+    types = sum(np.cov(cells[labels == kind].T, bias=True) for kind in (0, 1)) / 2
+    noise = (partners + types) / 2
+    noise = noise + np.eye(3) * 1e-3 * np.trace(noise) / 3
+    axes = shared_axes(cells, batches, links, 2, 0.0, labels=labels)
+    np.testing.assert_allclose(axes.T @ noise @ axes, np.eye(2), atol=1e-6)
+
+
+def test_labels_that_tell_nothing_change_nothing(gaussian: tuple[np.ndarray, np.ndarray, sparse.csr_array]):
+    without = shared_axes(*gaussian, 2, 0.25)
+    for labels in (np.full(400, -1), np.where(np.arange(400) < 3, np.arange(400), -1)):
+        assert np.array_equal(shared_axes(*gaussian, 2, 0.25, labels=labels), without)
+
+
 def test_the_largest_entry_of_an_axis_is_positive(gaussian: tuple[np.ndarray, np.ndarray, sparse.csr_array]):
     cells, batches, links = gaussian
     for sign in (1.0, -1.0):

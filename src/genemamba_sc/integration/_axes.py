@@ -16,6 +16,7 @@ def shared_axes(
     n_axes: int,
     sharpness: float,
     weights: Float[np.ndarray, "n"] | None = None,
+    labels: Integer[np.ndarray, "n"] | None = None,
 ) -> Float[np.ndarray, "d k"]:
     """Find linear axes that tell cells of a batch apart and not partners of different batches.
 
@@ -38,6 +39,9 @@ def shared_axes(
     weights
         Weight of each cell, shape (n,), positive; a link weighs as the geometric mean of its cells. ``None`` takes all
         alike.
+    labels
+        Codes of the cell types, shape (n,), -1 where unknown. D is then the mean of the above and of the covariance
+        within the types, over all batches, all types weighted alike: cells of one type are to agree as partners are.
 
     Returns
     -------
@@ -46,6 +50,8 @@ def shared_axes(
     weights = np.ones(len(cells)) if weights is None else weights
     within = _within_batches(cells, batches, weights)
     between = _between_partners(cells, links, weights)
+    types = _within_types(cells, labels) if labels is not None else None
+    between = between if types is None else (between + types) / 2
     between += _RIDGE * np.trace(between) / len(between) * np.eye(len(between)) + 1e-12 * np.eye(len(between))
     ratios, axes = eigh(within, between)
     order = np.argsort(-ratios, kind="stable")[:n_axes]
@@ -63,6 +69,13 @@ def _between_partners(cells: np.ndarray, links: sparse.csr_array, weights: np.nd
     degrees = np.asarray(links.sum(axis=1)).ravel()
     product = cells.T @ (degrees[:, None] * cells - links @ cells) / links.sum()
     return (product + product.T) / 2
+
+
+def _within_types(cells: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """Average the covariances within types of two cells or more; None where there is no such type."""
+    codes, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    parts = [np.cov(cells[labels == code].T, ddof=0) for code in codes[sizes > 1]]
+    return np.atleast_2d(np.mean(parts, axis=0)) if parts else None
 
 
 def _within_batches(cells: np.ndarray, batches: np.ndarray, weights: np.ndarray) -> np.ndarray:

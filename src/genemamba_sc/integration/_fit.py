@@ -48,7 +48,8 @@ def fit_integration(
     batches
         Codes from 0, shape (n,); at least two, each with a cell.
     labels
-        Codes of the cell types, -1 where unknown; partners are then looked for within a type.
+        Codes of the cell types, -1 where unknown; partners are then looked for within a type, and the axes are such
+        that cells of a type agree.
     config
         The choices; ``None`` takes the defaults.
 
@@ -86,7 +87,7 @@ def _axes(
     _require_links(links)
     weights = 1.0 / cluster_sizes(together, config.n_clusters)
     n_axes = min(config.n_axes, start.shape[1])
-    axes = _kept(shared_axes(start, batches, links, n_axes, config.sharpness, weights))
+    axes = _kept(shared_axes(start, batches, links, n_axes, config.sharpness, weights, labels))
     _require_axes(axes)
     return axes
 
