@@ -69,6 +69,12 @@ def test_connectivity_is_the_share_of_the_largest_component_of_each_type():
     assert neighbours.graph_connectivity(graph, np.array([0, 0, 0, 1])) == pytest.approx((2 / 3 + 1) / 2)
 
 
+def test_types_may_be_numbers():
+    x, labels, batches = X[:6], np.array([0, 0, 1, 0, 1, 1]), np.array([1, 1, 1, 2, 2, 2])
+    assert score(x, labels, batches, scib=False) == score(x, labels.astype(str), batches.astype(str), scib=False)
+    assert score(x, labels, batches, scib=False)["knn_types"] == {"0": pytest.approx(1 / 3), "1": pytest.approx(1 / 3)}
+
+
 def test_clusters_are_scored_as_the_mean_of_five_seeds():
     scib_metrics = pytest.importorskip("scib_metrics")
     from scib_metrics.nearest_neighbors import pynndescent

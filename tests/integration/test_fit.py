@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from genemamba_sc.integration import Integration, _fit, fit_integration
+from genemamba_sc.integration import Integration, IntegrationConfig, _fit, fit_integration
+from genemamba_sc.integration._axes import shared_axes
 from genemamba_sc.integration._neighbours import Closeness, mutual_neighbours
 
 D, PER_TYPE = 12, 40
@@ -42,6 +43,28 @@ def test_the_axes_are_chosen_twice_by_usual_partners_and_the_offsets_also_by_the
     fit_integration(known[0], known[2])
     usual, shortest = Closeness(to_own=2.0, to_usual=1.5), Closeness(to_own=2.0, to_usual=1.5, to_nearest=1.3)
     assert asked == [usual, usual, shortest, shortest]
+
+
+def test_the_axes_hear_labels(known: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch):
+    cells, types, batches = known
+    heard = []
+
+    def watching(*args, **kwargs):
+        heard.append(args[-1])
+        return shared_axes(*args, **kwargs)
+
+    monkeypatch.setattr(_fit, "shared_axes", watching)
+    fit_integration(cells, batches, types)
+    assert len(heard) == 2 and all(np.array_equal(labels, types) for labels in heard)
+
+
+def test_a_single_axis_is_not_looked_along_again(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    batches = np.arange(200) % 2
+    passes = []
+    monkeypatch.setattr(_fit, "shared_axes", lambda *args: passes.append(args) or shared_axes(*args))
+    fit_integration(rng.normal(size=(200, 6)) * [5, 1, 1, 1, 1, 1], batches, config=IntegrationConfig(n_axes=1))
+    assert len(passes) == 1
 
 
 def nearest_in_other_batches(values: np.ndarray, batches: np.ndarray, k: int = 5) -> np.ndarray:

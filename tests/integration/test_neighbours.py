@@ -146,10 +146,25 @@ def test_links_that_are_longer_than_usual_stay_where_no_cell_is_nearer():
     assert shortest == usual | both_ways((23, 44), (23, 45), (22, 44), (22, 45))
 
 
-def test_all_are_kept_where_nothing_is_asked():
-    closest = Closeness(to_own=np.inf, to_usual=np.inf, to_nearest=1.01)
-    cells, batches = degrees(0, 10, 20, 1, 13, 27), [0, 0, 0, 1, 1, 1]
-    assert close_links(cells, batches, 3, closest) == close_links(cells, batches, 3, ANY_DISTANCE) != set()
+def test_the_shortest_links_are_close_beside_the_own_batch_too():
+    # A batch of six cells, a degree apart, and one of six that lie 40 degrees off.
+    cells, batches = degrees(*range(6), *range(45, 51)), [0] * 6 + [1] * 6
+    assert not close_links(cells, batches, 3, Closeness(to_own=2.0, to_usual=0.0, to_nearest=1.5))
+    assert close_links(cells, batches, 3, Closeness(to_own=np.inf, to_usual=0.0, to_nearest=1.5))
+
+
+def test_a_batch_that_lies_far_off_is_asked_for_what_is_usual_among_its_own_links():
+    # Batches 0 and 1 lie half a degree apart and batch 2 twelve: beside the others all of its links are long.
+    near, far = [*range(20), *(i + 0.5 for i in range(20))], [i + 30.0 for i in range(4)]
+    cells, batches = degrees(*near, *far), [0] * 20 + [1] * 20 + [2] * 4
+    strict = close_links(cells, batches, 3, Closeness(to_own=np.inf, to_usual=1.5))
+    of_far = {(i, j) for i, j in strict if 40 <= i < 44}
+    assert of_far == {(i, j) for i, j in close_links(cells, batches, 3, ANY_DISTANCE) if 40 <= i < 44} != set()
+
+
+def test_a_rule_that_no_link_meets_is_refused():
+    with pytest.raises(ValueError, match=r"to_nearest must be at least 1\. Got 0\.0"):
+        Closeness(to_usual=0.0)
 
 
 @pytest.mark.parametrize("closeness", [Closeness(), Closeness(to_usual=2.0), Closeness(to_usual=0.0, to_nearest=1.3)])

@@ -44,6 +44,7 @@ def score(
     """
     refuse_broken(x, method, len(labels))
     x = np.ascontiguousarray(x, dtype=np.float32)
+    labels, batches = (np.asarray(names).astype(str) for names in (labels, batches))
     by_scib = metrics(x, codes(labels), codes(batches)) if scib else {}
     return {**by_scib, **cross_batch(x, labels, batches)}
 

@@ -7,6 +7,10 @@ from scipy.linalg import eigh
 
 # Of the differences between partners, relative to their mean: directions without any would count without bound.
 _RIDGE = 1e-3
+# What the scatter within types may weigh at most beside the differences between partners, how many labelled cells per
+# dimension bring it to half of that, and how many a type needs: few cells scatter along few directions only, and all
+# others would seem to be without noise.
+_MOST_OF_TYPES, _CELLS_PER_DIMENSION, _FEWEST_OF_TYPE = 0.5, 10, 10
 
 
 def shared_axes(
@@ -21,8 +25,9 @@ def shared_axes(
     """Find linear axes that tell cells of a batch apart and not partners of different batches.
 
     With S the covariance within batches, all batches weighted alike, and D half the mean square of the differences
-    between partners, the axes solve S v = λ D v for the largest λ. Along each of them partners differ by one unit; an
-    axis is then scaled by (1 - 1/λ)^sharpness, by which one that tells nothing beyond the noise vanishes.
+    between partners, the axes solve S v = λ D v for the largest λ. Along each of them D is one: without labels,
+    partners differ by one unit. An axis is then scaled by (1 - 1/λ)^sharpness, by which one that tells nothing beyond
+    the noise vanishes.
 
     Parameters
     ----------
@@ -40,8 +45,10 @@ def shared_axes(
         Weight of each cell, shape (n,), positive; a link weighs as the geometric mean of its cells. ``None`` takes all
         alike.
     labels
-        Codes of the cell types, shape (n,), -1 where unknown. D is then the mean of the above and of the covariance
-        within the types, over all batches, all types weighted alike: cells of one type are to agree as partners are.
+        Codes of the cell types, shape (n,), -1 where unknown. D is then a weighted mean of the above and of the
+        covariance within types of ten labelled cells or more, over all batches, all types weighted alike: cells of one
+        type are to agree as partners are. With f labelled cells in such types, less one for each, the latter weighs
+        0.5 f / (f + 10 d), at most a half.
 
     Returns
     -------
@@ -50,8 +57,9 @@ def shared_axes(
     weights = np.ones(len(cells)) if weights is None else weights
     within = _within_batches(cells, batches, weights)
     between = _between_partners(cells, links, weights)
-    types = _within_types(cells, labels) if labels is not None else None
-    between = between if types is None else (between + types) / 2
+    if labels is not None:
+        types, share = _within_types(cells, labels)
+        between = (1 - share) * between + share * types
     between += _RIDGE * np.trace(between) / len(between) * np.eye(len(between)) + 1e-12 * np.eye(len(between))
     ratios, axes = eigh(within, between)
     order = np.argsort(-ratios, kind="stable")[:n_axes]
@@ -71,11 +79,14 @@ def _between_partners(cells: np.ndarray, links: sparse.csr_array, weights: np.nd
     return (product + product.T) / 2
 
 
-def _within_types(cells: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    """Average the covariances within types of two cells or more; None where there is no such type."""
+def _within_types(cells: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Average the covariances within types, and tell how much that says about the noise of cells."""
     codes, sizes = np.unique(labels[labels >= 0], return_counts=True)
-    parts = [np.cov(cells[labels == code].T, ddof=0) for code in codes[sizes > 1]]
-    return np.atleast_2d(np.mean(parts, axis=0)) if parts else None
+    codes, n_free = codes[sizes >= _FEWEST_OF_TYPE], (sizes[sizes >= _FEWEST_OF_TYPE] - 1).sum()
+    total = np.zeros((cells.shape[1], cells.shape[1]))
+    for code in codes:
+        total += np.atleast_2d(np.cov(cells[labels == code].T)) / len(codes)
+    return total, _MOST_OF_TYPES * n_free / (n_free + _CELLS_PER_DIMENSION * cells.shape[1])
 
 
 def _within_batches(cells: np.ndarray, batches: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -65,6 +65,8 @@ def fit_integration(
     for _ in range(_PASSES):
         axes = _axes(start, mixed(cells - cells.mean(axis=0), batches), batches, labels, config)
         cells = start @ axes
+        if np.count_nonzero(axes.any(axis=0)) < 2:
+            break  # neighbours go by direction, and on one axis there are two: nothing could be found along it
     centre = _kept(cells.mean(axis=0))
     cells = cells - centre
     rounds: list[Offsets] = []

@@ -14,6 +14,8 @@ _MOST_ENTRIES = 8_000_000
 MOST_OF_BATCH = 0.1
 # Number of the neighbour in the own batch that tells how close cells lie there.
 _TENTH = 10
+# A batch that keeps less than this share of its links lies far from all others.
+_FEW = 0.5
 # Added to distances, for a sparse matrix does not hold zeros.
 _APART = 1e-6
 
@@ -31,17 +33,27 @@ class Closeness:
         lacks then has no partner there.
     to_usual
         Of what is usual between partners, as a multiple of the distance to the tenth neighbour in the own batch, for
-        both of the two. A cell that lies by itself is then no partner of a rare type that its batch lacks. 0 lets
-        only ``to_nearest`` decide.
+        both of the two. A cell that lies by itself is then no partner of a rare type that its batch lacks. What is
+        usual is the median over all links, but for a batch that would lose most of its links, which lies far off,
+        over its own. 0 lets only ``to_nearest`` decide.
     to_nearest
         Of the distance to the nearest cell in the batch of the other, for both of the two. Batches that lie far apart
         keep their shortest links by it. A rare cell has few of its own kind there, and the next ones, which are of
         other kinds, are much farther.
+
+    Raises
+    ------
+    ValueError
+        If no link can be close.
     """
 
     to_own: float = 2.0
     to_usual: float = np.inf
     to_nearest: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.to_usual == 0 and self.to_nearest < 1:
+            raise ValueError(f"Where to_usual is 0, to_nearest must be at least 1. Got {self.to_nearest!r}.")
 
     @property
     def asks_own(self) -> bool:
@@ -170,10 +182,12 @@ def _linked(
             # Of its own batch a cell has neighbours beside itself.
             own = found.kneighbors(n_neighbors=min(k, len(members) - 1))[0]
             tenth[members], farthest[members] = own[:, :_TENTH][:, -1], own[:, -1]
-    links = _close(_mutual(lengths), tenth, farthest, closeness.to_own, closeness.to_usual)
-    if not closeness.asks_nearest:
-        return links
-    return (links + _close(_mutual(shortest), tenth, farthest, closeness.to_own)).astype(bool).astype(np.float64)
+    links = _not_far(_mutual(lengths), farthest, closeness.to_own)
+    if closeness.to_usual < np.inf:
+        links = _usual(links, tenth, batches, closeness.to_usual)
+    if closeness.asks_nearest:
+        links = links + _not_far(_mutual(shortest), farthest, closeness.to_own)
+    return links.astype(bool).astype(np.float64).tocsr()
 
 
 def _one_way(
@@ -190,19 +204,32 @@ def _mutual(lengths: sparse.csr_array) -> sparse.coo_array:
     return lengths.astype(bool).multiply(lengths.T).tocoo()
 
 
-def _close(
-    links: sparse.coo_array, tenth: np.ndarray, farthest: np.ndarray, to_own: float, to_usual: float = np.inf
-) -> sparse.csr_array:
-    """Keep the links that are short beside the distances of cells in their own batches."""
-    lengths, (first, second) = links.data - _APART, links.coords
-    close = links.data > 0
-    if to_own < np.inf:
-        close &= lengths <= to_own * np.maximum(farthest[first], farthest[second])
-    if to_usual < np.inf and close.any():
-        # The same cells in both batches have no distance at all.
-        relative = lengths / np.maximum(np.minimum(tenth[first], tenth[second]), _APART)
-        close &= relative <= to_usual * np.median(relative[close]) + _APART
-    return sparse.csr_array((np.ones(close.sum()), (first[close], second[close])), shape=links.shape)
+def _kept(links: sparse.coo_array, is_kept: Bool[np.ndarray, "m"]) -> sparse.coo_array:
+    return sparse.coo_array((links.data[is_kept], tuple(axis[is_kept] for axis in links.coords)), shape=links.shape)
+
+
+def _not_far(links: sparse.coo_array, farthest: np.ndarray, to_own: float) -> sparse.coo_array:
+    """Keep links that are short beside the distance to the farthest neighbour in the own batch of one of the two."""
+    first, second = links.coords
+    if to_own == np.inf:
+        return _kept(links, links.data > 0)
+    reach = to_own * np.maximum(farthest[first], farthest[second])
+    return _kept(links, (links.data > 0) & (links.data - _APART <= reach))
+
+
+def _usual(links: sparse.coo_array, tenth: np.ndarray, batches: np.ndarray, to_usual: float) -> sparse.coo_array:
+    """Keep links that are short beside the others, each divided by how close cells lie in the own batch."""
+    if not links.nnz:
+        return links
+    first, second = links.coords
+    # The same cells in both batches have no distance at all.
+    relative = (links.data - _APART) / np.maximum(np.minimum(tenth[first], tenth[second]), _APART)
+    is_usual = relative <= to_usual * np.median(relative) + _APART
+    n_links, n_usual = np.bincount(batches[first]), np.bincount(batches[first], is_usual)
+    for batch in np.flatnonzero((n_links > 0) & (n_usual < _FEW * n_links)):
+        own = (batches[first] == batch) | (batches[second] == batch)
+        is_usual |= own & (relative <= to_usual * np.median(relative[own]) + _APART)
+    return _kept(links, is_usual)
 
 
 def _without_conflicts(links: sparse.csr_array, labels: np.ndarray) -> sparse.csr_array:
