@@ -206,6 +206,21 @@ def test_a_refit_reads_the_labels_of_validation_cells_and_keeps_blend_and_tables
     np.testing.assert_allclose(again.cell_type_head.markers, before["markers"], atol=1e-4)
 
 
+def test_predictions_lean_to_rare_types_and_the_scores_that_the_encoder_learns_from_do_not():
+    labels = np.where(np.arange(N_CELLS) % 9 < 6, 0, np.arange(N_CELLS) % 3)
+    dataset = new_dataset(labels=labels)
+    module = new_module(dataset)
+
+    scores = start_cell_types(module, dataset, TRAIN, VALIDATION, "random")
+
+    batch = dataset[VALIDATION.tolist()]
+    head = module.cell_type_head.score_genes(batch["token_ids"], batch["token_values"]).numpy()
+    counts = np.bincount(labels[TRAIN], minlength=3)
+    towards_rare = np.log(counts.max() / counts) / 5
+    assert towards_rare.max() > 0.3
+    np.testing.assert_allclose(head - scores[VALIDATION], np.tile(towards_rare, (len(VALIDATION), 1)), atol=1e-4)
+
+
 def fit_on(dataset: TokenDataset, cells: np.ndarray, start: _start.CellTypeStart) -> _cell_types.CellTypeFit:
     labels = dataset.columns["labels"][cells]
     return _cell_types.refit_cell_types(dataset, cells, labels, 3, start.tables, start.blend, seed=start.seed)

@@ -5,7 +5,7 @@ import pytest
 
 from genemamba_sc.data import GeneVocabulary, Tokens
 from genemamba_sc.training import _cell_types
-from genemamba_sc.training._cell_types import CellTypeFit, blend_scores, fit_cell_types
+from genemamba_sc.training._cell_types import CellTypeFit, blend_scores, fit_cell_types, towards_rare
 from genemamba_sc.training._dataset import TokenDataset
 from genemamba_sc.training._linear import LabelledCells
 
@@ -134,3 +134,28 @@ def test_next_to_no_labels_give_finite_scores(labels):
     assert all(np.isfinite(part).all() for part in (found.markers, found.programs, found.bias, found.held_out))
     scores = found.scores(new_cells(np.array(labels)).all_tokens, VOCABULARY)
     assert (scores.argmax(axis=1) == labels).all()
+
+
+def test_a_fifth_of_the_log_frequency_is_taken_back():
+    offsets = towards_rare(labelled([1] * 32 + [3] * 8 + [0]), 4)
+    np.testing.assert_allclose(offsets, [np.log(32) / 5, 0.0, 0.0, np.log(4) / 5], rtol=1e-6)
+    assert offsets.dtype == np.float32
+
+
+def test_frequencies_are_those_of_equally_weighted_batches():
+    # Two batches, one four times as large: type 1 is half of the small one, and type 0 all of the rest.
+    labels, batches = np.array([0] * 16 + [0, 0, 1, 1]), np.array([0] * 16 + [1] * 4)
+    offsets = towards_rare(LabelledCells(np.zeros((20, 1)), labels, batches), 2)
+    np.testing.assert_allclose(offsets, [0.0, np.log(3) / 5], rtol=1e-6)
+
+
+def test_neither_the_bias_nor_held_out_scores_are_moved_to_rare_types(monkeypatch):
+    types = np.array([0] * 40 + [1] * 10 + [2] * 5)
+    cells = new_cells(types)
+    moved = fit(cells, types)
+    monkeypatch.setattr(_cell_types, "_TOWARDS_RARE", 0.0)
+    plain = fit(cells, types)
+    np.testing.assert_array_equal(moved.bias, plain.bias)
+    np.testing.assert_array_equal(moved.held_out, plain.held_out)
+    np.testing.assert_allclose(moved.towards_rare, np.log([1, 4, 8]) / 5, rtol=1e-6)
+    np.testing.assert_array_equal(plain.towards_rare, 0.0)

@@ -171,7 +171,9 @@ def refit_on_all(
 
 def _set_scores(module: GeneMambaModule, dataset: TokenDataset, fit: CellTypeFit) -> None:
     medians = dataset.vocabulary.token_medians.astype(np.float32)
-    module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, fit.bias, medians)))
+    # The encoder learns from scores without the offsets of rare types: it would unlearn them.
+    bias = fit.bias + fit.towards_rare
+    module.set_gene_scores(*(torch.from_numpy(values) for values in (fit.markers, fit.programs, bias, medians)))
 
 
 def program_tables(

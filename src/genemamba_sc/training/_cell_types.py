@@ -25,6 +25,8 @@ _MAX_CELLS = 50_000
 _BLOCK = 4096
 # Largest factor of a score: if all cells are told apart, the factors would grow without end.
 _MOST_BLEND = 3.0
+# Part of the log frequency of a type that is taken from its score. A whole one would make all types equally frequent.
+_TOWARDS_RARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,9 @@ class CellTypeFit:
         Factors of markers and programs; the scores already contain them.
     held_out
         Out-of-fold scores of the training cells, shape (n, c); 0 for cells without a label.
+    towards_rare
+        What predictions add to the scores, shape (c,); neither ``bias`` nor ``held_out`` contains it. See
+        :func:`towards_rare`.
     """
 
     markers: Float32[np.ndarray, "v c"]
@@ -50,6 +55,7 @@ class CellTypeFit:
     bias: Float32[np.ndarray, "c"]
     blend: tuple[float, float]
     held_out: Float32[np.ndarray, "n c"]
+    towards_rare: Float32[np.ndarray, "c"]
 
     def scores(self, tokens: Tokens, vocabulary: GeneVocabulary) -> Float32[np.ndarray, "n c"]:
         """Return the scores of other cells."""
@@ -102,7 +108,7 @@ def fit_cell_types(
     programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
     held_out = np.zeros((len(indices), n_labels), dtype=np.float32)
     held_out[fitted] = blend[0] * by_gene + blend[1] * by_pool
-    fit = _blended(markers, programs, blend, held_out)
+    fit = _blended(markers, programs, blend, held_out, towards_rare(genes, n_labels))
     # No fit has seen the cells beyond those fitted, so the fit itself scores them.
     rest = np.setdiff1d(labelled, fitted)
     for start in range(0, len(rest), _BLOCK):
@@ -136,7 +142,8 @@ def refit_cell_types(
     genes, pools, pool = _features(dataset, indices[fitted], labels[fitted], of_batch, tables)
     markers = fit_linear(genes, n_labels, solve_markers, seed)
     programs = pool.to_genes(fit_linear(pools, n_labels, solve_programs, seed))
-    return _blended(markers, programs, blend, np.zeros((len(indices), n_labels), dtype=np.float32))
+    held_out = np.zeros((len(indices), n_labels), dtype=np.float32)
+    return _blended(markers, programs, blend, held_out, towards_rare(genes, n_labels))
 
 
 def blend_scores(
@@ -174,6 +181,27 @@ def blend_scores(
     return float(found.x[0]), float(found.x[1])
 
 
+def towards_rare(cells: LabelledCells, n_labels: int) -> Float32[np.ndarray, "c"]:
+    """Compute what is added to the scores of types: the more, the rarer a type is; the most frequent gets 0.
+
+    How often a type occurs among the labelled cells is part of its intercept, and says little of how often it occurs in
+    another donor or study. A fifth of its logarithm is taken back (logit adjustment; Menon et al. 2021,
+    arXiv:2007.07314, who take all of it).
+
+    Parameters
+    ----------
+    cells
+        Labels and weights of the cells.
+    n_labels
+        Number of types; one without cells gets 0.
+    """
+    weight = np.bincount(cells.labels, cells.importance, n_labels)
+    offsets = np.zeros(n_labels, dtype=np.float32)
+    occurs = weight > 0
+    offsets[occurs] = -_TOWARDS_RARE * np.log(weight[occurs] / weight.max())
+    return offsets
+
+
 def _at_most(labelled: np.ndarray, seed: int) -> np.ndarray:
     """Draw the cells that a fit reads, where there are more than it should."""
     if len(labelled) <= _MAX_CELLS:
@@ -194,7 +222,9 @@ def _features(
     return LabelledCells(genes, labels, batches), LabelledCells(pool.features, labels, batches), pool
 
 
-def _blended(markers: LinearFit, programs: LinearFit, blend: tuple[float, float], held_out: np.ndarray) -> CellTypeFit:
+def _blended(
+    markers: LinearFit, programs: LinearFit, blend: tuple[float, float], held_out: np.ndarray, rare: np.ndarray
+) -> CellTypeFit:
     unseen = markers.bias == UNSEEN
     bias = blend[0] * markers.bias + blend[1] * programs.bias
     # A type without cells is not preferred, however small the factors are.
@@ -205,4 +235,5 @@ def _blended(markers: LinearFit, programs: LinearFit, blend: tuple[float, float]
         bias=bias,
         blend=blend,
         held_out=held_out,
+        towards_rare=rare,
     )
