@@ -129,6 +129,29 @@ def test_annotate_names_the_cells_of_a_query_by_a_reference(
     assert counts == {name: str(n) for name, n in written.obs["genemamba_celltype"].value_counts().items()}
 
 
+def test_the_scale_is_that_of_reference_and_query(make_cells: Cells, tmp_path: Path, out: str):
+    files = {name: str(tmp_path / f"{name}.h5ad") for name in ("reference", "query", "again")}
+    for name, seed in (("reference", 0), ("query", 1)):
+        adata = make_cells(seed=seed)
+        # Logarithms of counts per 1,000 of a few genes: these could have any base.
+        adata.X = sparse.csr_matrix(np.log10(1 + 1000 * adata.X.toarray() / adata.X.sum(axis=1)).astype(np.float32))
+        adata.write_h5ad(files[name])
+    train = [
+        "--reference",
+        files["reference"],
+        "--labels-key",
+        "cell_type",
+        "--save-model",
+        str(tmp_path / "m"),
+        *SHORT,
+    ]
+    assert main(["annotate", files["query"], out, "--scale", "log10", *train]) == 0
+    assert main(["annotate", files["query"], files["again"], "--scale", "log10", "--model", str(tmp_path / "m")]) == 0
+    first, second = anndata.read_h5ad(out), anndata.read_h5ad(files["again"])
+    np.testing.assert_array_equal(first.obsm["X_genemamba"], second.obsm["X_genemamba"])
+    assert list(first.obs["genemamba_celltype"]) == list(second.obs["genemamba_celltype"])
+
+
 def test_annotate_takes_a_saved_model_and_the_layer_of_this_query(
     out: str, model: str, make_cells: Cells, trained: GeneMambaModel, tmp_path: Path
 ):

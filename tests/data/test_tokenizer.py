@@ -177,6 +177,20 @@ def test_the_kind_of_matrix_changes_nothing(make: Any, tmp_path: Path) -> None:
     assert_same(RankTokenizer(vocabulary(medians))(cells, columns), tokenise(counts[rows], columns, medians))
 
 
+@pytest.mark.parametrize("make", [sparse.csc_matrix, sparse.csc_array, sparse.coo_array, np.asarray, np.asfortranarray])
+def test_a_block_is_read_by_rows_whatever_its_form(make: Any) -> None:
+    counts = np.array([[5, 0, 1, 0], [0, 2, 0, 0], [3, 4, 0, 9]], dtype=np.float32)
+    columns = [2, 3, 4, 5]
+    tokens = RankTokenizer(vocabulary([1, 1, 1, 1]))(make(counts), columns)
+    assert per_cell(tokens) == naive(counts, np.array(columns), np.ones(4), 512)
+
+
+@pytest.mark.parametrize("cells", [[[1.0, 2.0]], np.ones(2), None])
+def test_what_is_no_matrix_is_refused(cells: Any) -> None:
+    with pytest.raises(TypeError, match=r"a sparse matrix or an array of shape \(cells, genes\)"):
+        RankTokenizer(vocabulary([1, 1]))(cells, [2, 3])
+
+
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
 def test_unsorted_and_repeated_entries_are_read_right_and_left_alone(dtype: str) -> None:
     data, indices, indptr = np.array([1, 2, 0, 4], dtype), np.array([2, 0, 1, 2]), np.array([0, 4])

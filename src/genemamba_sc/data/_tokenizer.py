@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Int32, Integer
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
 from genemamba_sc.data._ranking import first_refused, most_matched, rank_rows
 from genemamba_sc.data._vocabulary import GeneVocabulary
+
+_Rows: TypeAlias = sparse.csr_matrix | sparse.csr_array
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,14 @@ class RankTokenizer:
         self.n_threads = int(n_threads)
         self._medians = np.array(vocabulary.token_medians, dtype=np.float64)
 
-    def __call__(self, cells: sparse.csr_matrix, columns: Int32[np.ndarray, "n_vars"]) -> Tokens:
+    def __call__(self, cells: Any, columns: ArrayLike) -> Tokens:
         """Tokenise a block of cells.
 
         Parameters
         ----------
         cells
-            Counts or normalised values, ``(b, n_vars)``, linear (see :func:`to_linear`). They are left unchanged.
+            Counts or normalised values, ``(b, n_vars)``, linear (see :func:`to_linear`): a sparse matrix or an array.
+            They are left unchanged. What is not in CSR form is copied to it.
         columns
             Token id of each column, ``(n_vars,)``; ``UNK_ID`` where the vocabulary lacks the gene.
 
@@ -89,11 +93,14 @@ class RankTokenizer:
 
         Raises
         ------
+        TypeError
+            If ``cells`` is no matrix.
         ValueError
             If a value is negative, NaN or infinite, the number of columns differs, or a column has the id of
             another special token or one beyond the vocabulary.
         """
-        columns = self._checked(cells, columns)
+        cells = _by_rows(cells)
+        columns = self._checked(cells, np.asarray(columns))
         data = _plain(cells.data, np.float32 if cells.dtype == np.float32 else np.float64)
         indices, indptr = _plain(cells.indices, np.int32), _plain(cells.indptr, np.int64)
         parts = self._parts(indptr)
@@ -117,7 +124,7 @@ class RankTokenizer:
             ids, values = ids[:, :longest].copy(), values[:, :longest].copy()
         return Tokens(ids=ids, values=values, lengths=lengths)
 
-    def _checked(self, cells: sparse.csr_matrix, columns: np.ndarray) -> np.ndarray:
+    def _checked(self, cells: _Rows, columns: np.ndarray) -> np.ndarray:
         if columns.shape != (cells.shape[1],):
             raise ValueError(
                 f"columns must name a token for each column of the cells; got shape {columns.shape} for "
@@ -140,6 +147,19 @@ class RankTokenizer:
         return [(first, last) for first, last in zip(edges[:-1], edges[1:]) if first < last]
 
 
+def _by_rows(cells: Any) -> _Rows:
+    """Return the cells in CSR form: the kernels read indices and data of it, and any other form has these, too."""
+    if sparse.issparse(cells):
+        return cells.tocsr()
+    if isinstance(cells, np.ndarray) and cells.ndim == 2:
+        return sparse.csr_array(cells)
+    raise TypeError(
+        "A tokenizer reads a sparse matrix or an array of shape (cells, genes). Got "
+        f"{type(cells).__name__}{f' of shape {cells.shape}' if hasattr(cells, 'shape') else ''}. Pass adata.X[:100], "
+        "for example."
+    )
+
+
 def _each(function: Callable[[tuple[int, int]], Any], parts: list[tuple[int, int]]) -> list[Any]:
     """Call the function for each part of the rows, on a thread each; their results, in order."""
     if len(parts) < 2:
@@ -160,7 +180,7 @@ def _bits(data: np.ndarray) -> tuple[np.ndarray, Any]:
     return data.view(whole), np.array(np.inf, dtype=data.dtype).view(whole)[()]
 
 
-def _refuse(entry: int, cells: sparse.csr_matrix) -> None:
+def _refuse(entry: int, cells: _Rows) -> None:
     if entry < 0:
         return
     row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1

@@ -9,7 +9,9 @@ from genemamba_sc.model._annotating import Asked
 from genemamba_sc.model._calibrating import labels_to_calibrate_on
 
 
-def check_query(model: Any, query: AnnData, asked: Asked, aliases: GeneAliases | None) -> None:
+def check_query(
+    model: Any, query: AnnData, asked: Asked, aliases: GeneAliases | None, scale: str | None = None
+) -> None:
     """Refuse a query, and choices of ``annotate``, that a model will refuse when it is trained as ``train`` chooses.
 
     Parameters
@@ -22,6 +24,8 @@ def check_query(model: Any, query: AnnData, asked: Asked, aliases: GeneAliases |
         What is to be said about them.
     aliases
         Table of gene names that the model will have then.
+    scale
+        What the values of the query are; ``None`` finds it out from them.
 
     Raises
     ------
@@ -40,6 +44,6 @@ def check_query(model: Any, query: AnnData, asked: Asked, aliases: GeneAliases |
         asked.check_cells(labels, model.cell_types)
     before, model.gene_aliases = model.gene_aliases, aliases
     try:
-        model._source(query)
+        model._source(query, scale=scale)
     finally:
         model.gene_aliases = before

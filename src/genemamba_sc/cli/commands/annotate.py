@@ -72,10 +72,13 @@ def run(arguments: argparse.Namespace) -> str:
     choices = {name: getattr(arguments, name) for name in names}
     if trains:
         model = models.set_up(arguments, read_cells(arguments.reference, models.place(arguments)))
-        check_query(model, query, Asked(**choices), model.gene_aliases or models.aliases(arguments))
+        aliases = model.gene_aliases or models.aliases(arguments)
+        check_query(model, query, Asked(**choices), aliases, arguments.scale)
         models.fit(arguments, model)
     else:
         model = models.load(arguments)
-    found = model.annotate(query, **choices, **({} if trains else models.where(arguments)))
+    # A model that was trained here knows layer and ids from its reference, but not what the values of other cells are.
+    where = {"scale": arguments.scale} if trains else models.where(arguments)
+    found = model.annotate(query, **choices, **where)
     write_cells(query, arguments.output)
     return "\n".join(f"{name}\t{count}" for name, count in found.cell_types.value_counts().items() if count)
