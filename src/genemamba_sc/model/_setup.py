@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
@@ -17,6 +18,9 @@ from genemamba_sc.model._obs_columns import (
     warn_if_confounded,
 )
 from genemamba_sc.nn import EncoderConfig
+
+# Where scvi-tools notes which manager registered an AnnData last.
+_LATEST_MANAGER = "_scvi_manager_uuid"
 
 
 def obs_fields(
@@ -109,10 +113,39 @@ def training_codes(model: BaseModelClass) -> dict[str, np.ndarray]:
 
 
 def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
-    """Return integer codes of batch and labels, shape ``(n_obs,)`` each, if they are registered."""
+    """Return integer codes of batch and labels, shape ``(n_obs,)`` each, if they are registered.
+
+    The codes that scvi-tools keeps in ``obs`` are those of the model that registered the AnnData last, which may be
+    another one. Then they are found anew.
+
+    Raises
+    ------
+    ValueError
+        If the column of ``obs`` is gone, or has values that it did not have when it was registered.
+    """
     names = {REGISTRY_KEYS.BATCH_KEY: "batch", REGISTRY_KEYS.LABELS_KEY: "labels"}
+    is_latest = manager.adata.uns.get(_LATEST_MANAGER) == manager.id
     return {
         name: np.asarray(manager.get_from_registry(key)).ravel().astype(np.int64)
+        if is_latest
+        else _codes_of(manager, key).astype(np.int64)
         for key, name in names.items()
         if key in manager.data_registry
     }
+
+
+def _codes_of(manager: AnnDataManager, key: str) -> np.ndarray:
+    """Find the codes of a column by the values that it had when it was registered."""
+    state = manager.get_state_registry(key)
+    column, known = state[CategoricalObsField.ORIGINAL_ATTR_KEY], state[CategoricalObsField.CATEGORICAL_MAPPING_KEY]
+    anew = "Call setup_anndata again, and make a new model."
+    if column not in manager.adata.obs:
+        raise ValueError(f"The model was set up with adata.obs[{column!r}], which is gone. {anew}")
+    values = manager.adata.obs[column].astype(object)
+    codes = pd.Index(np.asarray(known).tolist(), dtype=object).get_indexer(values)
+    if (codes < 0).any():
+        raise ValueError(
+            f"The model was set up with adata.obs[{column!r}], which has changed: {values[codes < 0].iloc[0]!r} was no "
+            f"value of it. {anew}"
+        )
+    return codes
