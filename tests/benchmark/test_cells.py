@@ -57,6 +57,32 @@ def test_cells_without_a_label_are_left_out_and_counted(make_cells: MakeCells):
     assert found.queries["query:batch=second"].tolist() == (adata.obs["batch"].iloc[kept] == "second").tolist()
 
 
+@pytest.mark.parametrize("unlabeled", [-1, -1.0, "-1"])
+@pytest.mark.parametrize("dtype", [int, float])
+def test_no_label_is_a_number_however_it_is_written(make_cells: MakeCells, dtype: type, unlabeled: object):
+    adata = make_cells()
+    adata.obs["t"] = np.array([-1, 1, 2] * 20, dtype=dtype)
+    found = read_cells(adata, None, Source("t", unlabeled_category=unlabeled), (SplitChoice.parse("random"),))
+    assert (found.n_unlabelled, sorted(set(found.adata.obs["cell_type"]))) == (20, ["1", "2"])
+
+
+def test_numbers_of_two_files_are_the_same_types_whatever_their_form(make_cells: MakeCells):
+    reference, query = make_cells(), make_cells(seed=1)
+    reference.obs["t"], query.obs["t"] = [1, 2, 3] * 20, [1.0, 2.0, 3.0] * 20
+    found = read_cells(reference, query, Source("t"), (SplitChoice.parse("query"),))
+    assert sorted(set(found.adata.obs["cell_type"])) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("value", ["2", "2.0"])
+@pytest.mark.parametrize("dtype", [int, float])
+def test_a_query_is_named_by_a_number_however_it_is_written(make_cells: MakeCells, dtype: type, value: str):
+    adata = make_cells()
+    adata.obs["donor"] = np.array([1, 2, 3] * 20, dtype=dtype)
+    split = SplitChoice.parse(f"query:donor={value}")
+    found = read_cells(adata, None, Source("cell_type"), (split,))
+    np.testing.assert_array_equal(found.queries[split.text], [False, True, False] * 20)
+
+
 def test_a_second_file_is_read_over_the_genes_of_both(make_cells: MakeCells):
     reference, query = make_cells(), make_cells(30, seed=1)[:, ::-1].copy()
     query = query[:, 5:].copy()

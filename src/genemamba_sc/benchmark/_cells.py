@@ -109,7 +109,6 @@ def read_cells(adata: AnnData, query: AnnData | None, source: Source, splits: tu
     found, kind = _read(adata, source)
     queries = {choice.text: _asked(adata, choice) for choice in splits if choice.kind == "query" and choice.column}
     if query is not None:
-        check_obs_column(query, source.labels_key, "labels_key", source.unlabeled_category)
         other, _ = _read(query, source)
         found = _joined(found, other)
         is_query = np.arange(found.n_obs) >= adata.n_obs
@@ -128,9 +127,10 @@ def _read(adata: AnnData, source: Source) -> tuple[AnnData, str]:
     """Return the cells with types (missing where there is no label) and batches, and what their values are."""
     matrix = open_matrix(adata, source.layer, source.scale)
     values = sparse.csr_matrix(to_linear(matrix.reader.read(range(adata.n_obs)), matrix.expression), dtype=np.float32)
+    unlabeled = check_obs_column(adata, source.labels_key, "labels_key", source.unlabeled_category)
     labels = column(adata, source.labels_key).astype(object)
-    if source.unlabeled_category is not None:
-        labels[labels == str(source.unlabeled_category)] = None
+    if unlabeled is not None:
+        labels[(adata.obs[source.labels_key].astype(object) == unlabeled).to_numpy()] = None
     if source.batch_key is None:
         batches = np.full(adata.n_obs, "all")
     else:
@@ -175,6 +175,8 @@ def _asked(adata: AnnData, choice: SplitChoice) -> np.ndarray:
         )
     values = column(adata, choice.column)
     mask = values == choice.value
+    if not mask.any():  # 1.0 is 1
+        mask = values == choice.value.removesuffix(".0")
     if mask.all() or not mask.any():
         raise ValueError(
             f"The split {choice.text!r} must leave cells to train on and to test. {int(mask.sum())} of {len(mask)} "

@@ -10,7 +10,7 @@ BATCH = "batch"
 
 
 def column(adata: AnnData, key: str) -> np.ndarray:
-    """Return ``obs[key]`` as an array of str.
+    """Return ``obs[key]`` as an array of str; whole numbers have no point, whichever of two files made floats of them.
 
     Parameters
     ----------
@@ -19,7 +19,8 @@ def column(adata: AnnData, key: str) -> np.ndarray:
     key
         Name of the column.
     """
-    return adata.obs[key].astype(str).to_numpy(dtype=object).astype(str)
+    values = adata.obs[key].astype(object)
+    return np.array([str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values], dtype=str)
 
 
 def parts(adata: AnnData, split: Split) -> tuple[AnnData, AnnData]:

@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scvi import REGISTRY_KEYS
-from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField
 
 from genemamba_sc._warn import warn
 
 # Texts that a missing value becomes once somebody has turned it into text.
 MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "<NA>"})
+# Kinds of values that a saved model could not hold.
+_ODD = frozenset({"bytes", "Interval", "Timestamp", "Timedelta", "tuple", "list", "dict"})
 # More types than this share of the cells are measurements, or names of cells.
 _MOST_TYPES = 0.5
 # So are more batches than this share of the cells.
@@ -31,7 +32,8 @@ def check_obs_column(adata: AnnData, key: str, argument: str, unlabeled_category
 
     Returns
     -------
-    That value as it is in the column (``"-1"`` is -1 in a column of numbers), or as it was given where no cell has it.
+    That value as it is in the column (``"-1"`` is -1 or -1.0 in a column of numbers), or as it was given where no cell
+    has it.
 
     Raises
     ------
@@ -48,17 +50,29 @@ def check_obs_column(adata: AnnData, key: str, argument: str, unlabeled_category
         )
     column = adata.obs[key]
     values = list(column.unique())
-    same = (value for value in values if unlabeled_category is not None and str(value) == str(unlabeled_category))
+    same = (value for value in values if unlabeled_category is not None and _means(value, unlabeled_category))
     unlabeled = next(same, unlabeled_category)
     _refuse_missing(column, key, argument, unlabeled)
     kinds = sorted({type(value).__name__ for value in values})
-    odd = [kind for kind in kinds if kind in ("bytes", "Interval", "tuple", "list", "dict")]
+    odd = [kind for kind in kinds if kind in _ODD]
     if odd or ("str" in kinds and len(kinds) > 1):
         raise ValueError(
             f"adata.obs[{key!r}] must hold text or numbers. Got values of the types {', '.join(kinds)}. "
             f"Make them text: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)."
         )
     return unlabeled
+
+
+def _means(value: Any, given: object) -> bool:
+    """Tell whether a value of a column is what a user wrote: pandas makes -1.0 of -1 where others were missing once."""
+    if str(value) == str(given):
+        return True
+    if not pd.api.types.is_number(value) or isinstance(value, bool | np.bool_):
+        return False
+    try:
+        return float(value) == float(str(given))
+    except ValueError:
+        return False
 
 
 def _refuse_missing(column: pd.Series, key: str, argument: str, unlabeled: object) -> None:
@@ -165,10 +179,3 @@ def check_labels(adata: AnnData, key: str, unlabeled: Any) -> Any:
     )
     # scvi-tools would sort it among the values, which text and numbers do not allow.
     return unlabeled if all(isinstance(name, str) for name in names) else None
-
-
-def labels_field(labels_key: str, unlabeled_category: Any) -> BaseAnnDataField:
-    """Build the field of the labels, with or without unlabelled cells."""
-    if unlabeled_category is None:
-        return CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key)
-    return LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category)

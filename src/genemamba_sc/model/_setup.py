@@ -10,11 +10,11 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField
 from scvi.model.base import BaseModelClass
 
+from genemamba_sc.model._labels_field import LabelsField
 from genemamba_sc.model._obs_columns import (
     check_batches,
     check_labels,
     check_obs_column,
-    labels_field,
     warn_if_confounded,
 )
 from genemamba_sc.nn import EncoderConfig
@@ -54,7 +54,7 @@ def obs_fields(
             unlabeled = check_labels(adata, labels_key, unlabeled)
             if batch_key is not None:
                 warn_if_confounded(adata, batch_key, labels_key, unlabeled)
-        fields.append(labels_field(labels_key, unlabeled))
+        fields.append(LabelsField(labels_key, unlabeled))
     elif unlabeled_category is not None:
         raise ValueError(
             f"unlabeled_category={unlabeled_category!r} was given without labels_key. "
