@@ -41,6 +41,23 @@ def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path):
         check_output(str(tmp_path / "mine.zarr"))
 
 
+def test_it_is_renamed_in_a_file_that_stays_on_disk_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    adata = cells()
+    adata.obs["note"] = "x"
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    import h5py
+
+    with h5py.File(tmp_path / "in.h5ad", "a") as file:
+        obs = file["obs"]
+        obs.move("_index", "barcode")
+        obs.move("note", "_index")
+        obs.attrs["_index"] = "barcode"
+        obs.attrs["column-order"] = np.array(["_index"], dtype=h5py.string_dtype())
+    read = read_cells(str(tmp_path / "in.h5ad"), backed=True)
+    assert "the column '_index' of obs was renamed to 'index_of_file'" in capsys.readouterr().err
+    assert list(read.obs.columns) == ["index_of_file"]
+
+
 def test_a_column_that_could_not_be_written_is_renamed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     adata = cells()
     adata.raw = adata.copy()

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from genemamba_sc.data import CellReader, detect_expression, open_backed, open_cells, read_cells
 from genemamba_sc.data._cell_files import Place
+from genemamba_sc.data._file_kinds import kind_of
 
 COUNTS = np.array([[0, 3, 1], [2, 0, 0], [0, 0, 5], [1, 1, 0]], dtype=np.float32)
 
@@ -197,10 +198,29 @@ def test_files_of_10x_are_read_with_ids_symbols_and_kinds_of_features(form: str,
         assert cells.reader.read(range(4)).toarray().tolist() == COUNTS.tolist()
 
 
+def test_a_folder_of_10x_whose_files_have_a_prefix_is_read(tmp_path: Path):
+    folder = tmp_path / "GSE1"
+    write_10x_mtx(folder)
+    for file in list(folder.iterdir()):
+        file.rename(folder / f"GSM1_{file.name}")
+    assert kind_of(folder) == "10x mtx"
+    assert read_cells(folder).X.toarray().tolist() == COUNTS.tolist()
+
+
+def test_of_several_matrices_in_a_folder_that_without_a_prefix_is_read_or_none(tmp_path: Path):
+    folder = tmp_path / "GSE1"
+    write_10x_mtx(folder)
+    (folder / "GSM2_matrix.mtx.gz").touch()
+    assert read_cells(folder).X.toarray().tolist() == COUNTS.tolist()
+    (folder / "matrix.mtx.gz").rename(folder / "GSM1_matrix.mtx.gz")
+    with pytest.raises(ValueError, match=r"must hold one matrix; it has 2, with the prefixes GSM1_, GSM2_\. Put each"):
+        read_cells(folder)
+
+
 REFUSED = [
     ("cells.loom", "anndata.io.read_loom"),
     ("cells.csv", "scanpy.read_csv"),
-    ("cells.h5ad.gz", "gunzip"),
+    ("cells.h5ad.gz", "is packed. Unpack it with gunzip, and give the path of what is in it."),
     ("cells.rds", "zellkonverter"),
     ("cells.h5ad", "cells.h5ad cannot be read as h5ad: it is not an HDF5 file. Write it with adata.write_h5ad"),
 ]

@@ -84,3 +84,10 @@ def test_a_file_of_antibodies_alone_is_refused():
         ValueError, match=r"feature_types of adata\.var tells of none \(5 Antibody Capture\).*gex_only=True"
     ):
         GeneVocabulary.from_anndata(cells(["Antibody Capture"] * 5))
+
+
+def test_kinds_in_two_columns_of_one_name_are_refused():
+    adata = cells(CITE)
+    adata.var = pd.concat([adata.var, adata.var], axis=1)
+    with pytest.raises(ValueError, match=r"'feature_types' must name one column of adata.var; it has 2 of that name"):
+        other_features(adata.var)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from genemamba_sc.data._evidence import _spread_rows
 from genemamba_sc.data._gene_ids import GeneAliases, check_genes, match_genes, warn_if_few_genes
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
@@ -200,3 +201,18 @@ def test_a_query_with_few_of_the_genes_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warn_if_few_genes(two, vocabulary)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize(
+    "read",
+    [lambda adata: check_genes(adata, SYMBOLS), GeneVocabulary.from_anndata],
+    ids=["check_genes", "a vocabulary"],
+)
+def test_values_that_no_sample_shows_are_refused(read, value):
+    counts = np.ones((2400, 3), dtype=np.float32)
+    row = int(np.setdiff1d(np.arange(2400), _spread_rows(2400))[0])
+    counts[row, 2] = value
+    adata = cells(["CD3E", "CD99", "ENSA"], counts)
+    with pytest.raises(ValueError, match=rf"finite and not negative; row {row} .* has {value} in column 2"):
+        read(adata)

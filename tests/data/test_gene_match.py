@@ -229,6 +229,23 @@ def test_symbols_as_r_writes_them_are_known():
     assert match.matched_by == {"symbol as R writes it": 3, "symbol": 2}
 
 
+def test_two_columns_of_one_name_are_refused():
+    var = pd.DataFrame([["A", "B"], ["C", "D"]], columns=["symbol", "symbol"], index=["ENSG1", "ENSG2"])
+    vocabulary = GeneVocabulary(("A", "C"), ("",) * 2, np.ones(2), "unknown")
+    with pytest.raises(ValueError, match=r"'symbol' must name one column of adata.var; it has 2"):
+        match_genes(var, vocabulary, gene_id_key="symbol")
+
+
+def test_a_reference_that_r_wrote_knows_the_symbols():
+    symbols = ("HLA.A", "X7SK", "B.1", "C.1", "GAPDH", "D.1")
+    vocabulary = GeneVocabulary(symbols, ("",) * 6, np.ones(6), "human")
+    names = ["HLA-A", "7SK", "B-1", "B/1", "C-1", "C.1", "GAPDH", "D_1", "D-1"]
+    match = match_genes(pd.DataFrame(index=names), vocabulary)
+    # Two names would be B.1, and C.1 is there itself.
+    assert match.token_ids.tolist() == [2, 3, 0, 0, 0, 5, 6, 0, 7]
+    assert match.matched_by == {"symbol as R writes it": 3, "id": 2}
+
+
 def test_a_spelling_of_r_that_two_symbols_share_names_neither():
     vocabulary = GeneVocabulary(("ENSG00000000001", "ENSG00000000002"), ("A-1", "A/1"), np.ones(2), "human")
     assert match_genes(pd.DataFrame(index=["A.1", "B"]), vocabulary).token_ids.tolist() == [0, 0]

@@ -1,7 +1,9 @@
 """Codes of batches and labels are those of this model, whoever registered the AnnData after it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import anndata
 import numpy as np
 import pytest
 import scvi
@@ -70,3 +72,12 @@ def test_a_column_that_changed_since_is_refused(cells: AnnData, change: Callable
     scvi.model.SCVI.setup_anndata(cells)
     with pytest.raises(ValueError, match=message):
         training_codes(model)
+
+
+def test_a_part_of_a_file_on_disk_is_refused_with_a_way_out(cells: AnnData, tmp_path: Path) -> None:
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    on_disk = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.raises(ValueError, match=r"a view of 5 cells of .*cells.h5ad\. Pass adata.to_memory\(\)"):
+        GeneMambaModel.setup_anndata(on_disk[:5])
+    GeneMambaModel.setup_anndata(on_disk[:5].to_memory())
+    on_disk.file.close()

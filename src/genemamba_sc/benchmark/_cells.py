@@ -13,7 +13,9 @@ from genemamba_sc.benchmark._choices import SplitChoice
 from genemamba_sc.benchmark._columns import BATCH, LABEL, column
 from genemamba_sc.benchmark._same_cells import refuse_shared_cells
 from genemamba_sc.data import Scale, open_matrix, to_linear
+from genemamba_sc.data._gene_names import only_column
 from genemamba_sc.data._matrix import reader_of
+from genemamba_sc.data._scale_check import refuse_unrankable
 from genemamba_sc.model._obs_columns import check_batches, check_labels, check_obs_column
 
 
@@ -127,6 +129,7 @@ def _read(adata: AnnData, source: Source) -> tuple[AnnData, str]:
     """Return the cells with types (missing where there is no label) and batches, and what their values are."""
     matrix = open_matrix(adata, source.layer, source.scale)
     values = sparse.csr_matrix(to_linear(matrix.reader.read(range(adata.n_obs)), matrix.expression), dtype=np.float32)
+    refuse_unrankable(values)
     unlabeled = check_obs_column(adata, source.labels_key, "labels_key", source.unlabeled_category)
     labels = column(adata, source.labels_key).astype(object)
     if unlabeled is not None:
@@ -148,7 +151,7 @@ def _genes(adata: AnnData, key: str | None) -> pd.Index:
         raise ValueError(
             f"gene_id_key={key!r} is not a column of adata.var, which has {list(adata.var.columns)}. Name one of these."
         )
-    return pd.Index(adata.var[key].astype(str), name=None)
+    return pd.Index(only_column(adata.var, key).astype(str), name=None)
 
 
 def _joined(reference: AnnData, query: AnnData) -> AnnData:

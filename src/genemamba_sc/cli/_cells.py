@@ -33,8 +33,9 @@ def read_cells(path: str, place: Place = EVERYTHING, *, backed: bool = False) ->
     """
     print(f"reading {path}", file=sys.stderr)
     if backed:
-        return open_backed(path, place)
-    adata = read_whole(path, use_raw=place.use_raw, modality=place.modality)
+        adata = open_backed(path, place)
+    else:
+        adata = read_whole(path, use_raw=place.use_raw, modality=place.modality)
     _mend(adata, path)
     return adata
 

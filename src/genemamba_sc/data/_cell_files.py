@@ -268,8 +268,27 @@ def _read_10x(path: Path, kind: str) -> AnnData:
     if kind == "10x h5":
         adata = sc.read_10x_h5(path, gex_only=False)
     else:
-        adata = sc.read_10x_mtx(path, var_names="gene_ids", gex_only=False)
+        adata = sc.read_10x_mtx(path, var_names="gene_ids", gex_only=False, prefix=_prefix(path))
     if "gene_ids" in adata.var:
         adata.var["symbol"] = list(adata.var_names) if kind == "10x h5" else list(adata.var["gene_symbols"])
         adata.var_names = [str(name) for name in adata.var["gene_ids"]]
     return adata
+
+
+def _prefix(folder: Path) -> str:
+    """Find what stands before ``matrix.mtx``, as in files of GEO.
+
+    Raises
+    ------
+    ValueError
+        If there are several matrices, and none without a prefix.
+    """
+    found = sorted({file.name.partition("matrix.mtx")[0] for file in folder.glob("*matrix.mtx*")})
+    if "" in found:
+        return ""
+    if len(found) > 1:
+        raise ValueError(
+            f"{folder} must hold one matrix; it has {len(found)}, with the prefixes {', '.join(found[:5])}. Put each, "
+            "with its barcodes and features, into a folder of its own."
+        )
+    return found[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from genemamba_sc.data._gene_names import names_of
+from genemamba_sc.data._gene_names import names_of, only_column
 
 # Columns in which files of 10x (read by scanpy), MuData and Seurat say what a row counts, and what they call genes.
 _COLUMNS = ("feature_types", "feature_type", "modality")
@@ -37,11 +37,11 @@ def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[
     Raises
     ------
     ValueError
-        If no column is gene expression.
+        If no column is gene expression, or ``var`` has two columns of a name that tells.
     """
     for key in _COLUMNS:
         if key in var.columns:
-            kinds = np.array([str(kind).strip() for kind in var[key]], dtype=object)
+            kinds = np.array([str(kind).strip() for kind in only_column(var, key)], dtype=object)
             known = np.array([kind.lower() in _EXPRESSION for kind in kinds], dtype=bool)
             missing = np.array([kind.lower() in ("", "nan", "none", "<na>") for kind in kinds], dtype=bool)
             other = ~known & ~missing

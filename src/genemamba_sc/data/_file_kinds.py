@@ -18,10 +18,8 @@ _CALLS = {
     ".mtx": "scanpy.read_mtx(path), or give the folder that holds matrix, barcodes and features",
     ".rds": "zellkonverter or sceasy in R, which write h5ad",
     ".h5seurat": "SeuratDisk::Convert in R, which writes h5ad",
-    ".gz": "gunzip",
-    ".zip": "unzip",
-    ".tar": "tar -xf",
 }
+_UNPACKED_BY = {".gz": "gunzip", ".zip": "unzip", ".tar": "tar -xf"}
 
 
 def kind_of(path: Path) -> str:
@@ -39,7 +37,7 @@ def kind_of(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
     if path.is_dir():
-        if any(path.glob("matrix.mtx*")) or any(path.glob("*_matrix.mtx*")):
+        if any(path.glob("*matrix.mtx*")):
             return "10x mtx"
         if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
             return "zarr"
@@ -51,6 +49,8 @@ def kind_of(path: Path) -> str:
         raise ValueError(f"{path} is no regular file. Give the path of an h5ad file or of a zarr folder.")
     if h5py.is_hdf5(path):
         return _kind_of_hdf5(path)
+    if (tool := _UNPACKED_BY.get(path.suffix.lower())) is not None:
+        raise ValueError(f"{path} is packed. Unpack it with {tool}, and give the path of what is in it.")
     call = _CALLS.get(path.suffix.lower())
     way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
     raise ValueError(f"{path} cannot be read as h5ad: it is not an HDF5 file. {way_out}.")

@@ -58,7 +58,8 @@ def advise(
 
 def _better_column(var: pd.DataFrame, match: GeneMatch, vocabulary: GeneVocabulary, aliases: GeneAliases | None) -> str:
     """Name the column that matches best, if it matches more."""
-    keys: list[str | None] = [key for key in var.columns if isinstance(key, str) and _is_text(var[key])]
+    once = var.columns[~var.columns.duplicated(keep=False)]
+    keys: list[str | None] = [key for key in once if isinstance(key, str) and _is_text(var[key])]
     others = [key for key in [None, *keys] if (VAR_NAMES if key is None else key) != match.source]
     counts = {key: match_genes(var, vocabulary, gene_id_key=key, aliases=aliases).n_matched for key in others}
     best = max(counts, key=counts.__getitem__, default=None)

@@ -17,6 +17,7 @@ from genemamba_sc.data._gene_match import GeneMatch, match_genes
 from genemamba_sc.data._gene_names import same_species
 from genemamba_sc.data._matrix import open_matrix
 from genemamba_sc.data._medians import spread
+from genemamba_sc.data._scale_check import refuse_unrankable
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 __all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes", "require_match"]
@@ -275,5 +276,6 @@ def _column_sums(reader: CellReader, expression: Expression, limit: int) -> Floa
     sums = np.zeros(reader.n_vars)
     for start in range(0, len(rows), _BLOCK):
         cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression)
+        refuse_unrankable(cells)
         sums += np.asarray(cells.sum(axis=0, dtype=np.float64)).ravel()
     return sums

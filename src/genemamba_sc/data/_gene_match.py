@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -160,20 +161,35 @@ def _find(name: str, vocabulary: GeneVocabulary) -> tuple[int, MatchedBy]:
 def _add_spellings_of_r(
     names: list[str], found: list[tuple[int, MatchedBy]], vocabulary: GeneVocabulary
 ) -> list[tuple[int, MatchedBy]]:
-    """Fill gaps by undoing R's ``make.names``, which turned other characters into dots and put X before a digit."""
-    gaps = {name for name, (_, rule) in zip(names, found) if not rule and ("." in name or name[:1] == "X")}
-    if not gaps:
-        return found
+    """Fill gaps where one of two spellings is that of R's ``make.names``: dots for other characters, X before a digit.
+
+    Either side may have been through R. A spelling of R that several symbols of the other side have says nothing.
+    """
+    gaps = [name for name, (_, rule) in zip(names, found) if not rule]
     taken = {token for token, _ in found}
-    spelt: dict[str, set[int]] = defaultdict(set)
-    for symbol, token in vocabulary.token_of_symbol.items():
-        if _make_names(symbol) != symbol:
-            spelt[_make_names(symbol)].add(token)
-    unique = {name: next(iter(tokens)) for name, tokens in spelt.items() if len(tokens) == 1 and not tokens & taken}
+    by_r = _spelt_by_r(vocabulary.token_of_symbol, (name for name in gaps if "." in name or name[:1] == "X"), taken)
+    through_r = Counter(_make_names(name) for name in set(gaps) if _make_names(name) != name)
+    for name in gaps:
+        spelt = _make_names(name)
+        token = vocabulary.token_of_symbol.get(spelt, vocabulary.token_of_id.get(spelt))
+        if through_r[spelt] == 1 and token is not None and token not in taken:
+            by_r[name] = token
     return [
-        (unique[name], "symbol as R writes it") if not match[1] and name in unique else match
+        (by_r[name], "symbol as R writes it") if not match[1] and name in by_r else match
         for name, match in zip(names, found)
     ]
+
+
+def _spelt_by_r(token_of_symbol: Mapping[str, int], names: Iterable[str], taken: set[int]) -> dict[str, int]:
+    """Find the tokens of names that R wrote, where one symbol only has this spelling and no other column has it."""
+    wanted = set(names)
+    if not wanted:
+        return {}
+    spelt: dict[str, set[int]] = defaultdict(set)
+    for symbol, token in token_of_symbol.items():
+        if _make_names(symbol) in wanted and _make_names(symbol) != symbol:
+            spelt[_make_names(symbol)].add(token)
+    return {name: next(iter(tokens)) for name, tokens in spelt.items() if len(tokens) == 1 and not tokens & taken}
 
 
 def _make_names(symbol: str) -> str:

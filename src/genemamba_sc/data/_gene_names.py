@@ -117,7 +117,7 @@ def names_of(var: pd.DataFrame, key: str | None = None, *, argument: str = "gene
     Raises
     ------
     ValueError
-        If ``var`` has no such column.
+        If ``var`` has no such column, or several.
     """
     if key is None:
         return [_as_name(name) for name in var.index]
@@ -127,7 +127,24 @@ def names_of(var: pd.DataFrame, key: str | None = None, *, argument: str = "gene
             f"{argument} must name a column of adata.var; got {key!r}, the columns are: {have}. "
             f"Pass one of these, or {argument}=None to read adata.var_names."
         )
-    return [_as_name(name) for name in var[key]]
+    return [_as_name(name) for name in only_column(var, key)]
+
+
+def only_column(var: pd.DataFrame, key: str) -> pd.Series:
+    """Return the column ``key`` of ``var``, which must be one.
+
+    Raises
+    ------
+    ValueError
+        If there are several of that name, as ``pd.concat(axis=1)`` leaves them: pandas then gives a table.
+    """
+    column = var[key]
+    if isinstance(column, pd.Series):
+        return column
+    raise ValueError(
+        f"{key!r} must name one column of adata.var; it has {column.shape[1]} of that name. Keep the first of each: "
+        "adata.var = adata.var.loc[:, ~adata.var.columns.duplicated()]."
+    )
 
 
 def identities_of(var: pd.DataFrame, key: str | None = None) -> list[str]:
@@ -150,7 +167,8 @@ def identities_of(var: pd.DataFrame, key: str | None = None) -> list[str]:
     if len(names) < _LEAST_NUMBERED or not _are_row_numbers(names):
         return names
     source = VAR_NAMES if key is None else f"var[{key!r}]"
-    others = [repr(column) for column in var.columns if column != key and _may_name(var[column])]
+    once = var.loc[:, ~var.columns.duplicated()]
+    others = [repr(column) for column in once.columns if column != key and _may_name(once[column])]
     way_out = (
         f"Pass gene_id_key= with the column that names them; of adata.var these hold text: {', '.join(others[:5])}."
         if others

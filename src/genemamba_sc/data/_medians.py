@@ -12,6 +12,7 @@ from genemamba_sc._constants import TARGET_SUM
 from genemamba_sc.data._expression import to_linear
 from genemamba_sc.data._gene_names import guess_species, identities_of, names_of, strip_version
 from genemamba_sc.data._matrix import CellMatrix
+from genemamba_sc.data._scale_check import refuse_unrankable
 
 _BLOCK = 4096
 
@@ -105,7 +106,8 @@ def nonzero_medians(
     Raises
     ------
     ValueError
-        If no column has a name, no cell is left, or no cell expresses a named gene.
+        If no column has a name, no cell is left, no cell expresses a named gene, or a value is negative, NaN or
+        infinite.
     """
     reader, expression = matrix.reader, matrix.expression
     genes = sorted({gene for gene in gene_of_column if gene})
@@ -119,6 +121,7 @@ def nonzero_medians(
     blocks = []
     for start in range(0, len(rows), _BLOCK):
         cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression).astype(np.float64)
+        refuse_unrankable(cells)
         totals = np.asarray(cells.sum(axis=1)).ravel()
         scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
         by_gene = (sparse.diags(scale) @ cells @ to_gene).astype(np.float32).tocsc()

@@ -12,6 +12,34 @@ _WAY_OUT = "Bring all cells to one scale, e.g. keep counts in a layer of all par
 _BEYOND_DOUBT = Confidence(least=16, sure=0.95, unsure=0.5)
 
 
+def refuse_unrankable(cells: sparse.csr_matrix | sparse.csr_array) -> None:
+    """Refuse values that are negative, NaN or infinite.
+
+    Raises
+    ------
+    ValueError
+        If there is one; the message names the first.
+    """
+    if cells.nnz and not (cells.data.min() >= 0 and cells.data.max() < np.inf):  # NaN is neither
+        refuse_entry(int(np.argmin((cells.data >= 0) & (cells.data < np.inf))), cells)
+
+
+def refuse_entry(entry: int, cells: sparse.csr_matrix | sparse.csr_array) -> None:
+    """Refuse the value at a place of ``cells.data``.
+
+    Raises
+    ------
+    ValueError
+        Always; the message names row, column and value.
+    """
+    row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1
+    raise ValueError(
+        f"Expression must be finite and not negative; row {row} of this block of {cells.shape[0]} cells has "
+        f"{cells.data[entry]} in column {cells.indices[entry]}. "
+        "Scaled or corrected data cannot be ranked: pass the layer that holds the counts, e.g. layer='counts'."
+    )
+
+
 def refuse_too_large(cells: sparse.csr_matrix) -> None:
     """Refuse a value among logarithms that no logarithm reaches.
 

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
 from genemamba_sc.data._ranking import first_refused, most_matched, rank_rows
+from genemamba_sc.data._scale_check import refuse_entry
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 _Rows: TypeAlias = sparse.csr_matrix | sparse.csr_array
@@ -112,7 +113,9 @@ class RankTokenizer:
             ),
             parts,
         )
-        _refuse(next((entry for entry, _ in surveys if entry >= 0), -1), cells)
+        for entry, _ in surveys:
+            if entry >= 0:
+                refuse_entry(entry, cells)
         width = max(1, min(self.max_len, max((most for _, most in surveys), default=0)))
         ids = np.empty((cells.shape[0], width), dtype=np.int32)
         values = np.empty((cells.shape[0], width), dtype=np.float32)
@@ -178,17 +181,6 @@ def _bits(data: np.ndarray) -> tuple[np.ndarray, Any]:
     """Give the bits of floats as whole numbers, and those of infinity."""
     whole = np.dtype(np.uint32 if data.dtype == np.float32 else np.uint64)
     return data.view(whole), np.array(np.inf, dtype=data.dtype).view(whole)[()]
-
-
-def _refuse(entry: int, cells: _Rows) -> None:
-    if entry < 0:
-        return
-    row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1
-    raise ValueError(
-        f"Expression must be finite and not negative; row {row} of this block of {cells.shape[0]} cells has "
-        f"{cells.data[entry]} in column {cells.indices[entry]}. "
-        "Scaled or corrected data cannot be ranked: pass the layer that holds the counts, e.g. layer='counts'."
-    )
 
 
 def take_tokens(tokens: Tokens, rows: Integer[np.ndarray, "b"]) -> Tokens:

@@ -36,11 +36,17 @@ def obs_fields(
     TypeError
         If ``adata`` is no AnnData.
     ValueError
-        If a column does not exist, labels are missing, or there is only one cell type.
+        If a column does not exist, labels are missing, there is only one cell type, or the AnnData is a view of one on
+        disk.
     """
     if not isinstance(adata, AnnData):
         raise TypeError(
             f"setup_anndata needs an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
+        )
+    if adata.is_view and adata.isbacked:
+        raise ValueError(
+            "setup_anndata writes codes into adata.obs, which a part of a file on disk does not allow. Got a view of "
+            f"{adata.n_obs} cells of {adata.filename}. Pass adata.to_memory(), or adata.copy('part.h5ad')."
         )
     fields: list[BaseAnnDataField] = []
     if batch_key is not None:
