@@ -2,7 +2,9 @@
 
 import pandas as pd
 import pytest
+import scanpy as sc
 from anndata import AnnData
+from matplotlib.colors import to_hex
 
 from genemamba_sc.pl import share_colours
 
@@ -39,6 +41,45 @@ def test_a_type_that_is_only_predicted_comes_last(adata: AnnData):
     adata.obs["predicted"] = ["A", "B", "CD8 T"]
 
     assert list(share_colours(adata, ["known", "predicted"])) == ["CD8 T", "B", "CD14+ Monocyte", "A"]
+
+
+def test_a_new_type_takes_no_colour_that_a_known_one_has(adata: AnnData):
+    # As after all cells of a type were left out: its colour is gone, those of the others stay.
+    first, second, third, fourth, *_ = map(to_hex, sc.pl.palettes.default_20)
+    adata.uns["known_colors"] = [first, third, fourth]
+    adata.obs["predicted"] = ["A", "B", "C"]
+
+    assert share_colours(adata, ["known", "predicted"]) == {
+        "CD8 T": first,
+        "B": third,
+        "CD14+ Monocyte": fourth,
+        "A": second,
+        "C": to_hex(sc.pl.palettes.default_20[4]),
+    }
+
+
+def test_new_types_take_the_next_palette_where_colours_run_out():
+    # A palette of 28 colours serves 27 names and not 29. Its "#1CE6FF" is the second colour of the one of 102, too.
+    known = [to_hex(colour) for colour in sc.pl.palettes.default_28[1:]]
+    names = [f"type {i:02}" for i in range(27)]
+    obs = pd.DataFrame({"known": pd.Categorical(names), "predicted": ["one", "two"] + names[2:]}, index=names)
+    adata = AnnData(obs=obs, uns={"known_colors": sc.pl.palettes.default_28[1:]})
+
+    colours = list(share_colours(adata, ["known", "predicted"]).values())
+
+    assert colours == [*known, "#ffff00", "#ff34ff"]
+    assert [to_hex(colour) for colour in sc.pl.palettes.default_102[:3]] == ["#ffff00", "#1ce6ff", "#ff34ff"]
+
+
+def test_new_types_are_grey_where_no_palette_has_enough_colours():
+    names = [f"type {i:03}" for i in range(103)]
+    obs = pd.DataFrame({"known": [*names[:102], None], "predicted": names[::-1]}, index=names)
+    adata = AnnData(obs=obs, uns={"known_colors": sc.pl.palettes.default_102})
+
+    assert list(share_colours(adata, ["known", "predicted"]).values()) == [
+        *map(to_hex, sc.pl.palettes.default_102),
+        "#808080",
+    ]
 
 
 def test_numbers_serve_as_types():

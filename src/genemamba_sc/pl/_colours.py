@@ -7,12 +7,15 @@ import scanpy as sc
 from anndata import AnnData
 from matplotlib.colors import to_hex
 
+_GREY = "#808080"
+
 
 def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     """Give the same type the same colour in several columns, such as known and predicted types.
 
     The columns become categorical text in the order of the first one, and ``adata.uns[f"{key}_colors"]`` of each is
-    set, where scanpy looks for it. Colours that the first column already has are kept.
+    set, where scanpy looks for it. Colours that the first column already has are kept; other types take
+    colours of scanpy's palettes that none of these has. Where there are more than 102 types, these others are grey.
 
     Parameters
     ----------
@@ -32,8 +35,7 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     """
     _check_columns(adata, keys)
     names = _types_in_order([adata.obs[key] for key in keys])
-    known = _colours_in_place(adata, keys[0])
-    colours = {name: known.get(name, colour) for name, colour in zip(names, _palette(len(names)))}
+    colours = _with_new_types(_colours_in_place(adata, keys[0]), names)
     for key in keys:
         adata.obs[key] = pd.Categorical(_as_text(adata.obs[key]), categories=names)
         adata.uns[f"{key}_colors"] = list(colours.values())
@@ -53,7 +55,7 @@ def colours_of(adata: AnnData, key: str) -> dict[str, str]:
         Column of ``obs``.
     """
     names = _types_in_order([adata.obs[key]])
-    return _colours_in_place(adata, key) or dict(zip(names, _palette(len(names))))
+    return _colours_in_place(adata, key) or _with_new_types({}, names)
 
 
 def _check_columns(adata: AnnData, keys: Sequence[str]) -> None:
@@ -82,9 +84,15 @@ def _colours_in_place(adata: AnnData, key: str) -> dict[str, str]:
     return dict(zip(names, map(to_hex, colours))) if len(names) == len(colours) else {}
 
 
+def _with_new_types(known: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Keep the known colours; give each other name the first one of the palette that no known name has."""
+    free = (colour for colour in _palette(len(names)) if colour not in known.values())
+    return {name: known[name] if name in known else next(free, _GREY) for name in names}
+
+
 def _palette(n: int) -> list[str]:
-    """Choose colours that can be told apart, as scanpy does; beyond 102 types all are grey, as there."""
+    """Choose colours that can be told apart, as scanpy does; beyond 102 types there are none, and all are grey."""
     for palette in (sc.pl.palettes.default_20, sc.pl.palettes.default_28, sc.pl.palettes.default_102):
         if n <= len(palette):
-            return [to_hex(colour) for colour in palette[:n]]
-    return ["#808080"] * n
+            return [to_hex(colour) for colour in palette]
+    return []
