@@ -1,11 +1,14 @@
 """Two embeddings of the same cells in one figure: rows are embeddings, columns batches and types."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from genemamba_sc.pl import integration
@@ -30,6 +33,30 @@ def test_rows_are_embeddings_and_columns_batches_and_types(embedded: AnnData):
     drawn = {to_hex(colour) for points in figure.axes[0].collections for colour in points.get_facecolors()}
     assert drawn == {"#112233", "#445566"}
     assert all(len(ax.collections[0].get_offsets()) == embedded.n_obs for ax in figure.axes)
+
+
+def test_cells_without_a_value_are_grey_and_the_column_keeps_its_order_and_colours(embedded: AnnData):
+    order = ["monocyte", "T cell", "B cell"]
+    embedded.obs["cell_type"] = pd.Categorical(embedded.obs["cell_type"], categories=order)
+    embedded.obs.loc[embedded.obs_names[:20], "cell_type"] = np.nan
+    embedded.uns["cell_type_colors"] = np.array(["#112233", "#445566", "#778899"])
+    embedded.obs["study"] = np.resize([10, 2], embedded.n_obs)
+
+    figure = integration(embedded, "study", "cell_type")
+
+    for studies, types in (figure.axes[:2], figure.axes[2:]):
+        assert [text.get_text() for text in studies.get_legend().get_texts()] == ["2", "10"]
+        assert legend(types) == dict(zip(order, ["#112233", "#445566", "#778899"]))
+        cells = [points for points in types.collections if len(points.get_offsets())]  # the others are of the legend
+        drawn = Counter(to_hex(colour) for points in cells for colour in points.get_facecolors())
+        kinds = embedded.obs["cell_type"].value_counts()
+        assert drawn == {**{colour: kinds[name] for name, colour in legend(types).items()}, "#d3d3d3": 20}
+
+
+def legend(ax: Axes) -> dict[str, str]:
+    found = ax.get_legend()
+    colours = [to_hex(handle.get_facecolor()[0]) for handle in found.legend_handles]
+    return dict(zip([text.get_text() for text in found.get_texts()], colours))
 
 
 def test_the_cells_stay_as_they_were(embedded: AnnData):

@@ -8,6 +8,8 @@ import scanpy as sc
 from anndata import AnnData
 from matplotlib.figure import Figure
 
+from genemamba_sc.pl._colours import share_colours
+
 
 def integration(
     adata: AnnData,
@@ -26,9 +28,9 @@ def integration(
     adata
         Cells with both embeddings in ``obsm``; nothing is written to them.
     batch_key
-        Column of ``obs`` with the batches.
+        Column of ``obs`` with the batches; cells without a value are grey.
     labels_key
-        Column of ``obs`` with the types; ``None`` draws the batches only.
+        Column of ``obs`` with the types, drawn likewise; ``None`` draws the batches only.
     before, after
         Keys in ``obsm``.
     n_neighbors
@@ -39,8 +41,8 @@ def integration(
     Returns
     -------
     matplotlib.figure.Figure
-        All panels have the same size and the same colours for the same names. Within a row they share the
-        coordinates.
+        All panels have the same size. A column has the same order and colours in both rows, those that
+        :func:`share_colours` would give it: stored colours are kept. Within a row panels share the coordinates.
 
     Raises
     ------
@@ -51,18 +53,17 @@ def integration(
     _require("adata.obs", list(adata.obs.columns), keys)
     _require("adata.obsm", list(adata.obsm), [before, after])
     cells = AnnData(obs=adata.obs[keys].copy(), obsm={name: np.asarray(adata.obsm[name]) for name in (before, after)})
+    for key in keys:
+        _take_colours(cells, adata, key)
     # Cells of batches and types lie upon each other: a fixed random order shows all, not the last ones only.
     cells = cells[np.random.default_rng(seed).permutation(cells.n_obs)].copy()
-    for key in keys:
-        cells.obs[key] = cells.obs[key].astype(str).astype("category")
-        _take_colours(cells, adata, key)
     size = (5 * len(keys) + 2.5, 9)
     figure, axes = plt.subplots(2, len(keys), figsize=size, layout="constrained", squeeze=False)
     for name, row in zip((before, after), axes):
         sc.pp.neighbors(cells, use_rep=name, n_neighbors=n_neighbors, random_state=seed)
         sc.tl.umap(cells, random_state=seed)
         for key, ax in zip(keys, row):
-            sc.pl.umap(cells, color=key, title=f"{key} · {name}", ax=ax, show=False)
+            sc.pl.umap(cells, color=key, title=f"{key} · {name}", na_in_legend=False, ax=ax, show=False)
     return figure
 
 
@@ -73,10 +74,7 @@ def _require(where: str, present: list[str], wanted: Sequence[str]) -> None:
 
 
 def _take_colours(cells: AnnData, adata: AnnData, key: str) -> None:
-    """Use the colours that the cells have already, where there is one for each name."""
-    stored = list(adata.uns.get(f"{key}_colors", []))
-    known = [str(name) for name in adata.obs[key].astype("category").cat.categories]
-    colours = dict(zip(known, stored))
-    wanted = list(cells.obs[key].cat.categories)
-    if set(wanted) <= colours.keys():
-        cells.uns[f"{key}_colors"] = [colours[name] for name in wanted]
+    """Make a column categorical in its own order, in the colours that the cells have already, if any."""
+    if f"{key}_colors" in adata.uns:
+        cells.uns[f"{key}_colors"] = list(adata.uns[f"{key}_colors"])
+    share_colours(cells, [key])
