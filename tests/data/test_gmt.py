@@ -93,6 +93,9 @@ def test_pairs_by_older_symbols(tmp_path):
         read_regulon_pairs(file, VOCABULARY)
     assert read_regulon_pairs(file, VOCABULARY, aliases=GeneAliases.from_tsv(table)).tolist() == [[2, 3]]
 
+    file.write_text("c-Myc\tTERT\nMYC\tJUN\nMYC\tc-Myc\n", encoding="utf-8")
+    assert read_regulon_pairs(file, VOCABULARY, aliases=GeneAliases.from_tsv(table)).tolist() == [[2, 3], [2, 5]]
+
 
 @pytest.mark.parametrize(
     ("text", "message"),

@@ -82,6 +82,23 @@ def test_older_symbols_count_with_a_table(tmp_path):
     assert [genes.tolist() for genes in with_table.members] == [[2, 3], [4, 5]]
 
 
+def test_a_gene_counts_by_each_of_its_names_and_once_in_a_pathway(tmp_path):
+    table = tmp_path / "hgnc.tsv"
+    table.write_text(
+        "symbol\tensembl_gene_id\talias_symbol\tprev_symbol\nG1\tENSG00000000001\tOLD1\t\n", encoding="utf-8"
+    )
+    file = write_gmt(tmp_path / "sets.gmt", {"old": ["OLD1", "G2"], "new": ["G1", "G3"], "both": ["G1", "OLD1", "X1"]})
+
+    pathways = PathwaySet.from_gmt(file, VOCABULARY, aliases=GeneAliases.from_tsv(table), min_genes=1)
+
+    assert dict(zip(pathways.names, map(np.ndarray.tolist, pathways.members))) == {
+        "old": [2, 3],
+        "new": [2, 4],
+        "both": [2],
+    }
+    assert (pathways.report.n_named, pathways.report.n_found, pathways.report.unmatched) == (5, 4, ("X1",))
+
+
 def test_a_file_of_another_species_is_refused(tmp_path):
     file = write_gmt(tmp_path / "mouse.gmt", {"a": ["Cd3e", "Cd3d"]})
 

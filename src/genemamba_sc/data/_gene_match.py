@@ -103,7 +103,7 @@ def match_genes(
         If ``var`` has no column ``gene_id_key``, or the names are mere row numbers.
     """
     names = identities_of(var, gene_id_key)
-    token_ids, rules, guessed = _find_tokens(names, vocabulary, aliases)
+    token_ids, rules, guessed = match_names(names, vocabulary, aliases)
     columns: dict[int, list[str]] = defaultdict(list)
     for name, token in zip(names, token_ids):
         if token != UNK_ID:
@@ -122,10 +122,24 @@ def match_genes(
     )
 
 
-def _find_tokens(
+def match_names(
     names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None
 ) -> tuple[Int32[np.ndarray, "n_vars"], list[MatchedBy], tuple[str, ...]]:
-    """Find token and rule of every name, and the names whose symbol several genes share."""
+    """Find token and rule of every name, by the rules of :func:`match_genes`.
+
+    Parameters
+    ----------
+    names
+        Names of the columns, as :func:`names_of` reads them.
+    vocabulary
+        The genes that have tokens.
+    aliases
+        Table of older names; None uses none.
+
+    Returns
+    -------
+    Token ids and rules, one for each name, and the names whose symbol several genes share.
+    """
     shared = {symbol for symbol, n in Counter(vocabulary.symbols).items() if n > 1}
     found, guessed = [], []
     for name in names:

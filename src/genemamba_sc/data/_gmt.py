@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Int32
 
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc.data._gene_aliases import GeneAliases
-from genemamba_sc.data._gene_match import match_genes
+from genemamba_sc.data._gene_lists import find_tokens
 from genemamba_sc.data._text_files import reading
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
@@ -93,21 +92,6 @@ def read_regulon_pairs(
             f"such as {vocabulary.symbols[0] or vocabulary.gene_ids[0]!r}: pass a table of that species."
         )
     return np.unique(kept, axis=0)
-
-
-def find_tokens(names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None) -> Int32[np.ndarray, "n"]:
-    """Find the token of each name; return ``UNK_ID`` where the vocabulary lacks it.
-
-    Parameters
-    ----------
-    names
-        Symbols or Ensembl ids, each once.
-    vocabulary
-        The genes that have tokens.
-    aliases
-        Table of older symbols; None uses none.
-    """
-    return match_genes(pd.DataFrame(index=names), vocabulary, aliases=aliases).token_ids
 
 
 def _read_pairs(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:

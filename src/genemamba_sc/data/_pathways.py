@@ -15,7 +15,8 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc.data._gene_aliases import GeneAliases
-from genemamba_sc.data._gmt import find_tokens, read_gmt
+from genemamba_sc.data._gene_lists import find_tokens
+from genemamba_sc.data._gmt import read_gmt
 from genemamba_sc.data._vocabulary import GeneVocabulary
 
 # Number of rounds in which partners are drawn again for pairs that turned out to share a pathway.
@@ -26,7 +27,7 @@ class PathwayReport(NamedTuple):
     """Report what became of the sets of a file.
 
     ``n_read`` sets were read, ``n_small`` and ``n_large`` of them left out for their size after mapping, the others
-    kept. Of ``n_named`` genes the vocabulary has ``n_found``; the others are ``unmatched``.
+    kept. Of ``n_named`` different names of genes the vocabulary has ``n_found``; the others are ``unmatched``.
     """
 
     n_read: int
@@ -106,7 +107,7 @@ class PathwaySet:
         vocabulary
             The genes that have tokens.
         aliases
-            Table of older symbols; None uses none.
+            Table of older symbols; None uses none. A gene that a set has by two names counts once.
         min_genes, max_genes
             Pathways with fewer or more genes of the vocabulary are left out: small ones say little, and two genes of a
             large one ("metabolism") need not have anything to do with each other.

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int, Int64
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
-from genemamba_sc.data import GeneAliases, GeneVocabulary
-from genemamba_sc.data._gmt import find_tokens
+from genemamba_sc.data import GeneVocabulary
+from genemamba_sc.data._gene_lists import find_tokens
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._cells import require_model
 
@@ -48,7 +48,7 @@ def find_genes(model: GeneMambaModel, names: str | Sequence[str]) -> Int64[np.nd
         raise TypeError(f"Genes are named by text. Got {odd[0]!r}. Pass symbols or Ensembl ids, such as 'CD3E'.")
     if not wanted:
         raise ValueError("At least one gene is needed. Got an empty list. Pass symbols or Ensembl ids, such as 'CD3E'.")
-    found = _tokens_of(wanted, model.vocabulary, model.gene_aliases)
+    found = find_tokens(wanted, model.vocabulary, model.gene_aliases).astype(np.int64)
     if (found == UNK_ID).any():
         _refuse_unknown([name for name, token in zip(wanted, found) if token == UNK_ID], model.vocabulary)
     _refuse_repeated(wanted, found)
@@ -65,9 +65,8 @@ def known_genes(model: GeneMambaModel, names: Sequence[str]) -> list[str]:
     names
         Names of genes, as in :func:`find_genes`, each once.
     """
-    tokens = _tokens_of(list(names), model.vocabulary, model.gene_aliases) if names else ()
     first: dict[int, str] = {}
-    for name, token in zip(names, map(int, tokens)):
+    for name, token in zip(names, find_tokens(names, model.vocabulary, model.gene_aliases).tolist()):
         if token != UNK_ID:
             first.setdefault(token, name)
     return list(first.values())
@@ -115,20 +114,6 @@ def gene_table(model: GeneMambaModel) -> Float32[np.ndarray, "n d"]:
     if not model.is_trained:
         raise RuntimeError("The model is not trained. Call train(), or load() a trained one, before comparing genes.")
     return model.get_gene_embeddings().to_numpy()
-
-
-def _tokens_of(names: list[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None) -> Int64[np.ndarray, "n"]:
-    """Find tokens as for the columns of a matrix; then an older name counts even beside the gene's newer one."""
-    left = list(dict.fromkeys(names))
-    token_of: dict[str, int] = {}
-    while left:
-        tokens = find_tokens(left, vocabulary, aliases).tolist()
-        token_of |= dict(zip(left, tokens))
-        still = [name for name, token in zip(left, tokens) if token == UNK_ID]
-        if aliases is None or len(still) == len(left):
-            break
-        left = still
-    return np.array([token_of[name] for name in names], dtype=np.int64)
 
 
 def _refuse_unknown(unknown: list[str], vocabulary: GeneVocabulary) -> None:
