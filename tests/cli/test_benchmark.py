@@ -1,5 +1,6 @@
 """``genemamba benchmark``: a table, a figure and a file that reads back; wrong options end before any work."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from anndata import AnnData
 
 from genemamba_sc.benchmark import BenchmarkReport
 from genemamba_sc.cli._main import main
+from genemamba_sc.cli.commands.benchmark import check
 
 QUICK = ["--methods", "lr_l2", "knn", "--seeds", "2"]
 
@@ -42,6 +44,38 @@ def test_a_second_file_is_the_query(file: str, make_cells: Callable[..., AnnData
     assert main(["benchmark", file, "--labels-key", "cell_type", "--out", str(tmp_path / "out"), *query, *QUICK]) == 0
     rows = BenchmarkReport.from_json(tmp_path / "out" / "report.json").rows
     assert {(row.split, row.n_train, row.n_test) for row in rows} == {("query", 90, 30), ("query:batch=first", 75, 45)}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["random,few:10", "query"], ["random", "few:10", "query"]),
+        (["query:lane=1, second run", "query"], ["query:lane=1, second run", "query"]),
+        (["random,query:lane=1,a,,b,few:10,query"], ["random", "query:lane=1,a,,b", "few:10", "query"]),
+        (["query:lane=1,2,query:lane, new=batch", "query"], ["query:lane=1,2", "query:lane, new=batch", "query"]),
+        (["query:lane=1,", "query,"], ["query:lane=1", "query"]),
+    ],
+    ids=["no query", "a comma", "between others", "two queries", "commas that separate"],
+)
+def test_the_value_of_a_query_may_have_commas(given: list[str], meant: list[str]):
+    arguments = argparse.Namespace(splits=given, methods=["lr_l2,knn"], batch_key="batch", query="new.h5ad")
+    assert check(arguments) == ""
+    assert (arguments.splits, arguments.methods) == (meant, ["lr_l2", "knn"])
+
+
+def test_cells_of_a_value_with_a_comma_are_tested(
+    file: str, make_cells: Callable[..., AnnData], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    cells = make_cells(90)
+    cells.obs["lane"] = ["1, second run"] * 30 + ["1"] * 60
+    cells.write_h5ad(file)
+    command = ["benchmark", file, "--labels-key", "cell_type", "--out", str(tmp_path / "out"), *QUICK, "--splits"]
+    assert main([*command, "query:lane=1, second run"]) == 0
+    rows = BenchmarkReport.from_json(tmp_path / "out" / "report.json").rows
+    assert {(row.split, row.n_train, row.n_test) for row in rows} == {("query:lane=1, second run", 60, 30)}
+    capsys.readouterr()
+    assert main([*command, "query:lane=1, third run"]) == 1
+    assert "query:lane=1, third run" in capsys.readouterr().err
 
 
 def test_a_method_that_fails_ends_with_an_error_code_and_its_name(

@@ -18,7 +18,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-key", help="column of obs with the batches; integration is compared, too")
     parser.add_argument("--unlabeled-category", help="value of the labels that means no label")
     parser.add_argument(
-        "--splits", nargs="+", metavar="SPLIT", help="random, batch, few:10, few:0.05, query, query:COLUMN=VALUE"
+        "--splits",
+        nargs="+",
+        metavar="SPLIT",
+        help="random, batch, few:10, few:0.05, query, query:COLUMN=VALUE; separated by spaces or commas (VALUE may "
+        "have commas: what follows one is a split of its own only where it has one of these forms)",
     )
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="names, or all (default: all that are quick)")
     parser.add_argument("--seeds", type=positive, default=3, help="number of seeds (default: %(default)s)")
@@ -35,7 +39,7 @@ def check(arguments: argparse.Namespace) -> str:
 
     for name in ("splits", "methods"):  # separated by spaces or by commas
         given = getattr(arguments, name)
-        setattr(arguments, name, given and [part for item in given for part in item.split(",") if part])
+        setattr(arguments, name, given and [part for item in given for part in _at_commas(item) if part])
     several = arguments.batch_key is not None
     try:
         chosen_splits(arguments.splits, has_batches=several, has_query=arguments.query is not None)
@@ -43,6 +47,29 @@ def check(arguments: argparse.Namespace) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _at_commas(item: str) -> list[str]:
+    """Part an item at its commas, but not at those in the value of a query, such as "lane 1, second run"."""
+    found: list[str] = []
+    for part in item.split(","):
+        if found and found[-1].startswith("query:") and not _begins_split(part):
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return [part.rstrip(",") for part in found]  # "query:donor=1, random" comes as two items
+
+
+def _begins_split(text: str) -> bool:
+    from genemamba_sc.benchmark._choices import SplitChoice
+
+    if text.startswith("query:"):  # its column may have a comma, so that this is a part of it only
+        return True
+    try:
+        SplitChoice.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def run(arguments: argparse.Namespace) -> "BenchmarkReport":
