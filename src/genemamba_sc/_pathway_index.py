@@ -1,5 +1,6 @@
 """Tell which genes share a pathway: one bit per pair of genes, looked up for the tokens of a batch."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,14 @@ class PathwayIndex:
 
     rows: Int[Tensor, "v"]
     bits: UInt8[Tensor, "g bytes"]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of which token has which row and which rows share a pathway, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        for part, kind in ((self.rows, "<i8"), (self.bits, "u1")):
+            digest.update(f"{tuple(part.shape)}\0".encode() + part.cpu().numpy().astype(kind).tobytes())
+        return digest.hexdigest()
 
     def known(self, token_ids: Int[Tensor, "*k"]) -> Bool[Tensor, "*k"]:
         """Return whether each token is a gene of some pathway.

@@ -154,6 +154,15 @@ def test_the_index_asks_for_different_lists_of_genes():
     assert index.bits.numel() == 3  # three genes, a byte each
 
 
+def test_the_digest_of_an_index_tells_who_shares_a_pathway_and_nothing_else():
+    digest = new_set([2, 3], [4, 5]).index().sha256
+
+    assert len(digest) == 64
+    assert new_set([5, 4], [2, 3], [3]).index().sha256 == digest
+    others = [new_set([2, 4], [3, 5]), new_set([2, 3], [4, 6]), new_set([2, 3]), new_set([2, 3], [4, 5], vocab_size=45)]
+    assert len({digest, *(other.index().sha256 for other in others)}) == 5
+
+
 def test_pairs_are_each_there_once():
     assert new_set([4, 2, 3], [3, 4], [9]).pairs().tolist() == [[2, 3], [2, 4], [3, 4]]
     assert {tuple(pair) for pair in random_set().pairs().tolist()} == sharing(random_set())

@@ -18,7 +18,8 @@ import torch
 from anndata import AnnData
 from safetensors.torch import load_file
 
-from genemamba_sc import EncoderConfig, GeneVocabulary, read_pretrained
+from genemamba_sc import EncoderConfig, GeneVocabulary, PathwaySet, read_pretrained
+from genemamba_sc._pathway_index import PathwayIndex
 from genemamba_sc.corpus import TokenCorpus, build_corpus
 from genemamba_sc.nn import BiMambaEncoder, ObjectiveConfig, PretrainingObjectives
 from genemamba_sc.pretraining._config import RunConfig, RunReport, encoder_of_size
@@ -52,7 +53,15 @@ def tiny(corpus: TokenCorpus) -> EncoderConfig:
 def run(corpus: TokenCorpus) -> Run:
     """Run a tiny training; a few passes over the cells, two batches per step, weights averaged, some cells held out."""
 
-    def start(out: Path, *, steps: int = N_STEPS, seed: int = 0, resume: str = "auto", **settings: Any) -> RunReport:
+    def start(
+        out: Path,
+        *,
+        steps: int = N_STEPS,
+        seed: int = 0,
+        resume: str = "auto",
+        pathways: PathwayIndex | None = None,
+        **settings: Any,
+    ) -> RunReport:
         values: dict[str, Any] = {
             "token_budget": 400,
             "accumulate": 2,
@@ -70,6 +79,7 @@ def run(corpus: TokenCorpus) -> Run:
             settings.pop("objectives", ObjectiveConfig(contrast_weight=0.3)),
             optimisation,
             RunConfig(**{**values, **settings}),
+            pathways=pathways,
             resume=resume,
         )
 
@@ -180,6 +190,37 @@ def test_other_settings_do_not_go_on(run: Run, tmp_path: Path):
     (tmp_path / "out.run" / "settings.json").write_text('{"encoder": 1}')
     with pytest.raises(ValueError, match=r"settings\.json must hold a JSON object in encoder\. .* to start anew"):
         run(tmp_path / "out")
+
+
+def test_other_pathways_of_as_many_genes_do_not_go_on(run: Run, tmp_path: Path):
+    first, second = (pathways_of([4, 5], [6, 7]).index(), pathways_of([4, 6], [5, 7]).index())
+    objectives = ObjectiveConfig(pathway_weight=1.0)
+    run(tmp_path / "out", steps=1, objectives=objectives, pathways=first)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError, match=r"a run with other settings \(pathways_sha256 changed\)\. Give the same"):
+        run(tmp_path / "out", steps=1, objectives=objectives, pathways=second)
+    again = pathways_of([6, 7], [4, 5]).index()  # in another order they say the same
+    assert run(tmp_path / "out", steps=1, objectives=objectives, pathways=again).finished
+
+
+def test_a_run_that_began_before_pathways_were_noted_goes_on(run: Run, tmp_path: Path):
+    pathways = pathways_of([4, 5], [6, 7]).index()
+    objectives = ObjectiveConfig(pathway_weight=1.0)
+    run(tmp_path / "out", steps=1, objectives=objectives, pathways=pathways)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    noted = tmp_path / "out.run" / "settings.json"
+    settings = json.loads(noted.read_text())
+    assert (settings["pathway_genes"], settings.pop("pathways_sha256")) == (4, pathways.sha256)
+    noted.write_text(json.dumps(settings))
+    assert run(tmp_path / "out", steps=1, objectives=objectives, pathways=pathways).finished
+    (tmp_path / "out").rename(tmp_path / "elsewhere too")
+    with pytest.raises(FileExistsError, match=r"\(pathway_genes changed\)"):
+        run(tmp_path / "out", steps=1, objectives=objectives, pathways=pathways_of([4, 5]).index())
+
+
+def pathways_of(*members: list[int]) -> PathwaySet:
+    names = tuple(map(str, range(len(members))))
+    return PathwaySet(names, tuple(np.array(genes, np.int32) for genes in members), 44)
 
 
 def test_what_is_logged(run: Run, tmp_path: Path):

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 RUN_SUFFIX = ".run"
 _SETTINGS_FILE = "settings.json"
 _OBJECTIVES = "objectives."
+_PATHWAYS = "pathways_sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ class _Job:
             "objectives": asdict(self.objectives),
             "optimisation": asdict(self.optimisation),
             "pathway_genes": None if self.pathways is None else len(self.pathways.bits),
+            _PATHWAYS: None if self.pathways is None else self.pathways.sha256,
             "token_budget": self.run.token_budget,
             "max_len": self.run.max_len,
             "n_validation": self.run.n_validation,
@@ -99,7 +101,8 @@ def pretrain(
     Raises
     ------
     FileExistsError
-        If ``out`` exists, or ``out.run`` is of a run with other settings or is being written by another process.
+        If ``out`` exists, or ``out.run`` is of a run with other settings (the corpus and the pathways among them) or is
+        being written by another process.
     ValueError
         If settings do not fit each other.
     """
@@ -155,9 +158,10 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         with replacing_file(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
     before = read_object(path, "Remove the folder to start anew.")
-    # Runs that began before this field existed lack it. It does not matter to them: from a corpus an encoder reads
-    # the middles of half-octaves, which lie on no edge.
+    # Runs that began before these fields existed lack them. Edges do not matter to them: from a corpus an encoder reads
+    # the middles of half-octaves, which lie on no edge. Of their pathways only the number of genes is known.
     before.object("encoder").values.setdefault("exact_edges", settings["encoder"]["exact_edges"])
+    before.values.setdefault(_PATHWAYS, settings.get(_PATHWAYS))
     changed = [key for key in settings if before.values.get(key) != json.loads(json.dumps(settings[key]))]
     if changed:
         raise FileExistsError(
