@@ -9,8 +9,10 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -237,6 +239,122 @@ def test_a_finished_corpus_is_not_made_again_and_not_replaced(cell_files: list[P
     with pytest.raises(FileExistsError, match="holds a corpus of other files or settings"):
         build_corpus(cell_files[:1], tmp_path / "corpus")
     assert contents(tmp_path / "corpus") == before
+
+
+@pytest.fixture
+def dense_file(make_cells: Cells, tmp_path: Path) -> Path:
+    """Stored dense and not compressed, a file keeps its size whatever its values are."""
+    cells = make_cells()
+    cells.X = cells.X.toarray()
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    return tmp_path / "cells.h5ad"
+
+
+def correct_values(path: Path) -> None:
+    """Turn the genes of all cells around, and keep name, size and time of the file."""
+    before = path.stat()
+    with h5py.File(path, "r+") as file:
+        file["X"][...] = file["X"][...][:, ::-1]
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Build a corpus up to the moment when its parts are put together."""
+
+    def build(*arguments: Any, **choices: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(_build, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                build_corpus(*arguments, **choices)
+
+    return build
+
+
+def test_a_finished_corpus_of_files_with_other_contents_is_refused(dense_file: Path, tmp_path: Path):
+    manifest = build_corpus([dense_file], tmp_path / "corpus")
+    before = contents(tmp_path / "corpus")
+    os.utime(dense_file)  # the same contents, written again
+    assert build_corpus([dense_file], tmp_path / "corpus") == manifest
+    correct_values(dense_file)
+    with pytest.raises(
+        FileExistsError,
+        match=r"corpus of other files or settings \(content of cells\.h5ad changed; see its manifest\.json\)\. Choose "
+        "another folder, or remove this one to make the corpus anew",
+    ):
+        build_corpus([dense_file], tmp_path / "corpus")
+    assert contents(tmp_path / "corpus") == before
+    assert build_corpus([dense_file], tmp_path / "anew")["fingerprint"] != manifest["fingerprint"]
+
+
+def test_a_finished_corpus_of_given_genes_is_not_that_of_the_genes_of_the_files(
+    cell_files: list[Path], make_cells: Cells, tmp_path: Path
+):
+    given = GeneVocabulary.from_anndata(make_cells()[:, :30].copy())
+    manifest = build_corpus(cell_files, tmp_path / "given", vocabulary=given)
+    assert manifest["genes_of_files"] is False
+    with pytest.raises(FileExistsError, match=r"other files or settings \(vocabulary changed"):
+        build_corpus(cell_files, tmp_path / "given")
+    assert build_corpus(cell_files, tmp_path / "given", vocabulary=given) == manifest
+
+    manifest = build_corpus(cell_files, tmp_path / "own")
+    assert manifest["genes_of_files"] is True
+    with pytest.raises(FileExistsError, match=r"other files or settings \(vocabulary changed"):
+        build_corpus(cell_files, tmp_path / "own", vocabulary=given)
+    own = GeneVocabulary.from_tsv(tmp_path / "own" / "genes.tsv")
+    assert build_corpus(cell_files, tmp_path / "own", vocabulary=own) == manifest  # the same tokens, however asked for
+
+
+def test_a_corpus_that_does_not_say_where_its_genes_are_from_is_found(
+    cell_files: list[Path], make_cells: Cells, tmp_path: Path
+):
+    """Earlier versions wrote such manifests."""
+    given = GeneVocabulary.from_anndata(make_cells()[:, :30].copy())
+    manifest = build_corpus(cell_files, tmp_path / "corpus", vocabulary=given)
+    del manifest["genes_of_files"]
+    (tmp_path / "corpus" / "manifest.json").write_text(json.dumps(manifest))
+    assert build_corpus(cell_files, tmp_path / "corpus") == manifest
+    assert build_corpus(cell_files, tmp_path / "corpus", vocabulary=given) == manifest
+    with pytest.raises(FileExistsError, match=r"\(vocabulary changed"):
+        build_corpus(cell_files, tmp_path / "corpus", vocabulary=GeneVocabulary.from_anndata(make_cells()))
+
+
+def test_an_unfinished_corpus_of_files_with_other_contents_does_not_go_on(
+    dense_file: Path, tmp_path: Path, interrupted: Callable[..., None]
+):
+    interrupted([dense_file], tmp_path / "corpus")
+    before = contents(tmp_path / "corpus")
+    correct_values(dense_file)
+    with pytest.raises(
+        FileExistsError, match=r"unfinished corpus of other settings \(content of cells\.h5ad changed\)\. Give the same"
+    ):
+        build_corpus([dense_file], tmp_path / "corpus")
+    assert contents(tmp_path / "corpus") == before
+
+
+def test_genes_of_other_contents_are_not_kept(dense_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Break after the genes are written and before the contents are noted."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_build, "examine", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus([dense_file], tmp_path / "corpus")
+    correct_values(dense_file)
+    build_corpus([dense_file], tmp_path / "corpus")
+    build_corpus([dense_file], tmp_path / "whole")
+    assert contents(tmp_path / "corpus") == contents(tmp_path / "whole")
+
+
+def test_an_unfinished_corpus_does_not_go_on_with_other_genes(
+    cell_files: list[Path], make_cells: Cells, tmp_path: Path, interrupted: Callable[..., None]
+):
+    given = GeneVocabulary.from_anndata(make_cells()[:, :30].copy())
+    interrupted(cell_files, tmp_path / "given", vocabulary=given)
+    with pytest.raises(FileExistsError, match=r"unfinished corpus of other settings \(vocabulary changed\)"):
+        build_corpus(cell_files, tmp_path / "given")
+    interrupted(cell_files, tmp_path / "own")
+    with pytest.raises(FileExistsError, match=r"unfinished corpus of other settings \(vocabulary changed\)"):
+        build_corpus(cell_files, tmp_path / "own", vocabulary=given)
 
 
 def test_other_settings_do_not_go_on_in_an_unfinished_corpus(

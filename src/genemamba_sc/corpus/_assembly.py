@@ -70,6 +70,7 @@ def assemble(
         "n_tokens": sum(shard["n_tokens"] for shard in shards),
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocab_size": vocabulary.size,
+        "genes_of_files": settings["vocabulary"] is None,
         **{key: settings[key] for key in ("filters", *READING_KEYS) if key in settings},
         "fingerprint": _fingerprint(hashes, kept),
         "sources": [_describe(n, source, hashed[n], pieces, kept) for n, source in enumerate(sources)],

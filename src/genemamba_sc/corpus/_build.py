@@ -14,8 +14,9 @@ from genemamba_sc._files import only_writer, replacing_file
 from genemamba_sc._json import read_object
 from genemamba_sc._warn import warn
 from genemamba_sc.corpus._assembly import assemble
+from genemamba_sc.corpus._contents import changed_files, note_contents
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
-from genemamba_sc.corpus._pieces import Piece, hash_source, tokenize_piece
+from genemamba_sc.corpus._pieces import Piece, tokenize_piece
 from genemamba_sc.corpus._records import is_whole, read_record, write_record
 from genemamba_sc.corpus._sources import READING_KEYS, Reading, Source, examine, vocabulary_of
 from genemamba_sc.data import GeneVocabulary, Place, Scale
@@ -76,9 +77,11 @@ def build_corpus(
         The files and folders, in the order in which duplicates are looked for.
     out
         Folder of the corpus. If a run was killed, the same call continues it; if the corpus is complete, nothing is
-        done.
+        done. Whether the call is the same is told by the choices and by name, order and SHA-256 of the files: they are
+        read for that, which takes little time beside tokenising them.
     vocabulary
-        The genes that have tokens; ``None`` takes the genes of the files, with their medians.
+        The genes that have tokens; ``None`` takes the genes of the files, with their medians. A complete corpus of an
+        earlier version does not say which of the two it was made with: ``None`` finds it, whatever its genes are.
     max_len
         Largest number of tokens kept of each cell.
     layer
@@ -109,7 +112,8 @@ def build_corpus(
     FileNotFoundError
         If a file is missing.
     FileExistsError
-        If ``out`` holds anything but this corpus, finished or not, or another process is writing it.
+        If ``out`` holds anything but this corpus, finished or not (one of files with other contents, or of another
+        vocabulary, for example), or another process is writing it.
     ValueError
         If there is no file, one cannot be read as expression, or its genes do not match.
     """
@@ -122,7 +126,7 @@ def build_corpus(
     request = _Request(paths, vocabulary, max_len=max_len, min_genes=min_genes, reading=reading)
     settings = request.settings()
     if (target / MANIFEST_FILE).exists():
-        return _finished(target, settings)
+        return _finished(target, request, settings, jobs)
     with only_writer(target.absolute().with_name(f".{target.name}.lock"), f"The corpus {target}"):
         return _build(target, request, settings, jobs, on_progress)
 
@@ -132,26 +136,31 @@ def _build(
 ) -> dict[str, Any]:
     """Write what is missing of the corpus; the caller holds the lock."""
     if (target / MANIFEST_FILE).exists():  # another process finished it before the lock was free
-        return _finished(target, settings)
+        return _finished(target, request, settings, jobs)
     work = _begin(target, settings)
-    _note_genes(work / GENES_FILE, request)
+    records = [work / f"source-{number:05d}.json" for number in range(len(request.paths))]
+    noted = [record for path in records if (record := read_record(path)) is not None]
+    goes_on = len(noted) == len(records)  # otherwise there is no piece yet
+    if goes_on and (changed := changed_files(request.paths, noted, jobs)):
+        raise _unfinished(target, [f"content of {name}" for name in changed])
+    _note_genes(work / GENES_FILE, request, goes_on)
     known = GeneVocabulary.from_tsv(work / GENES_FILE)
     sources = [examine(path, known, request.reading) for path in request.paths]
+    if not goes_on:
+        note_contents(request.paths, records, jobs)
     pieces = _plan(sources, work, request)
-    hashed = [work / f"source-{number:05d}.json" for number in range(len(sources))]
-    tasks: list[Task] = [(hash_source, (s.path, f)) for s, f in zip(sources, hashed) if read_record(f) is None]
-    tasks += [(tokenize_piece, (piece,)) for piece in _missing(pieces, any(target.glob("data-*.arrow")))]
+    tasks: list[Task] = [(tokenize_piece, (piece,)) for piece in _missing(pieces, any(target.glob("data-*.arrow")))]
     _run(tasks, jobs, sum(source.n_cells for source in sources), on_progress)
-    manifest = assemble(target, pieces, sources, hashed, known, settings)
+    manifest = assemble(target, pieces, sources, records, known, settings)
     shutil.rmtree(work)
     return manifest
 
 
-def _note_genes(path: Path, request: _Request) -> None:
+def _note_genes(path: Path, request: _Request, goes_on: bool) -> None:
     """Write the genes that all pieces read, unless a run that was killed has written them and they are whole."""
     record_path = path.with_suffix(".json")
     record = read_record(record_path)
-    if record is not None and is_whole(record, path):
+    if goes_on and record is not None and is_whole(record, path):
         return
     (request.vocabulary or vocabulary_of(request.paths, request.reading)).to_tsv(path)
     write_record(record_path, {}, [path])
@@ -183,19 +192,32 @@ def _stamp(path: Path) -> tuple[int, int]:
     return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
-def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def _finished(target: Path, request: _Request, settings: dict[str, Any], jobs: int) -> dict[str, Any]:
     """Return the manifest of a corpus that is already complete, if it is the one asked for."""
     manifest = read_manifest(target)
-    same = [source["name"] for source in manifest["sources"]] == [name for name, *_ in settings["files"]]
-    same &= [source["size"] for source in manifest["sources"]] == [size for _, size, _ in settings["files"]]
-    same &= all(manifest.get(key) == settings.get(key) for key in ("filters", *READING_KEYS))
-    same &= settings["vocabulary"] in (None, manifest["vocabulary_fingerprint"])
-    if not same:
+    changed = _changed_choices(manifest, settings)
+    if not changed:
+        changed = [f"content of {name}" for name in changed_files(request.paths, manifest["sources"], jobs)]
+    if changed:
         raise FileExistsError(
-            f"{target} holds a corpus of other files or settings (see its {MANIFEST_FILE}). Choose another folder."
+            f"{target} holds a corpus of other files or settings ({', '.join(changed)} changed; see its "
+            f"{MANIFEST_FILE}). Choose another folder, or remove this one to make the corpus anew."
         )
     shutil.rmtree(target / WORK_FOLDER, ignore_errors=True)  # a run that was killed while it tidied up
     return manifest
+
+
+def _changed_choices(manifest: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Name what a corpus was made of and is not asked for, as far as that is told without reading the files."""
+    files = [(source["name"], source["size"]) for source in manifest["sources"]]
+    same = {key: manifest.get(key) == settings.get(key) for key in ("filters", *READING_KEYS)}
+    same["files"] = files == [(name, size) for name, size, _ in settings["files"]]
+    if settings["vocabulary"] is None:
+        # Corpora of earlier versions do not say whether their genes are those of the files: they are taken for such.
+        same["vocabulary"] = manifest.get("genes_of_files", True)
+    else:
+        same["vocabulary"] = manifest["vocabulary_fingerprint"] == settings["vocabulary"]
+    return sorted(key for key, is_same in same.items() if not is_same)
 
 
 def _begin(target: Path, settings: dict[str, Any]) -> Path:
@@ -212,13 +234,17 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
     before = read_object(stored, "Remove the folder to start anew.").values
     changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
     if changed:
-        raise FileExistsError(
-            f"{target} holds an unfinished corpus of other settings ({', '.join(changed)} changed). "
-            "Give the same files and options to continue, or remove the folder to start again."
-        )
+        raise _unfinished(target, changed)
     for left in work.glob(".writing-*"):
         left.unlink()
     return work
+
+
+def _unfinished(target: Path, changed: Sequence[str]) -> FileExistsError:
+    return FileExistsError(
+        f"{target} holds an unfinished corpus of other settings ({', '.join(changed)} changed). "
+        "Give the same files and options to continue, or remove the folder to start again."
+    )
 
 
 def _plan(sources: Sequence[Source], work: Path, request: _Request) -> list[Piece]:

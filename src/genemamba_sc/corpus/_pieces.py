@@ -14,7 +14,6 @@ from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
 from genemamba_sc.data._cell_files import Place, open_cells
-from genemamba_sc.data._file_hash import size_and_sha256
 from genemamba_sc.data._matrix import without_others
 
 # Number of cells in memory at once: with 2,048 tokens each they take some 30 MB.
@@ -133,13 +132,6 @@ def _tokenize(
         return block, tokenizer(block, piece.source.columns)
     except (ValueError, OSError) as error:
         raise ValueError(f"{piece.source.path}, cells {rows[0]} to {rows[-1]}: {error}") from error
-
-
-def hash_source(path: Path, target: Path) -> int:
-    """Write size and SHA-256 of a source file to ``target``; return 0, because it reads no cell."""
-    size, digest = size_and_sha256(path)
-    write_record(target, {"size": size, "sha256": digest})
-    return 0
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,9 @@ from genemamba_sc.cli._options import add_expression, add_vocabulary, needs_pyar
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("files", nargs="+", metavar="FILES", help="h5ad, h5mu, zarr or 10x, in a fixed order")
-    parser.add_argument("output", metavar="OUT", help="folder of the corpus; a run that was killed continues there")
+    parser.add_argument(
+        "output", metavar="OUT", help="folder of the corpus; a run that was killed continues there, with the same files"
+    )
     add_vocabulary(parser, "default: the genes of the files")
     parser.add_argument("--max-len", type=positive, default=2048, help="tokens kept per cell (default: %(default)s)")
     add_expression(parser, ", in all files")

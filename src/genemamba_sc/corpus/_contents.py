@@ -1,0 +1,47 @@
+"""Tell files apart by what they hold: a file whose values were corrected may keep its name and its size."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from genemamba_sc.corpus._records import write_record
+from genemamba_sc.data._file_hash import size_and_sha256
+
+
+def changed_files(paths: Sequence[Path], noted: Sequence[Mapping[str, Any]], jobs: int) -> list[str]:
+    """Name the files that hold something else than was noted; all are read for that.
+
+    Parameters
+    ----------
+    paths
+        The files and folders.
+    noted
+        What was noted of each, with its ``"sha256"``; one without it is not known, and counts as the same.
+    jobs
+        Number of files that are read at a time.
+    """
+    found = _contents_of(paths, jobs)
+    return [path.name for path, (_, digest), note in zip(paths, found, noted) if note.get("sha256", digest) != digest]
+
+
+def note_contents(paths: Sequence[Path], records: Sequence[Path], jobs: int) -> None:
+    """Note size and SHA-256 of each file.
+
+    Parameters
+    ----------
+    paths
+        The files and folders.
+    records
+        Where it is noted of each.
+    jobs
+        Number of files that are read at a time.
+    """
+    for record, (size, digest) in zip(records, _contents_of(paths, jobs)):
+        write_record(record, {"size": size, "sha256": digest})
+
+
+def _contents_of(paths: Sequence[Path], jobs: int) -> list[tuple[int, str]]:
+    # Threads serve: reading and hashing leave the interpreter free.
+    with ThreadPoolExecutor(min(jobs, len(paths))) as pool:
+        return list(pool.map(size_and_sha256, paths))
