@@ -174,10 +174,10 @@ def test_cells_that_cannot_calibrate_are_refused(model: GeneMambaModel, others: 
     indices, key = None, "cell_type"
     if change == "new type":
         others.obs["cell_type"] = others.obs["cell_type"].cat.rename_categories({"T cell": "new"})
-        message = r"types that the model knows: \['B cell', 'T cell', 'monocyte'\].* also has \['new'\]\. Leave"
+        message = r"the model knows: \['B cell', 'T cell', 'monocyte'\].* also has \['new'\]\. Leave .* pass indices="
     elif change == "missing":
         others.obs.iloc[:3, 0] = np.nan
-        message = r"has 3 missing values"
+        message = r"has 3 missing values \(NaN\) in 300 cells\. Pass indices= of the labelled cells"
     elif change == "no column":
         key, message = "kind", r"labels_key='kind' is not a column of adata\.obs"
     else:
@@ -187,6 +187,20 @@ def test_cells_that_cannot_calibrate_are_refused(model: GeneMambaModel, others: 
     with pytest.raises(ValueError, match=message):
         model.calibrate(others, key, indices=indices)
     assert model.calibration_ is before
+
+
+@pytest.mark.parametrize("rest", [np.nan, "Unknown", 7.0], ids=["missing", "another type", "a number"])
+def test_labels_of_cells_that_indices_leave_out_are_not_read(
+    model: GeneMambaModel, others: AnnData, rest: object, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(model, "calibration_", model.calibration_)
+    model.calibrate(others, "cell_type", indices=np.arange(100))
+    whole = model.calibration_
+    others.obs["cell_type"] = others.obs["cell_type"].astype(object)
+    others.obs.iloc[100:, 0] = rest
+    model.calibrate(others, "cell_type", indices=np.arange(100))
+    assert np.array_equal(model.calibration_.labels, whole.labels)
+    assert np.array_equal(model.calibration_.logits, whole.logits)
 
 
 def test_cells_of_the_training_are_refused_and_its_test_cells_are_not(make_cells: Cells, fit: Fit):

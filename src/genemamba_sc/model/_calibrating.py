@@ -3,18 +3,18 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float32, Integer
 
 from genemamba_sc._warn import warn
 from genemamba_sc.confidence import Calibration, KnownCells, fit_known_cells
 from genemamba_sc.data import CellSource
+from genemamba_sc.model._calibration_cells import calibration_cells
 from genemamba_sc.model._inference import read_cells
-from genemamba_sc.model._obs_columns import check_obs_column
 from genemamba_sc.model._plan import default_train_size
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter, random_split
+from genemamba_sc.model._trained_cells import holds_its_cells
 from genemamba_sc.training._markers import expression_matrix
 
 # Cells that say where the known types lie: about so many, and of each type so many if it has them.
@@ -24,8 +24,6 @@ _MOST_CELLS = 10_000
 _FOLDS = 5
 # Calibrations say so of which no training cells are known; the next ones must not take their cells for such.
 _BY_THEMSELVES = ", which also say where the types lie"
-# Names of cells repeat between studies by chance, but rarely.
-_MOST_SAME_NAMES = 0.1
 
 
 def cells_not_learned(model: Any, splitter: TokenDataSplitter, n_epochs: int) -> Integer[np.ndarray, "n"]:
@@ -127,14 +125,7 @@ def calibration_on(
     source
         Tokens of the cells of ``adata``.
     """
-    codes = _codes(model, adata, labels_key)[rows]
-    rows, codes = rows[codes >= 0], codes[codes >= 0]
-    _refuse_training_cells(model, adata, rows)
-    if len(rows) < 2:
-        raise ValueError(
-            f"A calibration needs labelled cells, at least 2. adata.obs[{labels_key!r}] labels {len(rows)} of the "
-            "cells. Pass more."
-        )
+    rows, codes = calibration_cells(model, adata, labels_key, rows)
     if len(rows) > _MOST_CELLS:
         taken = np.sort(np.random.default_rng(0).choice(len(rows), _MOST_CELLS, replace=False))
         rows, codes = rows[taken], codes[taken]
@@ -203,55 +194,3 @@ def _of_batches(splitter: TokenDataSplitter, rows: np.ndarray) -> str:
         return f", from one batch, which {'trained the model, too' if n_new == 0 else 'did not train the model'}"
     trained = "all" if n_new == 0 else "none" if n_new == len(present) else f"{len(present) - n_new}"
     return f", from {len(present)} batches, {trained} of which trained the model"
-
-
-def _codes(model: Any, adata: AnnData, labels_key: str) -> np.ndarray:
-    """Return the codes of the types of cells, -1 for cells without a label.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column, values are missing, or a type is not one of the model.
-    """
-    unlabeled = model.registry_["setup_args"].get("unlabeled_category")
-    check_obs_column(adata, labels_key, "labels_key", unlabeled)
-    known = {str(name): code for code, name in enumerate(model.cell_types)}
-    texts = adata.obs[labels_key].astype(object).map(str)
-    others = sorted(set(texts) - set(known) - ({str(unlabeled)} if unlabeled is not None else set()))
-    if others:
-        raise ValueError(
-            f"Calibration cells must be of types that the model knows: {list(known)}. adata.obs[{labels_key!r}] also "
-            f"has {others[:10]}. Leave these cells out; annotate() tells by genemamba_unknown that they are of none."
-        )
-    return texts.map(lambda text: known.get(text, -1)).to_numpy(dtype=np.int64)
-
-
-def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None:
-    seen = _training_names(model)
-    n_seen = int(adata.obs_names[rows].isin(seen).sum()) if len(seen) else 0
-    if n_seen > _MOST_SAME_NAMES * len(rows) or (n_seen and adata is model.adata):
-        raise ValueError(
-            f"Calibration cells must have had no part in the training. {n_seen} of {len(rows)} have names of cells "
-            "that trained or validated the model. Pass other cells, or indices= of cells that did neither."
-        )
-
-
-def _training_names(model: Any) -> pd.Index:
-    """Name the cells that trained or validated, where the model holds the cells of its training."""
-    if not holds_its_cells(model):
-        return pd.Index([])
-    # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
-    return model.adata.obs_names[np.concatenate(_parts(model)[:2])]
-
-
-def holds_its_cells(model: Any) -> bool:
-    """Tell whether the row numbers of the split are of the cells that the model holds: a loaded one may hold others."""
-    if getattr(model, "trainer", None) is not None:
-        return True
-    is_query = getattr(model, "_holds_query", False) or model.adata is None
-    return not is_query and sum(map(len, _parts(model))) == model.adata.n_obs
-
-
-def _parts(model: Any) -> list[np.ndarray]:
-    parts = (model.train_indices, model.validation_indices, model.test_indices)
-    return [np.empty(0, dtype=np.int64) if part is None else np.asarray(part, dtype=np.int64) for part in parts]

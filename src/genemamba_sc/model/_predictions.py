@@ -211,7 +211,7 @@ class PredictionMixin(QueryMixin):
             Column of ``obs`` with their types, all of which the model must know. Cells of the ``unlabeled_category``
             of :meth:`setup_anndata` do not count.
         indices
-            Which cells; ``None`` takes all.
+            Which cells; ``None`` takes all. Labels of other cells are not read: they may be missing, or of any type.
         layer, gene_id_key, scale
             As in :meth:`get_latent_representation`.
 

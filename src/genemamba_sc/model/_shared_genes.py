@@ -10,7 +10,7 @@ from scvi import REGISTRY_KEYS
 
 from genemamba_sc._constants import UNK_ID, VOCABULARY_KEY
 from genemamba_sc.data import GeneVocabulary, match_genes, require_match
-from genemamba_sc.model._calibrating import holds_its_cells
+from genemamba_sc.model._trained_cells import holds_its_cells
 
 # What scvi-tools knows an AnnData by; the copy is another one.
 _OF_SCVI = ("_scvi_uuid", "_scvi_manager_uuid")
