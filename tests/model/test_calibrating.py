@@ -212,6 +212,30 @@ def test_cells_of_the_training_are_refused_and_its_test_cells_are_not(make_cells
     assert len(trained.calibration_.labels) == 60
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_cells_whose_names_only_number_the_rows_are_not_taken_for_those_of_the_training(
+    make_cells: Cells, fit: Fit, others: AnnData, first: int
+):
+    cells = make_cells(60)
+    cells.obs_names = [str(i) for i in range(60)]
+    others.obs_names = [str(i) for i in range(first, 300 + first)]
+    trained = fit(cells, max_epochs=0)
+    trained.calibrate(others, "cell_type")
+    assert len(trained.calibration_.labels) == 300
+    with pytest.raises(ValueError, match=r"60 of 60 have names of cells that trained"):
+        trained.calibrate(trained.adata, "cell_type")
+
+
+def test_other_cells_of_the_same_names_are_told_to_be_renamed(make_cells: Cells, fit: Fit, others: AnnData):
+    trained = fit(make_cells(60), max_epochs=0)
+    others.obs_names = [f"cell{i}" for i in range(300)]
+    with pytest.raises(ValueError, match=r"60 of 300 have names .*rename them: adata\.obs_names = 'query_' \+"):
+        trained.calibrate(others, "cell_type")
+    others.obs_names = "query_" + others.obs_names
+    trained.calibrate(others, "cell_type")
+    assert len(trained.calibration_.labels) == 300
+
+
 def test_cells_that_were_attached_later_have_no_part_in_the_training(model: GeneMambaModel, others: AnnData):
     query = GeneMambaModel.load_query_data(others, model, accelerator="cpu")
     query.calibrate(others, "cell_type")

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from jaxtyping import Integer
+from jaxtyping import Bool, Integer
 
 from genemamba_sc.model._obs_columns import MISSING, check_obs_column
-from genemamba_sc.model._trained_cells import holds_its_cells, split_of
+from genemamba_sc.model._trained_cells import are_row_numbers, holds_its_cells, split_of
 
 # Names of cells repeat between studies by chance, but rarely.
 _MOST_SAME_NAMES = 0.1
@@ -82,18 +82,24 @@ def _refuse_missing(labels: pd.Series, key: str, unlabeled: object) -> None:
 
 
 def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None:
-    seen = _training_names(model)
-    n_seen = int(adata.obs_names[rows].isin(seen).sum()) if len(seen) else 0
+    is_seen = _trained(model, adata, rows)
+    n_seen = int(is_seen.sum())
     if n_seen > _MOST_SAME_NAMES * len(rows) or (n_seen and adata is model.adata):
         raise ValueError(
             f"Calibration cells must have had no part in the training. {n_seen} of {len(rows)} have names of cells "
-            "that trained or validated the model. Pass other cells, or indices= of cells that did neither."
+            "that trained or validated the model. Pass other cells, or indices= of cells that did neither. If they are "
+            "other cells with the same names, rename them: adata.obs_names = 'query_' + adata.obs_names."
         )
 
 
-def _training_names(model: Any) -> pd.Index:
-    """Name the cells that trained or validated, where the model holds the cells of its training."""
+def _trained(model: Any, adata: AnnData, rows: np.ndarray) -> Bool[np.ndarray, "n"]:
+    """Tell which cells trained or validated: by their rows in the AnnData of the training, elsewhere by their names."""
     if not holds_its_cells(model):
-        return pd.Index([])
+        return np.zeros(len(rows), dtype=bool)
     # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.
-    return model.adata.obs_names[np.concatenate(split_of(model)[:2])]
+    seen = np.concatenate(split_of(model)[:2])
+    if adata is model.adata:
+        return np.isin(rows, seen)
+    if are_row_numbers(adata.obs_names):
+        return np.zeros(len(rows), dtype=bool)
+    return adata.obs_names[rows].isin(model.adata.obs_names[seen])

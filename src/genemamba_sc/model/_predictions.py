@@ -221,7 +221,8 @@ class PredictionMixin(QueryMixin):
             If the model is not trained.
         ValueError
             If it knows no cell types, cells trained it, a type is new to it, or a label is missing. Cells of the
-            training are told by their names, where the model holds the cells that it was trained on.
+            training are told by their names, where the model holds the cells that it was trained on; names that only
+            number the rows (AnnData's default) tell nothing.
         """
         adata = self._query(adata)
         require_cell_types(self)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def holds_its_cells(model: Any) -> bool:
@@ -29,3 +30,15 @@ def split_of(model: Any) -> list[np.ndarray]:
     """
     parts = (model.train_indices, model.validation_indices, model.test_indices)
     return [np.empty(0, dtype=np.int64) if part is None else np.asarray(part, dtype=np.int64) for part in parts]
+
+
+def are_row_numbers(names: pd.Index) -> bool:
+    """Tell whether names of cells are 0, 1, 2, ... or 1, 2, 3, ..., as AnnData makes them up: cells of any study.
+
+    Parameters
+    ----------
+    names
+        Names of all cells of an AnnData.
+    """
+    first = str(names[0]) if len(names) else ""
+    return first in ("0", "1") and all(str(name) == str(i) for i, name in enumerate(names, start=int(first)))
