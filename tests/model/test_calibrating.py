@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from genemamba_sc import GeneMambaModel
 from genemamba_sc.model import _calibrating
 from genemamba_sc.model._calibrating import calibration_before_refit, calibration_on
+from genemamba_sc.model._trained_cells import holds_its_cells
 from genemamba_sc.training._dataset import TokenDataset
 
 Cells = Callable[..., AnnData]
@@ -283,6 +284,23 @@ def test_cells_that_trained_before_do_not_calibrate_a_second_training(make_cells
     assert 0 < len(unseen) < 30 and len(again.calibration_.labels) == len(unseen)
 
 
+def test_a_loaded_model_knows_the_cells_of_all_its_trainings(make_cells: Cells, fit: Fit, tmp_path: Path):
+    cells, rest = make_cells(120), np.arange(90, 120)
+    parts = [np.arange(0, 30), np.arange(30, 60), np.arange(60, 90)]
+    split = [[parts[0], np.concatenate([*parts[1:], rest])], [parts[1], np.concatenate([parts[0], parts[2], rest])]]
+    again = fit(cells, max_epochs=1, datasplitter_kwargs={"external_indexing": split[0]})
+    how = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False}
+    with pytest.warns(UserWarning, match=r"30 of 90 validation cells trained this model before"):
+        again.train(datasplitter_kwargs={"external_indexing": split[1]}, **how)
+    again.save(tmp_path / "model")
+    # A model without cells keeps it, too.
+    GeneMambaModel.load(tmp_path / "model", adata=False, accelerator="cpu").save(tmp_path / "kept")
+    loaded = GeneMambaModel.load(tmp_path / "kept", adata=cells, accelerator="cpu")
+    with pytest.warns(UserWarning, match=r"60 of 90 validation cells trained this model before"):
+        loaded.train(datasplitter_kwargs={"external_indexing": [parts[2], np.concatenate([*parts[:2], rest])]}, **how)
+    assert loaded.calibration_.cells == "30 validation cells of the training"
+
+
 def test_cells_of_the_training_are_refused_in_a_copy_and_after_loading(
     model: GeneMambaModel, others: AnnData, tmp_path: Path
 ):
@@ -292,6 +310,32 @@ def test_cells_of_the_training_are_refused_in_a_copy_and_after_loading(
     loaded = GeneMambaModel.load(tmp_path / "model", adata=model.adata, accelerator="cpu")
     with pytest.raises(ValueError, match=r"300 of 300 have names"):
         loaded.calibrate(model.adata, "cell_type")
+
+
+def test_rows_of_the_split_are_not_taken_for_those_of_cells_in_another_order(
+    model: GeneMambaModel, others: AnnData, tmp_path: Path
+):
+    model.save(tmp_path / "model")
+    turned = model.adata[::-1].copy()
+    with pytest.warns(UserWarning, match=r"as many cells as the model was trained on, but other names, or these in"):
+        loaded = GeneMambaModel.load(tmp_path / "model", adata=turned, accelerator="cpu")
+    assert not holds_its_cells(loaded)
+    with pytest.raises(ValueError, match=r"does not hold them\. Load it with them, in their order"):
+        loaded.refit_on_genes(others[:, :20].copy())
+    # A training draws its own split of the cells as they are now.
+    loaded.train(max_epochs=0, accelerator="cpu", enable_progress_bar=False)
+    assert holds_its_cells(loaded)
+
+
+def test_a_model_that_was_saved_without_names_knows_its_cells_by_their_number(model: GeneMambaModel, tmp_path: Path):
+    model.save(tmp_path / "new")
+    old = GeneMambaModel.load(tmp_path / "new", adata=False, accelerator="cpu")
+    old._split_names = None
+    old.save(tmp_path / "old")
+    loaded = GeneMambaModel.load(tmp_path / "old", adata=model.adata[::-1].copy(), accelerator="cpu")
+    assert holds_its_cells(loaded)
+    fewer = GeneMambaModel.load(tmp_path / "old", adata=model.adata[:-1].copy(), accelerator="cpu")
+    assert not holds_its_cells(fewer)
 
 
 def test_a_second_calibration_without_training_cells_is_cross_fitted_again(

@@ -426,10 +426,15 @@ def half_a_field(registry: dict[str, Any]) -> None:
         (change_config(registry=[]), r"must hold a JSON object in registry\. Got \[\]"),
         (change_config(registry={"setup_args": {}}), r"lacks registry\.field_registries"),
         (with_registry(half_a_field), r"config\.json has no usable registry: .*summary_stats"),
+        (change_config(trained_on={"names": 3}), r"must have text as trained_on\.names\. Got 3"),
+        (
+            change_config(trained_on={"names": "a", "learned": {"names": "a", "rows": "b"}}),
+            r"has no usable trained_on\.learned\.rows: row numbers are whole",
+        ),
     ],
     ids=["not finite", "doubles", "a billion layers", "a method overwritten", "an attribute of another kind",
          "no history", "no indices", "init", "no start", "starts", "an argument of nobody", "versions", "registry",
-         "half a registry", "half a field"],
+         "half a registry", "half a field", "no digest of names", "no rows learned from"],
 )  # fmt: skip
 def test_what_does_not_belong_is_named_with_file_and_field(copied: Path, fault: Fault, message: str):
     fault(copied)

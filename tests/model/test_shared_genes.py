@@ -82,7 +82,7 @@ def test_what_cannot_be_refitted_is_refused(
         GeneMambaModel.load(tmp_path / "model", adata=False, accelerator="cpu"),
         GeneMambaModel.load_query_data(reference.copy(), model),
     ):
-        with pytest.raises(ValueError, match=r"does not hold them\. Load it with them: GeneMambaModel\.load"):
+        with pytest.raises(ValueError, match=r"does not hold them\. Load it with them, in their order"):
             alone.refit_on_genes(query)
     with pytest.raises(ValueError, match=r"started from pretrained weights \(mini"):
         GeneMambaModel.from_pretrained("mini", accelerator="cpu").refit_on_genes(query)

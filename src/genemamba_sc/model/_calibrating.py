@@ -14,7 +14,7 @@ from genemamba_sc.model._inference import read_cells
 from genemamba_sc.model._plan import default_train_size
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter, random_split
-from genemamba_sc.model._trained_cells import holds_its_cells
+from genemamba_sc.model._trained_cells import learned_rows, note_learned
 from genemamba_sc.training._markers import expression_matrix
 
 # Cells that say where the known types lie: about so many, and of each type so many if it has them.
@@ -40,9 +40,8 @@ def cells_not_learned(model: Any, splitter: TokenDataSplitter, n_epochs: int) ->
     n_epochs
         Passes of the training; without any the encoder learns nothing, and the rest is fitted anew each time.
     """
-    known = model.train_indices if holds_its_cells(model) else None
-    earlier = getattr(model, "_learned_rows", np.empty(0, dtype=np.int64) if known is None else known)
-    model._learned_rows = np.union1d(earlier, splitter.train_idx) if n_epochs else earlier
+    earlier = learned_rows(model)
+    note_learned(model, np.union1d(earlier, splitter.train_idx) if n_epochs else earlier)
     unseen = np.setdiff1d(splitter.val_idx, earlier)
     if len(unseen) < splitter.n_val and model.cell_types:
         warn(

@@ -20,11 +20,12 @@ from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._json import Fields, quoted
 from genemamba_sc._version import __version__
-from genemamba_sc._warn import warn
 from genemamba_sc.data._text_files import naming
-from genemamba_sc.model import _kept_calibration, _kept_integration
+from genemamba_sc.model import _kept_calibration, _kept_cells, _kept_integration
+from genemamba_sc.model._attaching import attach
 from genemamba_sc.model._batch_names import batch_names
 from genemamba_sc.model._kept_arrays import without_prefixes
+from genemamba_sc.model._kept_cells import as_rows
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
 from genemamba_sc.model._queries import cell_types_of
@@ -80,6 +81,7 @@ def content_of(model: BaseModelClass) -> SavedModel:
         "attributes": {name: getattr(model, name) for name in _ATTRIBUTES},
         "origin": {name: getattr(model.origin, name) for name in _ORIGIN},
     }
+    meta |= _kept_cells.kept(model)
     tensors = dict(model.module.state_dict())
     if model.integration_ is not None:
         meta["integration"], arrays = _kept_integration.kept(model.integration_)
@@ -162,6 +164,7 @@ def model_of(cls: type[Model], saved: SavedModel, path: Path) -> Model:
     model.calibration_ = _kept_calibration.brought_back(meta, saved.tensors, n_types, config.vocab_size)
     for name, value in attributes.items():
         setattr(model, name, value)
+    _kept_cells.bring_back(model, meta)
     model.pretrained_cells_, model.gene_aliases = saved.cells, saved.aliases
     model.module.eval()
     return model
@@ -188,18 +191,9 @@ def _attributes(fields: Fields) -> Attributes:
     fields.only({*_ATTRIBUTES, "pretrained_"})  # the latter until version 2
     return {
         "is_trained_": fields.flag("is_trained_"),
-        **{name: fields.made(name, _as_indices) for name in _INDICES},
+        **{name: fields.made(name, as_rows) for name in _INDICES},
         "history_": fields.made("history_", _as_history),
     }
-
-
-def _as_indices(value: Any) -> np.ndarray | None:
-    if value is None:
-        return None
-    indices = np.asarray(value)
-    if indices.ndim != 1 or (indices.dtype.kind not in "iu" and len(indices)):
-        raise ValueError(f"row numbers are whole, in one list, not {quoted(value)}")
-    return indices.astype(np.int64)
 
 
 def _as_history(value: Any) -> dict[str, pd.DataFrame] | None:
@@ -267,32 +261,3 @@ def _origin(meta: Fields, model: BaseModelClass, attributes: Attributes) -> Orig
     # A gene head that has seen cells has the log frequency of each gene as its bias.
     has_head = bool(model.module.gene_head.bias.any())
     return Origin(fields.text("origin"), fields.object("manifest").values, fields.made("evaluation", list), has_head)
-
-
-def attach(model: BaseModelClass, adata: AnnData) -> None:
-    """Register ``adata`` with the registry of a model, with as many of its columns as fit."""
-    registry = model.registry_
-    arguments = dict(registry["setup_args"])
-    for argument, key in (("batch_key", REGISTRY_KEYS.BATCH_KEY), ("labels_key", REGISTRY_KEYS.LABELS_KEY)):
-        if arguments.get(argument) is not None and not _column_fits(adata, arguments, argument, registry, key):
-            arguments[argument] = None
-            if argument == "labels_key":
-                arguments["unlabeled_category"] = None
-    type(model).setup_anndata(adata, source_registry=registry, **arguments)
-    model._adata = adata
-    model._adata_manager = model._get_most_recent_anndata_manager(adata, required=True)
-    model._register_manager_for_instance(model._adata_manager)
-
-
-def _column_fits(adata: AnnData, arguments: dict[str, Any], argument: str, registry: dict[str, Any], key: str) -> bool:
-    column = arguments[argument]
-    state = registry["field_registries"][key]["state_registry"]
-    known = {str(name) for name in state["categorical_mapping"]}
-    if column in adata.obs and {str(name) for name in adata.obs[column].unique()} <= known:
-        return True
-    reason = "has values the model does not know" if column in adata.obs else "is missing"
-    warn(
-        f"adata.obs[{column!r}] {reason}, so it is not registered as {argument}. "
-        "The model can read these cells, but cannot be trained on them with it.",
-    )
-    return False

@@ -55,7 +55,7 @@ def untrained_on_genes(model: Any, query: AnnData, gene_id_key: str | None) -> A
     if model.adata is None or not holds_its_cells(model):
         raise ValueError(
             "refit_on_genes trains on the cells that the model was trained on. This model does not hold them. Load it "
-            "with them: GeneMambaModel.load(folder, adata=reference)."
+            "with them, in their order: GeneMambaModel.load(folder, adata=reference)."
         )
     setup = dict(model.registry_["setup_args"])
     shared = _shared(model, query, gene_id_key or setup.get("gene_id_key"))

@@ -13,8 +13,10 @@ from scvi.model.base import BaseModelClass
 
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary
-from genemamba_sc.model._persistence import attach, content_of, device_of, load_model, model_of, save_model
+from genemamba_sc.model._attaching import attach
+from genemamba_sc.model._persistence import content_of, device_of, load_model, model_of, save_model
 from genemamba_sc.model._shared_genes import untrained_on_genes
+from genemamba_sc.model._trained_cells import LearnedCells, warn_if_others
 from genemamba_sc.weights._saved_model import read_model
 
 if TYPE_CHECKING:  # the type checks under pytest do not know Self
@@ -28,6 +30,10 @@ class StorageMixin(BaseModelClass):
 
     gene_aliases: GeneAliases | None
     _vocabulary: GeneVocabulary
+    # Digest of the names of the cells that the split is of, what trainings learned from, and whether a query is held.
+    _split_names: str | None = None
+    _learned: LearnedCells | None = None
+    _holds_query: bool = False
 
     def save(
         self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False, prefix: str | None = None
@@ -85,8 +91,15 @@ class StorageMixin(BaseModelClass):
             If the folder or a file of it is missing.
         ValueError
             If a file is damaged or belongs to another model.
+
+        Warns
+        -----
+        UserWarning
+            If ``adata`` has as many cells as trained the model, with other names or in another order.
         """
-        return load_model(cls, dir_path, adata, accelerator, device, prefix)
+        model = load_model(cls, dir_path, adata, accelerator, device, prefix)
+        warn_if_others(model)
+        return model
 
     @classmethod
     def load_query_data(

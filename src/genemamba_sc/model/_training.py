@@ -13,6 +13,7 @@ from genemamba_sc.model._plan import PlanConfig, chooses_split, default_train_si
 from genemamba_sc.model._setup import training_codes
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._start import CellTypeStart, program_tables, sample_genes, start_cell_types, start_genes
+from genemamba_sc.model._trained_cells import note_split
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._dataset import TokenDataset
 
@@ -187,6 +188,7 @@ class KeepingRunner(TrainRunner):
             If the user stopped the training. The model is trained all the same, by what it has learned until then.
         """
         super().__call__()
+        note_split(self.model)
         if self.trainer.interrupted:
             raise KeyboardInterrupt(
                 f"The training was interrupted in epoch {self.trainer.current_epoch + 1}: what was learned is kept, "

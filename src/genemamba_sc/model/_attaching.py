@@ -1,0 +1,46 @@
+"""Attach other cells to a model: register them with its registry, with as many of their columns as fit."""
+
+from typing import Any
+
+from anndata import AnnData
+from scvi import REGISTRY_KEYS
+from scvi.model.base import BaseModelClass
+
+from genemamba_sc._warn import warn
+
+
+def attach(model: BaseModelClass, adata: AnnData) -> None:
+    """Register ``adata`` with the registry of a model, with as many of its columns as fit.
+
+    Parameters
+    ----------
+    model
+        Model that is to hold the cells.
+    adata
+        The cells.
+    """
+    registry = model.registry_
+    arguments = dict(registry["setup_args"])
+    for argument, key in (("batch_key", REGISTRY_KEYS.BATCH_KEY), ("labels_key", REGISTRY_KEYS.LABELS_KEY)):
+        if arguments.get(argument) is not None and not _column_fits(adata, arguments, argument, registry, key):
+            arguments[argument] = None
+            if argument == "labels_key":
+                arguments["unlabeled_category"] = None
+    type(model).setup_anndata(adata, source_registry=registry, **arguments)
+    model._adata = adata
+    model._adata_manager = model._get_most_recent_anndata_manager(adata, required=True)
+    model._register_manager_for_instance(model._adata_manager)
+
+
+def _column_fits(adata: AnnData, arguments: dict[str, Any], argument: str, registry: dict[str, Any], key: str) -> bool:
+    column = arguments[argument]
+    state = registry["field_registries"][key]["state_registry"]
+    known = {str(name) for name in state["categorical_mapping"]}
+    if column in adata.obs and {str(name) for name in adata.obs[column].unique()} <= known:
+        return True
+    reason = "has values the model does not know" if column in adata.obs else "is missing"
+    warn(
+        f"adata.obs[{column!r}] {reason}, so it is not registered as {argument}. "
+        "The model can read these cells, but cannot be trained on them with it.",
+    )
+    return False
