@@ -455,6 +455,20 @@ def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(make_c
     assert found["validation_loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("mode", "kept"), [({}, max), ({"early_stopping_mode": "min"}, min)], ids=["largest", "asked"])
+def test_of_accuracies_the_largest_is_kept_unless_the_smallest_is_asked_for(make_cells: Cells, fit: Fit, mode, kept):
+    cells = make_cells(120)
+    cells.obs["cell_type"] = cells.obs["cell_type"].to_numpy()[np.random.default_rng(0).permutation(120)]
+    harmful = {"plan_kwargs": {"lr": 0.5, "warmup": 0.0, "ema_decay": 0.0}, "max_epochs": 4, "refit": False}
+    model = fit(cells, early_stopping_monitor="validation_accuracy", train_size=0.6, **harmful, **mode)
+    accuracies = list(model.history["validation_accuracy"].iloc[:, 0].astype(float))
+    assert max(accuracies) > min(accuracies) + 0.05
+    (found,) = model.trainer.validate(
+        model.trainer.lightning_module, datamodule=model.trainer.datamodule, verbose=False
+    )
+    assert found["validation_accuracy"] == pytest.approx(kept(accuracies), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("gene_init", "told"), [("spectral", "spectral"), ("denoised", "denoised"), (None, None)],
     ids=["spectral", "denoised", "pretrained"],

@@ -68,6 +68,7 @@ def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, unchec
             r"early_stopping_monitor .* Got 'elbo_validation'\. Choose among",
         ),
         ({"checkpointing_monitor": "accuracy"}, r"must name what this training logs.*'validation_accuracy'"),
+        ({"early_stopping_mode": "largest"}, r"early_stopping_mode must be 'min' or 'max'\. Got 'largest'\. Pass one"),
     ],
 )
 def test_values_that_the_trainer_does_not_take_are_refused_before_any_fit(

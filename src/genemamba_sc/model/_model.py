@@ -217,7 +217,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             Number of cells per step.
         early_stopping
             Whether to stop when ``validation_loss`` no longer falls, and to return to the weights of the epoch where it
-            was lowest. It has no effect where no cell validates.
+            was lowest. It has no effect where no cell validates. ``early_stopping_monitor`` names another metric;
+            of ``"validation_accuracy"`` the largest value counts, unless ``early_stopping_mode`` says ``"min"``.
         early_stopping_patience
             Number of epochs without improvement before training stops.
         refit

@@ -89,7 +89,7 @@ def _refusal(settings: Mapping[str, Any], place: Mapping[str, Any]) -> Exception
 
 
 def check_monitors(trainer_kwargs: Mapping[str, Any], module: GeneMambaModule, config: PlanConfig) -> None:
-    """Refuse metrics to watch that this training does not log.
+    """Refuse metrics to watch that this training does not log, and modes that say nothing about which value is best.
 
     Parameters
     ----------
@@ -103,8 +103,14 @@ def check_monitors(trainer_kwargs: Mapping[str, Any], module: GeneMambaModule, c
     Raises
     ------
     ValueError
-        If there is no such metric.
+        If there is no such metric or mode.
     """
+    mode = trainer_kwargs.get("early_stopping_mode", "min")
+    if mode not in ("min", "max"):
+        raise ValueError(
+            f"early_stopping_mode must be 'min' or 'max'. Got {mode!r}. Pass one of these, or leave it out: accuracy "
+            "is best when it is largest, losses when they are smallest."
+        )
     if type(module) is not GeneMambaModule:
         return
     parts = ["loss"]

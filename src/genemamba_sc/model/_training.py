@@ -141,9 +141,11 @@ def new_runner(
     **settings
         Arguments of :class:`scvi.train.TrainRunner` and of the trainer.
     """
+    monitor = settings.get("early_stopping_monitor", "validation_loss")
     settings = {
-        "early_stopping_monitor": "validation_loss",
-        "early_stopping_mode": "min",
+        "early_stopping_monitor": monitor,
+        # Accuracy is the only metric that we log and that is better when it is larger.
+        "early_stopping_mode": "max" if monitor.endswith("accuracy") else "min",
         "early_stopping": early_stopping,
         "check_val_every_n_epoch": 1 if splitter.n_val > 0 else None,
         **settings,
