@@ -39,6 +39,25 @@ def whole_number(name: str, value: object, least: int) -> int:
     return int(value)
 
 
+def yes_or_no(name: str, value: object) -> None:
+    """Refuse what is neither yes nor no: a text such as ``"no"`` would count as yes.
+
+    Parameters
+    ----------
+    name
+        Name of the argument.
+    value
+        Value that was passed.
+
+    Raises
+    ------
+    TypeError
+        If it is no bool.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False. Got {value!r}. Pass one of these.")
+
+
 def share(name: str, value: object) -> float:
     """Check a number in (0, 1].
 

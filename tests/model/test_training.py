@@ -68,6 +68,13 @@ def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, unchec
             r"early_stopping_monitor .* Got 'elbo_validation'\. Choose among",
         ),
         ({"checkpointing_monitor": "accuracy"}, r"must name what this training logs.*'validation_accuracy'"),
+        ({"gradient_clip_val": 0.5}, r"Got 0\.5\. .* clips gradients: pass plan_kwargs=\{'gradient_clip': 0\.5\}\."),
+        ({"max_steps": 5}, r"train\(\) does not follow max_steps\. Got 5\. .*pass max_epochs=\."),
+        ({"early_stopping_patience": -1}, r"early_stopping_patience must be at least 0\. Got -1"),
+        (
+            {"train_size": 0.5, "datasplitter_kwargs": {"external_indexing": [range(60)]}},
+            r"so sizes say nothing\. Got train_size=0\.5 with it\. Leave out one",
+        ),
         ({"early_stopping_mode": "largest"}, r"early_stopping_mode must be 'min' or 'max'\. Got 'largest'\. Pass one"),
     ],
 )
@@ -76,6 +83,22 @@ def test_values_that_the_trainer_does_not_take_are_refused_before_any_fit(
 ):
     monkeypatch.setattr(_model, "set_start", lambda *args, **kwargs: pytest.fail("it was fitted"))
     with pytest.raises(ValueError, match=message):
+        fit(make_cells(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"early_stopping": "no"}, r"early_stopping must be True or False\. Got 'no'\. Pass one of these"),
+        ({"shuffle_set_split": "no"}, r"shuffle_set_split must be True or False\. Got 'no'\. Pass one of these"),
+        ({"early_stopping_patience": "a"}, r"early_stopping_patience must be a whole number\. Got 'a'"),
+    ],
+)
+def test_choices_of_another_kind_are_refused_before_any_fit(
+    make_cells: Cells, fit: Fit, monkeypatch: pytest.MonkeyPatch, unchecked: None, arguments, message
+):
+    monkeypatch.setattr(_model, "set_start", lambda *args, **kwargs: pytest.fail("it was fitted"))
+    with pytest.raises(TypeError, match=message):
         fit(make_cells(), **arguments)
 
 

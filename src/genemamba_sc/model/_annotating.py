@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float32, Integer
 
+from genemamba_sc._checks import yes_or_no
 from genemamba_sc._constants import CONFIDENCE_KEY, PREDICTION_KEY, UNKNOWN_KEY, UNKNOWN_TYPE
 from genemamba_sc._warn import warn
 from genemamba_sc.confidence import (
@@ -168,8 +169,7 @@ def check_set_choices(per_type: object, allow_empty: object) -> None:
         If one is no bool.
     """
     for name, value in (("per_type", per_type), ("allow_empty", allow_empty)):
-        if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name} must be True or False. Got {value!r}. Pass one of these.")
+        yes_or_no(name, value)
 
 
 def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: bool, allow_empty: bool) -> float:

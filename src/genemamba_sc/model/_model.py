@@ -27,15 +27,14 @@ from genemamba_sc.model._refit import calibration_after_refit, refit_markers, wa
 from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
 from genemamba_sc.model._splitter import TokenDataSplitter
 from genemamba_sc.model._storage import StorageMixin
-from genemamba_sc.model._train_arguments import check_monitors, check_splitter, check_trainer
-from genemamba_sc.model._training import (
-    cells_to_train,
-    new_runner,
-    plan_config,
-    run,
-    set_start,
-    split_cells,
+from genemamba_sc.model._train_arguments import (
+    check_monitors,
+    check_split,
+    check_splitter,
+    check_stopping,
+    check_trainer,
 )
+from genemamba_sc.model._training import cells_to_train, new_runner, plan_config, run, set_start, split_cells
 from genemamba_sc.nn import EncoderConfig
 
 
@@ -212,7 +211,8 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
             As in Lightning; ``"auto"`` takes a GPU where there is one.
         train_size, validation_size, shuffle_set_split
             The split, as in :class:`scvi.dataloaders.DataSplitter`. ``train_size`` defaults to 0.9, or to 1, without
-            validation, where a type has fewer than five labelled cells and can spare none.
+            validation, where a type has fewer than five labelled cells and can spare none. ``external_indexing`` takes
+            the place of both sizes.
         batch_size
             Number of cells per step.
         early_stopping
@@ -255,7 +255,9 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelCl
         config = plan_config(self, plan_kwargs)
         check_trainer(trainer_kwargs, accelerator, devices)
         check_monitors(trainer_kwargs, self.module, config)
+        check_stopping(early_stopping, early_stopping_patience)
         further = {"batch_size": batch_size, **check_splitter(datasplitter_kwargs, self._data_splitter_cls)}
+        check_split(train_size, validation_size, shuffle_set_split, further)
         if max_epochs is not None:
             max_epochs = whole_number("max_epochs", max_epochs, 0)
         dataset = cells_to_train(self)

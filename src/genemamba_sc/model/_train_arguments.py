@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 from scvi.train import Trainer
 
+from genemamba_sc._checks import whole_number, yes_or_no
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import PlanConfig
 from genemamba_sc.model._training import quiet
@@ -22,6 +23,11 @@ _OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": 
 _OF_RUNNER = {"trainer_config", "ckpt_path"}
 # What `train` itself gives a splitter.
 _OF_SPLIT = {"self", "dataset", "train_size", "validation_size", "shuffle_set_split", "batch_size"}
+# Arguments of the trainer that this training cannot follow, what to pass instead, and the value that asks for nothing.
+_NOT_FOLLOWED: dict[str, tuple[str, object]] = {
+    "gradient_clip_val": ("The training plan clips gradients: pass plan_kwargs={{'gradient_clip': {}}}.", None),
+    "max_steps": ("Trainings are counted in passes over the cells: pass max_epochs=.", -1),
+}
 _MONITORS = ("early_stopping_monitor", "checkpointing_monitor")
 
 
@@ -40,12 +46,15 @@ def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: 
     TypeError
         If a name is not an argument.
     ValueError
-        If there is no such device, or the trainer does not take a value.
+        If there is no such device, the trainer does not take a value, or the training does not follow it.
     """
     known = set(_OF_RUNNER)
     for kind in (Trainer, pl.Trainer):
         known |= set(inspect.signature(kind.__init__).parameters)
     known -= {"self", "kwargs"}
+    for name, (way_out, nothing) in _NOT_FOLLOWED.items():
+        if (value := trainer_kwargs.get(name, nothing)) != nothing:
+            raise ValueError(f"train() does not follow {name}. Got {value!r}. {way_out.format(value)}")
     choices = {field.name for field in fields(PlanConfig)}
     for name in sorted(set(trainer_kwargs) - known):
         raise TypeError(f"train() has no argument {name!r}. {_way_out(name, trainer_kwargs[name], choices, known)}")
@@ -124,6 +133,54 @@ def check_monitors(trainer_kwargs: Mapping[str, Any], module: GeneMambaModule, c
             raise ValueError(
                 f"{name} must name what this training logs. Got {trainer_kwargs[name]!r}. Choose among {known}."
             )
+
+
+def check_stopping(early_stopping: object, patience: object) -> None:
+    """Refuse choices of early stopping that are none: a text such as ``"no"`` would count as yes.
+
+    Parameters
+    ----------
+    early_stopping, patience
+        ``early_stopping`` and ``early_stopping_patience`` of ``train``.
+
+    Raises
+    ------
+    TypeError
+        If the first is no bool, or the second no whole number.
+    ValueError
+        If the patience is negative.
+    """
+    yes_or_no("early_stopping", early_stopping)
+    whole_number("early_stopping_patience", patience, 0)
+
+
+def check_split(
+    train_size: object, validation_size: object, shuffle_set_split: object, further: Mapping[str, Any]
+) -> None:
+    """Refuse choices of the split that would have no effect.
+
+    Parameters
+    ----------
+    train_size, validation_size, shuffle_set_split
+        As in ``train``.
+    further
+        ``external_indexing``, where it was given.
+
+    Raises
+    ------
+    TypeError
+        If ``shuffle_set_split`` is no bool.
+    ValueError
+        If sizes were given together with the cells of each part.
+    """
+    yes_or_no("shuffle_set_split", shuffle_set_split)
+    sizes = {"train_size": train_size, "validation_size": validation_size}
+    given = [f"{name}={value!r}" for name, value in sizes.items() if value is not None]
+    if given and further.get("external_indexing") is not None:
+        raise ValueError(
+            f"external_indexing names the cells of each part, so sizes say nothing. Got {', '.join(given)} with it. "
+            "Leave out one of the two."
+        )
 
 
 def check_splitter(datasplitter_kwargs: Mapping[str, Any] | None, splitter: type) -> dict[str, Any]:
