@@ -1,5 +1,6 @@
 """scvi-tools' names for a reference and a query, with the meaning that they have for a model of tokens."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from anndata import AnnData
 from genemamba_sc import GeneMambaModel
 
 Cells = Callable[..., AnnData]
+Fit = Callable[..., GeneMambaModel]
 QUIET = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False}
 
 
@@ -78,3 +80,43 @@ def test_registries_of_saved_models_are_read_from_our_files(
     assert GeneMambaModel.load_registry(tmp_path / "models", "a_")["setup_args"] == registry["setup_args"]
     with pytest.raises(FileNotFoundError, match=r"is not a folder\. Give the folder that save\(\) wrote"):
         GeneMambaModel.load_registry(tmp_path / "absent")
+
+
+def test_other_cells_may_be_set_and_are_not_taken_for_those_of_the_training(make_cells: Cells, fit: Fit):
+    cells = make_cells(120)
+    model = fit(cells, setup={"labels_key": "cell_type", "batch_key": "batch"}, max_epochs=1, integrate=False)
+    query = make_cells(200)[120:].copy()
+    del query.obs["batch"]
+    predicted = model.predict_celltype(query)
+    with pytest.warns(UserWarning, match=r"obs\['batch'\] is missing, so it is not registered as batch_key"):
+        model.adata = query
+    assert model.adata is query and np.array_equal(model.predict_celltype(), predicted)
+    with pytest.raises(ValueError, match=r"This model does not hold them\. Load it with them, in their order"):
+        model.refit_on_genes(query[:, :20].copy())
+    model.calibrate(query, "cell_type")
+    assert model.calibration_.cells == "80 cells given to calibrate(), by obs['cell_type']"
+    # None of these cells trained the model before, whatever rows did.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+    assert model.calibration_.cells == "8 validation cells of the training"
+    with pytest.raises(ValueError, match=r"80 of 80 have names of cells that trained"):
+        model.calibrate(query, "cell_type")
+
+
+def test_the_cells_of_the_training_may_be_set_again(make_cells: Cells, fit: Fit):
+    cells = make_cells(60)
+    model = fit(cells, max_epochs=0)
+    model.adata = make_cells(60, seed=1)[::-1].copy()
+    model.calibrate(model.adata, "cell_type")
+    model.adata = cells.copy()
+    with pytest.raises(ValueError, match=r"60 of 60 have names of cells that trained"):
+        model.calibrate(model.adata, "cell_type")
+
+
+def test_only_an_anndata_may_be_set(make_cells: Cells, fit: Fit, unchecked: None):
+    model = fit(make_cells(60), max_epochs=0)
+    held = model.adata
+    with pytest.raises(TypeError, match=r"cells of a model are an AnnData\. Got NoneType\. Pass one; .*adata=False"):
+        model.adata = None
+    assert model.adata is held

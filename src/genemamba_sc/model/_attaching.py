@@ -7,6 +7,37 @@ from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
 from genemamba_sc._warn import warn
+from genemamba_sc.model._trained_cells import are_row_numbers, digest_of_names
+
+
+def take_to(model: Any, adata: AnnData) -> None:
+    """Attach cells to a model that may hold others; it then knows whether they are the cells of its training.
+
+    Parameters
+    ----------
+    model
+        The model.
+    adata
+        The cells.
+
+    Raises
+    ------
+    TypeError
+        If they are no AnnData.
+    ValueError
+        If none of their genes is known, or their values cannot be ranked; the model then stays as it was.
+    """
+    if not isinstance(adata, AnnData):
+        raise TypeError(
+            f"The cells of a model are an AnnData. Got {type(adata).__name__}. Pass one; a model without cells comes "
+            "from GeneMambaModel.load(folder, adata=False)."
+        )
+    held = model.adata
+    attach(model, adata)
+    # A model without cells gets them as if it had been loaded with them.
+    if held is not None and held is not adata:
+        names = adata.obs_names
+        model._holds_query = are_row_numbers(names) or digest_of_names(names) != model._split_names
 
 
 def attach(model: BaseModelClass, adata: AnnData) -> None:

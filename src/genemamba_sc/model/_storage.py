@@ -13,7 +13,7 @@ from scvi.model.base import BaseModelClass
 
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.data import GeneAliases, GeneVocabulary
-from genemamba_sc.model._attaching import attach
+from genemamba_sc.model._attaching import attach, take_to
 from genemamba_sc.model._persistence import content_of, device_of, load_model, model_of, save_model
 from genemamba_sc.model._shared_genes import untrained_on_genes
 from genemamba_sc.model._trained_cells import LearnedCells, warn_if_others
@@ -34,6 +34,15 @@ class StorageMixin(BaseModelClass):
     _split_names: str | None = None
     _learned: LearnedCells | None = None
     _holds_query: bool = False
+
+    @BaseModelClass.adata.setter
+    def adata(self, adata: AnnData) -> None:
+        """Take the model to other cells, as :meth:`load_query_data` does, but this model itself.
+
+        Columns that the cells lack are left out, with a warning. What is known of the training stays; its row numbers
+        (``train_indices``) are read for these cells only if they are those of the training, by their names.
+        """
+        take_to(self, adata)
 
     def save(
         self, dir_path: str | Path, overwrite: bool = False, save_anndata: bool = False, prefix: str | None = None
