@@ -17,6 +17,7 @@ from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
 from genemamba_sc.model._calibrating import calibration_before_refit, cells_not_learned
 from genemamba_sc.model._fields import GenesField
+from genemamba_sc.model._inherited import InheritedMixin
 from genemamba_sc.model._integration import check_table, fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
@@ -38,7 +39,7 @@ from genemamba_sc.model._training import cells_to_train, new_runner, plan_config
 from genemamba_sc.nn import EncoderConfig
 
 
-class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, BaseModelClass):
+class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, InheritedMixin, BaseModelClass):
     """Encode cells with a bidirectional Mamba over their genes, ranked by normalised expression.
 
     Parameters
