@@ -213,6 +213,18 @@ def test_cells_of_the_training_are_refused_and_its_test_cells_are_not(make_cells
     assert len(trained.calibration_.labels) == 60
 
 
+def test_types_that_are_numbers_may_be_floats_in_the_calibration_cells(make_cells: Cells, fit: Fit, others: AnnData):
+    cells = make_cells(60)
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.codes.astype(int).to_numpy()
+    trained = fit(cells, max_epochs=0)
+    codes = others.obs["cell_type"].cat.codes.astype(float).to_numpy()
+    others.obs["cell_type"] = codes
+    others.obs.iloc[0, 0] = np.nan  # which makes floats of the others
+    others.obs_names = "query_" + others.obs_names
+    trained.calibrate(others, "cell_type", indices=np.arange(1, 300))
+    assert np.array_equal(trained.calibration_.labels, codes[1:])
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_cells_whose_names_only_number_the_rows_are_not_taken_for_those_of_the_training(
     make_cells: Cells, fit: Fit, others: AnnData, first: int

@@ -47,6 +47,18 @@ def test_without_categories_types_are_sorted_and_axes_of_the_caller_are_used():
 
 
 @pytest.mark.parametrize(
+    "truth",
+    [pd.Series([1.0, 2.0, 1.0]), pd.Series([1.0, 2.0, 1.0]).astype("category"), np.array([1, 2, 1], np.float32)],
+    ids=["floats", "categories", "short floats"],
+)
+def test_whole_floats_are_the_same_types_as_integers(truth):
+    ax = confusion_matrix(truth, pd.Series([1, 2, 1]))
+
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1 (2)", "2 (1)"]
+    assert shown(ax) == [["100%", ""], ["", "100%"]]
+
+
+@pytest.mark.parametrize(
     ("truth", "predicted", "message"),
     [
         ([], [], "Got 0 and 0"),

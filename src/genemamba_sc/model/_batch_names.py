@@ -9,6 +9,7 @@ from anndata import AnnData
 from scvi import REGISTRY_KEYS
 
 from genemamba_sc._warn import warn
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.model._obs_columns import MISSING
 
 # Code of a batch that the reference does not know.
@@ -24,7 +25,7 @@ def batch_names(registry: Mapping[str, Any]) -> list[str]:
     if REGISTRY_KEYS.BATCH_KEY not in fields:
         return []
     mapping = fields[REGISTRY_KEYS.BATCH_KEY]["state_registry"]["categorical_mapping"]
-    return [_text(name) for name in np.asarray(mapping).tolist()]
+    return [as_text(name) for name in np.asarray(mapping).tolist()]
 
 
 def names_in_query(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str | None) -> list[str | None]:
@@ -54,7 +55,7 @@ def names_in_query(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str 
             f"{missing.sum()} cells have no batch: adata.obs[{batch_key!r}] is missing. They are mapped onto the "
             "shared axes, without a correction of batches. Give them the batch that they are from."
         )
-    return [None if is_missing else _text(name) for name, is_missing in zip(column.astype(object), missing)]
+    return [None if is_missing else as_text(name) for name, is_missing in zip(column.astype(object), missing)]
 
 
 def known_codes(names: Iterable[str], known: Mapping[str, int]) -> list[int]:
@@ -101,11 +102,6 @@ def known_codes(names: Iterable[str], known: Mapping[str, int]) -> list[int]:
             "batches. If they are the same, write them alike."
         )
     return codes
-
-
-def _text(name: object) -> str:
-    """Write a batch as text; pandas makes 1.0 of 1 where other cells of a column have no batch."""
-    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
 def _number(name: str) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from jaxtyping import Bool, Integer
 
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.model._obs_columns import MISSING, check_obs_column
 from genemamba_sc.model._trained_cells import are_row_numbers, holds_its_cells, split_of
 
@@ -56,9 +57,9 @@ def _codes(model: Any, adata: AnnData, labels_key: str, rows: np.ndarray) -> np.
     if list(adata.obs.columns).count(labels_key) == 1:
         _refuse_missing(asked.obs[labels_key], labels_key, unlabeled)
     check_obs_column(asked, labels_key, "labels_key", unlabeled)
-    known = {str(name): code for code, name in enumerate(model.cell_types)}
-    texts = asked.obs[labels_key].astype(object).map(str)
-    others = sorted(set(texts) - set(known) - ({str(unlabeled)} if unlabeled is not None else set()))
+    known = {as_text(name): code for code, name in enumerate(model.cell_types)}
+    texts = asked.obs[labels_key].astype(object).map(as_text)
+    others = sorted(set(texts) - set(known) - ({as_text(unlabeled)} if unlabeled is not None else set()))
     if others:
         raise ValueError(
             f"Calibration cells must be of types that the model knows: {list(known)}. adata.obs[{labels_key!r}] also "
@@ -71,7 +72,7 @@ def _codes(model: Any, adata: AnnData, labels_key: str, rows: np.ndarray) -> np.
 def _refuse_missing(labels: pd.Series, key: str, unlabeled: object) -> None:
     """Refuse cells without a label before :func:`check_obs_column`, whose advice is for ``setup_anndata``."""
     texts = labels.astype(object)
-    missing = labels.isna() | (texts.isin(MISSING) & (texts.map(str) != str(unlabeled)))
+    missing = labels.isna() | (texts.isin(MISSING) & (texts.map(as_text) != as_text(unlabeled)))
     if missing.any():
         how = sorted({"NaN" if pd.isna(value) else repr(value) for value in texts[missing]})
         raise ValueError(

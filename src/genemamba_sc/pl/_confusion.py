@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.metrics import confusion_matrix as counts_of
 
+from genemamba_sc._whole_floats import as_text
+
 # Smaller shares would be printed as 0.
 _LEAST_SHOWN = 0.005
 
@@ -21,7 +23,8 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, *, ax: Axes | None 
     ----------
     truth, predicted
         Types of the same cells, shape ``(n_cells,)`` each. The order of the types is that of the categories of
-        ``truth`` where it is categorical, else sorted; types that are only predicted come last.
+        ``truth`` where it is categorical, else sorted; types that are only predicted come last. Types that are
+        numbers are the same as whole numbers and as floats: 1 and 1.0.
     ax
         Axes to draw in; ``None`` makes a figure of fitting size.
 
@@ -36,7 +39,7 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, *, ax: Axes | None 
     """
     known, said = pd.Series(np.asarray(truth, dtype=object)), pd.Series(np.asarray(predicted, dtype=object))
     _check_types(known, said)
-    known, said = known.astype(str), said.astype(str)
+    known, said = known.map(as_text), said.map(as_text)
     names = _order(truth, known, said)
     counts = counts_of(known, said, labels=names)
     if ax is None:
@@ -63,7 +66,8 @@ def _check_types(known: pd.Series, said: pd.Series) -> None:
 def _order(truth: ArrayLike, known: pd.Series, said: pd.Series) -> list[str]:
     """List the types that occur, in the order of the categories of the truth where it has one."""
     dtype = getattr(truth, "dtype", None)
-    asked = [str(name) for name in dtype.categories] if isinstance(dtype, pd.CategoricalDtype) else sorted(set(known))
+    categories = dtype.categories if isinstance(dtype, pd.CategoricalDtype) else sorted(set(known))
+    asked = [as_text(name) for name in categories]
     present = set(known) | set(said)
     return [name for name in asked if name in present] + sorted(present - set(asked))
 
