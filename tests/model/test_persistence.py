@@ -154,12 +154,35 @@ def test_a_loaded_model_trains_on(saved: Path, make_cells: Cells):
 def test_cells_with_other_labels_are_read_and_not_trained_on(saved: Path, trained: GeneMambaModel, make_cells: Cells):
     cells = make_cells()
     cells.obs["cell_type"] = np.where(np.arange(60) % 2 == 0, "platelet", "T cell")
-    with pytest.warns(UserWarning, match=r"obs\['cell_type'\] has values the model does not know, so it is not"):
+    with pytest.warns(UserWarning, match=r"obs\['cell_type'\] has values the model does not know \('platelet'; it"):
         model = load(saved, cells)
     assert np.array_equal(model.get_latent_representation(), latent(trained, make_cells()))
     assert model.cell_types == trained.cell_types
     with pytest.raises(ValueError, match=r"no labels registered\. Give it adata\.obs\['cell_type'\]"):
         model.train(max_epochs=1)
+
+
+@pytest.mark.parametrize("numbers", [True, False], ids=["a model of numbers", "a model of text"])
+def test_labels_that_are_the_same_only_as_text_are_left_out(
+    make_cells: Cells, fit: Callable[..., GeneMambaModel], tmp_path: Path, numbers: bool
+):
+    cells = make_cells()
+    codes = cells.obs["cell_type"].cat.codes.astype(int).to_numpy()
+    cells.obs["cell_type"] = codes if numbers else codes.astype(str)
+    model = fit(cells, max_epochs=0)
+    model.save(tmp_path / "model")
+    others = make_cells()
+    others.obs["cell_type"] = codes.astype(str) if numbers else codes
+    told = r"know \('1'; it knows 0, 1, 2\), so" if numbers else r"know \(1; it knows '0', '1', '2'\), so"
+    with pytest.warns(UserWarning, match=told):
+        loaded = load(tmp_path / "model", others)
+    with pytest.warns(UserWarning, match=told):
+        query = GeneMambaModel.load_query_data(others, model, accelerator="cpu")
+    for asked in (loaded, query):
+        assert list(asked.predict_celltype()) == list(model.predict_celltype())
+    others.obs["cell_type"] = codes.astype(float) if numbers else pd.Categorical(codes.astype(str))
+    loaded = load(tmp_path / "model", others)
+    assert np.array_equal(others.obs["_scvi_labels"], codes)
 
 
 def test_cells_of_a_single_type_are_attached_with_their_labels(saved: Path, make_cells: Cells):

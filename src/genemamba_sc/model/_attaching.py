@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
@@ -65,11 +66,14 @@ def attach(model: BaseModelClass, adata: AnnData) -> None:
 
 def _column_fits(adata: AnnData, arguments: dict[str, Any], argument: str, registry: dict[str, Any], key: str) -> bool:
     column = arguments[argument]
-    state = registry["field_registries"][key]["state_registry"]
-    known = {str(name) for name in state["categorical_mapping"]}
-    if column in adata.obs and {str(name) for name in adata.obs[column].unique()} <= known:
+    known = np.asarray(registry["field_registries"][key]["state_registry"]["categorical_mapping"]).tolist()
+    is_there = column in adata.obs
+    # Values are compared as scvi-tools will compare them: the text "0" is not the number 0.
+    new = [value for value in adata.obs[column].unique().tolist() if value not in known] if is_there else []
+    if is_there and not new:
         return True
-    reason = "has values the model does not know" if column in adata.obs else "is missing"
+    told = f"({new[0]!r}; it knows {', '.join(map(repr, known[:5]))})" if new else ""
+    reason = f"has values the model does not know {told}" if new else "is missing"
     warn(
         f"adata.obs[{column!r}] {reason}, so it is not registered as {argument}. "
         "The model can read these cells, but cannot be trained on them with it.",
