@@ -3,6 +3,7 @@
 import numpy as np
 from anndata import AnnData
 
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.benchmark._splits import Split
 
 LABEL = "cell_type"
@@ -19,8 +20,7 @@ def column(adata: AnnData, key: str) -> np.ndarray:
     key
         Name of the column.
     """
-    values = adata.obs[key].astype(object)
-    return np.array([str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values], dtype=str)
+    return np.array([as_text(value) for value in adata.obs[key].astype(object)], dtype=str)
 
 
 def parts(adata: AnnData, split: Split) -> tuple[AnnData, AnnData]:
