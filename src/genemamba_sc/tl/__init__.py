@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from genemamba_sc.tl._rank_effects_result import RankEffects
     from genemamba_sc.tl._reconstruction import reconstruct_ranks
     from genemamba_sc.tl._reconstruction_result import RankReconstruction
+    from genemamba_sc.tl._smooth_types import smooth_types
 
 __all__ = [
     "Attribution",
@@ -46,6 +47,7 @@ __all__ = [
     "perturb_together",
     "rank_effects",
     "reconstruct_ranks",
+    "smooth_types",
 ]
 
 _HOMES = {
@@ -69,6 +71,7 @@ _HOMES = {
     "perturb_together": "_joint_perturbation",
     "rank_effects": "_rank_effects",
     "reconstruct_ranks": "_reconstruction",
+    "smooth_types": "_smooth_types",
 }
 
 __getattr__ = lazily(__name__, _HOMES)
