@@ -209,10 +209,14 @@ def test_every_imported_package_is_declared():
     assert sorted({DISTRIBUTIONS.get(name, name) for name in others} - requirement_names(users)) == []
 
 
+# scanpy imports it, and states no upper bound.
+ONLY_BOUNDED = {"pynndescent"}
+
+
 def test_every_dependency_that_installs_is_imported():
     imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
     names = {DISTRIBUTIONS.get(name, name) for name in imported}
-    assert sorted(requirement_names(PYPROJECT["project"]["dependencies"]) - names) == []
+    assert sorted(requirement_names(PYPROJECT["project"]["dependencies"]) - names - ONLY_BOUNDED) == []
 
 
 def test_the_page_for_developers_has_every_room():
