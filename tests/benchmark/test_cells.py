@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 from anndata import AnnData
@@ -71,6 +72,22 @@ def test_numbers_of_two_files_are_the_same_types_whatever_their_form(make_cells:
     reference.obs["t"], query.obs["t"] = [1, 2, 3] * 20, [1.0, 2.0, 3.0] * 20
     found = read_cells(reference, query, Source("t"), (SplitChoice.parse("query"),))
     assert sorted(set(found.adata.obs["cell_type"])) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("values", "value"),
+    [
+        (np.array([0.1, 0.2, 3.0] * 20, dtype=np.float32), "0.1"),
+        (pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"] * 20), "2020-01-01"),
+    ],
+    ids=["float32", "days"],
+)
+def test_a_query_is_named_as_pandas_writes_it(make_cells: MakeCells, values: object, value: str):
+    adata = make_cells()
+    adata.obs["donor"] = values
+    split = SplitChoice.parse(f"query:donor={value}")
+    found = read_cells(adata, None, Source("cell_type"), (split,))
+    np.testing.assert_array_equal(found.queries[split.text], [True, False, False] * 20)
 
 
 @pytest.mark.parametrize("value", ["2", "2.0"])

@@ -203,6 +203,7 @@ def test_a_folder_of_10x_whose_files_have_a_prefix_is_read(tmp_path: Path):
     write_10x_mtx(folder)
     for file in list(folder.iterdir()):
         file.rename(folder / f"GSM1_{file.name}")
+    (folder / "._GSM1_matrix.mtx.gz").touch()  # as a Mac leaves it
     assert kind_of(folder) == "10x mtx"
     assert read_cells(folder).X.toarray().tolist() == COUNTS.tolist()
 

@@ -177,6 +177,21 @@ def test_the_kind_of_matrix_changes_nothing(make: Any, tmp_path: Path) -> None:
     assert_same(RankTokenizer(vocabulary(medians))(cells, columns), tokenise(counts[rows], columns, medians))
 
 
+def _half(counts: Any) -> Any:
+    return counts.astype(np.float16)
+
+
+def _foreign(counts: Any) -> Any:
+    return counts.astype(">f4")
+
+
+@pytest.mark.parametrize("make", [_half, _foreign, np.asarray])
+def test_numbers_that_scipy_does_not_read_are_read(make: Any) -> None:
+    counts = np.array([[5, 0, 1], [0, 2, 7]], dtype=np.float32)
+    tokens = RankTokenizer(vocabulary([1, 1, 1]))(make(counts), [2, 3, 4])
+    assert per_cell(tokens) == naive(counts, np.array([2, 3, 4]), np.ones(3), 512)
+
+
 @pytest.mark.parametrize("make", [sparse.csc_matrix, sparse.csc_array, sparse.coo_array, np.asarray, np.asfortranarray])
 def test_a_block_is_read_by_rows_whatever_its_form(make: Any) -> None:
     counts = np.array([[5, 0, 1, 0], [0, 2, 0, 0], [3, 4, 0, 9]], dtype=np.float32)
@@ -185,7 +200,9 @@ def test_a_block_is_read_by_rows_whatever_its_form(make: Any) -> None:
     assert per_cell(tokens) == naive(counts, np.array(columns), np.ones(4), 512)
 
 
-@pytest.mark.parametrize("cells", [[[1.0, 2.0]], np.ones(2), None])
+@pytest.mark.parametrize(
+    "cells", [[[1.0, 2.0]], np.ones(2), None, sparse.coo_array(np.ones(2)), np.ma.masked_array(np.ones((1, 2)))]
+)
 def test_what_is_no_matrix_is_refused(cells: Any) -> None:
     with pytest.raises(TypeError, match=r"a sparse matrix or an array of shape \(cells, genes\)"):
         RankTokenizer(vocabulary([1, 1]))(cells, [2, 3])

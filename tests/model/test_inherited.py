@@ -68,3 +68,14 @@ def test_cells_that_are_not_registered_have_no_registered_values(alone: GeneMamb
 def test_what_this_model_does_not_do_is_said_with_what_to_do(trained: GeneMambaModel, ask: Callable, message: str):
     with pytest.raises(NotImplementedError, match=message):
         ask(trained)
+
+
+def test_registered_codes_are_those_of_this_model(make_cells: Cells):
+    cells = make_cells()
+    cells.obs["other"] = ["y", "x"] * 30
+    GeneMambaModel.setup_anndata(cells, labels_key="cell_type")
+    model = GeneMambaModel(cells)
+    expected = model.get_from_registry(cells, "labels").copy()
+    GeneMambaModel.setup_anndata(cells, labels_key="other")
+    np.testing.assert_array_equal(model.get_from_registry(cells, "labels"), expected)
+    assert expected.shape == (60, 1) and len(np.unique(expected)) > 2

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import scvi
 from anndata import AnnData
 
 from genemamba_sc import GeneMambaModel
@@ -112,6 +114,77 @@ def test_the_cells_of_the_training_may_be_set_again(make_cells: Cells, fit: Fit)
     model.adata = cells.copy()
     with pytest.raises(ValueError, match=r"60 of 60 have names of cells that trained"):
         model.calibrate(model.adata, "cell_type")
+
+
+@pytest.mark.parametrize("back", ["itself", "a copy", "a part"])
+def test_cells_with_made_up_names_are_known_by_their_tokens(make_cells: Cells, fit: Fit, back: str):
+    cells, others = make_cells(60), make_cells(60, seed=1)
+    cells.obs_names = others.obs_names = [str(i) for i in range(60)]
+    model = fit(cells, max_epochs=0)
+    model.adata = others
+    model.calibrate(others, "cell_type")
+    model.adata = cells
+    asked = {"itself": cells, "a copy": cells.copy(), "a part": cells[:30].copy()}[back]
+    with pytest.raises(ValueError, match=r"have names of cells that trained"):
+        model.calibrate(asked, "cell_type")
+    model.calibrate(others, "cell_type")
+
+
+def test_cells_that_were_renamed_after_the_training_are_saved_by_their_new_names(
+    make_cells: Cells, fit: Fit, tmp_path: Path
+):
+    model = fit(make_cells(60), max_epochs=1)
+    model.adata.obs_names = "study1_" + model.adata.obs_names
+    model.save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = GeneMambaModel.load(tmp_path / "model", adata=model.adata.copy(), accelerator="cpu")
+    with pytest.raises(ValueError, match=r"have names of cells that trained"):
+        loaded.calibrate(loaded.adata, "cell_type", indices=loaded.train_indices)
+
+
+@pytest.mark.parametrize("between", ["a part", "other cells and back", "new names"])
+def test_cells_of_an_earlier_training_do_not_calibrate(make_cells: Cells, fit: Fit, between: str):
+    cells = make_cells(200)
+    model = fit(cells, max_epochs=1)
+    learned = set(cells.obs_names[model.train_indices])
+    scvi.settings.seed = 1
+    if between == "a part":
+        model.adata = cells[20:].copy()
+    elif between == "other cells and back":
+        model.adata = make_cells(200, seed=1)
+        model.adata.obs_names = [f"other{i}" for i in range(200)]
+        model.train(**QUIET)
+        model.adata = cells
+        scvi.settings.seed = 2
+    else:
+        cells.obs_names = [f"new_{name}" for name in cells.obs_names]
+        learned = {f"new_{name}" for name in learned}
+    with pytest.warns(UserWarning, match=r"validation cells trained this model before"):
+        model.train(**QUIET)
+    validated = model.adata.obs_names[model.validation_indices]
+    assert len(model.calibration_.labels) == len(set(validated) - learned)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [pd.array([None] * 5 + ["a"] * 55, dtype="string"), pd.array([None] * 5 + [1] * 55, dtype="Int64")],
+    ids=["text", "numbers"],
+)
+def test_labels_of_a_query_may_be_missing(trained: GeneMambaModel, make_cells: Cells, values: object):
+    query = make_cells()
+    query.obs["cell_type"] = values
+    with pytest.warns(UserWarning, match=r"has values the model does not know \(<NA>; it knows .*not registered as"):
+        GeneMambaModel.load_query_data(query, trained, accelerator="cpu")
+
+
+@pytest.mark.parametrize(("known", "asked"), [([0, 1], [False, True]), ([False, True], [0, 1])])
+def test_yes_and_no_are_not_one_and_nought(make_cells: Cells, fit: Fit, known: list, asked: list):
+    cells, query = make_cells(), make_cells(seed=1)
+    cells.obs["cell_type"], query.obs["cell_type"] = known * 30, asked * 30
+    model = fit(cells, max_epochs=0)
+    with pytest.warns(UserWarning, match=r"has values the model does not know \((0|False); it knows"):
+        GeneMambaModel.load_query_data(query, model, accelerator="cpu")
 
 
 def test_only_an_anndata_may_be_set(make_cells: Cells, fit: Fit, unchecked: None):

@@ -68,7 +68,7 @@ def test_unknown_arguments_are_refused_before_any_work(make_cells: Cells, unchec
             r"early_stopping_monitor .* Got 'elbo_validation'\. Choose among",
         ),
         ({"checkpointing_monitor": "accuracy"}, r"must name what this training logs.*'validation_accuracy'"),
-        ({"gradient_clip_val": 0.5}, r"Got 0\.5\. .* clips gradients: pass plan_kwargs=\{'gradient_clip': 0\.5\}\."),
+        ({"gradient_clip_val": 0.5}, r"Got 0\.5\. .* clips gradients, at 1\.0: pass plan_kwargs"),
         ({"max_steps": 5}, r"train\(\) does not follow max_steps\. Got 5\. .*pass max_epochs=\."),
         ({"early_stopping_patience": -1}, r"early_stopping_patience must be at least 0\. Got -1"),
         (

@@ -93,3 +93,11 @@ def test_numbers_serve_as_types():
 def test_columns_that_are_not_there_are_refused(adata: AnnData, keys: list[str]):
     with pytest.raises(ValueError, match=r"Columns of adata\.obs are needed.*obs has \['known', 'predicted'\]"):
         share_colours(adata, keys)
+
+
+def test_stored_colours_are_kept_where_there_are_more_of_them_than_types(adata: AnnData):
+    key = str(adata.obs.columns[0])
+    names = list(dict.fromkeys(adata.obs[key].astype("category").cat.categories))
+    adata.uns[f"{key}_colors"] = ["#ff0000", "#00ff00", "#0000ff", "#123456", "#654321"][: len(names) + 1]
+    found = share_colours(adata, [key])
+    assert list(found.values()) == ["#ff0000", "#00ff00", "#0000ff", "#123456", "#654321"][: len(names)]

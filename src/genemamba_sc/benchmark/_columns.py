@@ -20,7 +20,15 @@ def column(adata: AnnData, key: str) -> np.ndarray:
     key
         Name of the column.
     """
-    return np.array([as_text(value) for value in adata.obs[key].astype(object)], dtype=str)
+    texts = adata.obs[key].astype(str).to_numpy(dtype=object, copy=True)
+    numbers = adata.obs[key].astype(object)
+    whole = np.array([isinstance(value, float | np.floating) and _is_whole(float(value)) for value in numbers], bool)
+    texts[whole] = [as_text(value) for value in numbers[whole]]
+    return texts.astype(str)
+
+
+def _is_whole(number: float) -> bool:
+    return number.is_integer() and abs(number) < 2**53  # beyond, floats are no counts
 
 
 def parts(adata: AnnData, split: Split) -> tuple[AnnData, AnnData]:

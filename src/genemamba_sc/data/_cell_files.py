@@ -15,7 +15,7 @@ from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 
 from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._file_kinds import group_of_cells, kind_of, unreadable
+from genemamba_sc.data._file_kinds import group_of_cells, kind_of, matrices_of, unreadable
 from genemamba_sc.data._matrix import reader_of
 
 # What h5py, zarr and anndata raise where a part of a matrix is damaged or missing.
@@ -283,7 +283,7 @@ def _prefix(folder: Path) -> str:
     ValueError
         If there are several matrices, and none without a prefix.
     """
-    found = sorted({file.name.partition("matrix.mtx")[0] for file in folder.glob("*matrix.mtx*")})
+    found = sorted({name.partition("matrix.mtx")[0] for name in matrices_of(folder)})
     if "" in found:
         return ""
     if len(found) > 1:

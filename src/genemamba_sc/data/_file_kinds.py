@@ -37,7 +37,7 @@ def kind_of(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the path of an h5ad file or of a zarr folder.")
     if path.is_dir():
-        if any(path.glob("*matrix.mtx*")):
+        if matrices_of(path):
             return "10x mtx"
         if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
             return "zarr"
@@ -54,6 +54,17 @@ def kind_of(path: Path) -> str:
     call = _CALLS.get(path.suffix.lower())
     way_out = f"Read it with {call} and write it with adata.write_h5ad" if call else "Write it with adata.write_h5ad"
     raise ValueError(f"{path} cannot be read as h5ad: it is not an HDF5 file. {way_out}.")
+
+
+def matrices_of(folder: Path) -> list[str]:
+    """List the names of the matrices of 10x in a folder, with whatever prefix; hidden files are none.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    """
+    return sorted(file.name for file in folder.glob("*matrix.mtx*") if not file.name.startswith("."))
 
 
 def _kind_of_hdf5(path: Path) -> str:

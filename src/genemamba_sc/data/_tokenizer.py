@@ -152,10 +152,11 @@ class RankTokenizer:
 
 def _by_rows(cells: Any) -> _Rows:
     """Return the cells in CSR form: the kernels read indices and data of it, and any other form has these, too."""
-    if sparse.issparse(cells):
+    if sparse.issparse(cells) and cells.ndim == 2:
         return cells.tocsr()
-    if isinstance(cells, np.ndarray) and cells.ndim == 2:
-        return sparse.csr_array(cells)
+    if isinstance(cells, np.ndarray) and cells.ndim == 2 and not isinstance(cells, np.ma.MaskedArray):
+        is_half = cells.dtype == np.float16 or not cells.dtype.isnative  # scipy reads neither
+        return sparse.csr_array(cells.astype(np.float32 if is_half else cells.dtype, copy=False))
     raise TypeError(
         "A tokenizer reads a sparse matrix or an array of shape (cells, genes). Got "
         f"{type(cells).__name__}{f' of shape {cells.shape}' if hasattr(cells, 'shape') else ''}. Pass adata.X[:100], "

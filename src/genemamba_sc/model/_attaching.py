@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
 from genemamba_sc._warn import warn
-from genemamba_sc.model._trained_cells import are_row_numbers, digest_of_names
+from genemamba_sc.model._trained_cells import LearnedCells, add_learned, are_row_numbers, digest_of, learned_rows
 
 
 def take_to(model: Any, adata: AnnData) -> None:
@@ -34,11 +35,17 @@ def take_to(model: Any, adata: AnnData) -> None:
             "from GeneMambaModel.load(folder, adata=False)."
         )
     held = model.adata
+    if held is None or held is adata:
+        attach(model, adata)  # a model without cells gets them as if it had been loaded with them
+        return
+    learned = () if are_row_numbers(held.obs_names) else held.obs_names[learned_rows(model)]
     attach(model, adata)
-    # A model without cells gets them as if it had been loaded with them.
-    if held is not None and held is not adata:
-        names = adata.obs_names
-        model._holds_query = are_row_numbers(names) or digest_of_names(names) != model._split_names
+    model._keeps_cells = False
+    digest = digest_of(model, adata)
+    model._holds_query = digest != model._split_names
+    rows = np.flatnonzero(adata.obs_names.isin(learned))
+    if len(rows) and not any(part.names == digest for part in model._learned):
+        add_learned(model, LearnedCells(digest, rows))
 
 
 def attach(model: BaseModelClass, adata: AnnData) -> None:
@@ -68,8 +75,10 @@ def _column_fits(adata: AnnData, arguments: dict[str, Any], argument: str, regis
     column = arguments[argument]
     known = np.asarray(registry["field_registries"][key]["state_registry"]["categorical_mapping"]).tolist()
     is_there = column in adata.obs
-    # Values are compared as scvi-tools will compare them: the text "0" is not the number 0.
-    new = [value for value in adata.obs[column].unique().tolist() if value not in known] if is_there else []
+    # Values are compared as scvi-tools will compare them: the text "0" is not the number 0, and True is not 1.
+    pairs = {(isinstance(value, bool | np.bool_), value) for value in known}
+    values = adata.obs[column].unique().tolist() if is_there else []
+    new = [value for value in values if pd.isna(value) or (isinstance(value, bool | np.bool_), value) not in pairs]
     if is_there and not new:
         return True
     told = f"({new[0]!r}; it knows {', '.join(map(repr, known[:5]))})" if new else ""

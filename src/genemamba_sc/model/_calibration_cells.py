@@ -9,7 +9,7 @@ from jaxtyping import Bool, Integer
 
 from genemamba_sc._whole_floats import as_text
 from genemamba_sc.model._obs_columns import MISSING, check_obs_column
-from genemamba_sc.model._trained_cells import are_row_numbers, holds_its_cells, split_of
+from genemamba_sc.model._trained_cells import are_row_numbers, are_the_rows, holds_its_cells, split_of
 
 # Names of cells repeat between studies by chance, but rarely.
 _MOST_SAME_NAMES = 0.1
@@ -56,7 +56,7 @@ def _codes(model: Any, adata: AnnData, labels_key: str, rows: np.ndarray) -> np.
     asked = adata[rows]
     if list(adata.obs.columns).count(labels_key) == 1:
         _refuse_missing(asked.obs[labels_key], labels_key, unlabeled)
-    check_obs_column(asked, labels_key, "labels_key", unlabeled)
+    unlabeled = check_obs_column(asked, labels_key, "labels_key", unlabeled)
     known = {as_text(name): code for code, name in enumerate(model.cell_types)}
     texts = asked.obs[labels_key].astype(object).map(as_text)
     others = sorted(set(texts) - set(known) - ({as_text(unlabeled)} if unlabeled is not None else set()))
@@ -75,10 +75,14 @@ def _refuse_missing(labels: pd.Series, key: str, unlabeled: object) -> None:
     missing = labels.isna() | (texts.isin(MISSING) & (texts.map(as_text) != as_text(unlabeled)))
     if missing.any():
         how = sorted({"NaN" if pd.isna(value) else repr(value) for value in texts[missing]})
+        words = sorted(set(texts[missing & labels.notna()]))
+        mask = f"~adata.obs[{key!r}].isin({words})" if words else f"adata.obs[{key!r}].notna()"
+        if words and labels.isna().any():
+            mask += f" & adata.obs[{key!r}].notna()"
         raise ValueError(
             f"Cells that calibrate need a label. adata.obs[{key!r}] has {missing.sum()} missing values "
             f"({', '.join(how)}) in {len(labels)} cells. Pass indices= of the labelled cells, such as "
-            f"indices=adata.obs[{key!r}].notna()."
+            f"indices={mask}."
         )
 
 
@@ -101,6 +105,6 @@ def _trained(model: Any, adata: AnnData, rows: np.ndarray) -> Bool[np.ndarray, "
     seen = np.concatenate(split_of(model)[:2])
     if adata is model.adata:
         return np.isin(rows, seen)
-    if are_row_numbers(adata.obs_names):
-        return np.zeros(len(rows), dtype=bool)
+    if are_row_numbers(adata.obs_names):  # cells of any study
+        return np.isin(rows, seen) & are_the_rows(model, adata)
     return adata.obs_names[rows].isin(model.adata.obs_names[seen])

@@ -4,8 +4,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 from anndata import AnnData
+from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
+
+from genemamba_sc.model._setup import registered_codes
 
 
 class InheritedMixin(BaseModelClass):
@@ -69,7 +72,11 @@ class InheritedMixin(BaseModelClass):
                 "get_from_registry() reads an AnnData that is registered with this model. Got another one. Attach it: "
                 "model.adata = adata, or load the model with it."
             )
-        return super().get_from_registry(adata, registry_key)
+        manager = self.get_anndata_manager(adata)
+        name = {REGISTRY_KEYS.LABELS_KEY: "labels", REGISTRY_KEYS.BATCH_KEY: "batch"}.get(registry_key)
+        if name is None or manager is None:
+            return super().get_from_registry(adata, registry_key)
+        return registered_codes(manager)[name][:, None]
 
     def deregister_manager(self, adata: AnnData | None = None) -> None:
         """Forget the registration of an AnnData.

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from genemamba_sc._json import Fields, quoted
-from genemamba_sc.model._trained_cells import LearnedCells
+from genemamba_sc.model._trained_cells import LearnedCells, digest_of, holds_its_cells
 
 _ENTRY, _LEARNED = "trained_on", "learned"
 
@@ -21,9 +21,12 @@ def kept(model: Any) -> dict[str, Any]:
     """
     if model._split_names is None:
         return {}
-    entry: dict[str, Any] = {"names": model._split_names}
-    if model._learned is not None:
-        entry[_LEARNED] = {"names": model._learned.names, "rows": model._learned.rows}
+    # Cells that the model still holds may have other names now; they are saved with these.
+    names = digest_of(model, model.adata) if model._keeps_cells and holds_its_cells(model) else model._split_names
+    entry: dict[str, Any] = {"names": names}
+    learned = [part.rows for part in model._learned if part.names == model._split_names]
+    if learned:
+        entry[_LEARNED] = {"names": names, "rows": learned[0]}
     return {_ENTRY: entry}
 
 
@@ -48,7 +51,7 @@ def bring_back(model: Any, meta: Fields) -> None:
     model._split_names = entry.text("names")
     if _LEARNED in entry.values:
         learned = entry.object(_LEARNED)
-        model._learned = LearnedCells(learned.text("names"), learned.made("rows", _as_some_rows))
+        model._learned = (LearnedCells(learned.text("names"), learned.made("rows", _as_some_rows)),)
 
 
 def _as_some_rows(value: Any) -> Int64[np.ndarray, "n"]:

@@ -1,5 +1,6 @@
 """Define the scvi-tools field of cell types: those that occur, in the order of their column, "no label" at the end."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ class LabelsField(CategoricalObsField):
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Register the types that occur."""
-        state = super().register_field(adata)
+        with warnings.catch_warnings():  # what it says of rare types is said again below
+            warnings.simplefilter("ignore")
+            state = super().register_field(adata)
         names = state[self.CATEGORICAL_MAPPING_KEY]
         occurs = pd.Index(names).isin(adata.obs[self._original_attr_key].unique())
         if self._unlabeled is not None:

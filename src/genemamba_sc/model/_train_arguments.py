@@ -23,10 +23,14 @@ _OTHER_NAMES = {"epochs": "max_epochs", "n_epochs": "max_epochs", "num_epochs": 
 _OF_RUNNER = {"trainer_config", "ckpt_path"}
 # What `train` itself gives a splitter.
 _OF_SPLIT = {"self", "dataset", "train_size", "validation_size", "shuffle_set_split", "batch_size"}
-# Arguments of the trainer that this training cannot follow, what to pass instead, and the value that asks for nothing.
-_NOT_FOLLOWED: dict[str, tuple[str, object]] = {
-    "gradient_clip_val": ("The training plan clips gradients: pass plan_kwargs={{'gradient_clip': {}}}.", None),
-    "max_steps": ("Trainings are counted in passes over the cells: pass max_epochs=.", -1),
+# Arguments of the trainer that this training cannot follow, what to pass instead, and the values that ask for nothing.
+_NOT_FOLLOWED: dict[str, tuple[str, tuple[object, ...]]] = {
+    "gradient_clip_val": (
+        "The training plan clips gradients, at 1.0: pass plan_kwargs={'gradient_clip': NORM} for another norm, a large "
+        "one to clip none.",
+        (None,),
+    ),
+    "max_steps": ("Trainings are counted in passes over the cells: pass max_epochs=.", (-1,)),
 }
 _MONITORS = ("early_stopping_monitor", "checkpointing_monitor")
 
@@ -53,8 +57,8 @@ def check_trainer(trainer_kwargs: Mapping[str, Any], accelerator: str, devices: 
         known |= set(inspect.signature(kind.__init__).parameters)
     known -= {"self", "kwargs"}
     for name, (way_out, nothing) in _NOT_FOLLOWED.items():
-        if (value := trainer_kwargs.get(name, nothing)) != nothing:
-            raise ValueError(f"train() does not follow {name}. Got {value!r}. {way_out.format(value)}")
+        if (value := trainer_kwargs.get(name, nothing[0])) not in nothing:
+            raise ValueError(f"train() does not follow {name}. Got {value!r}. {way_out}")
     choices = {field.name for field in fields(PlanConfig)}
     for name in sorted(set(trainer_kwargs) - known):
         raise TypeError(f"train() has no argument {name!r}. {_way_out(name, trainer_kwargs[name], choices, known)}")

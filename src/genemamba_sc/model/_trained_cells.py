@@ -1,14 +1,18 @@
 """Tell which cells trained a model, and whether they are those that it holds."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from jaxtyping import Int64
 
 from genemamba_sc._warn import warn
+
+# Number of cells whose tokens say whether cells with made-up names are the same.
+_COMPARED = 5
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ def holds_its_cells(model: Any) -> bool:
     """
     if model.adata is None or model._holds_query:
         return False
-    # Models of older versions know no names. In the session of a training they may have been changed since.
-    if model._split_names is None or getattr(model, "trainer", None) is not None:
-        return sum(map(len, split_of(model))) == model.adata.n_obs
-    return digest_of_names(model.adata.obs_names) == model._split_names
+    if sum(map(len, split_of(model))) != model.adata.n_obs:
+        return False
+    # Models of older versions know no names.
+    return model._split_names is None or _digest_held(model) == model._split_names
 
 
 def note_split(model: Any) -> None:
@@ -51,7 +55,11 @@ def note_split(model: Any) -> None:
     model
         The model that was trained.
     """
-    model._split_names, model._holds_query = digest_of_names(model.adata.obs_names), False
+    model._split_names, model._keeps_cells = digest_of(model, model.adata), True
+    model._learned = tuple(
+        replace(part, names=model._split_names) if part.names == model._learning else part for part in model._learned
+    )
+    model._holds_query = False
 
 
 def learned_rows(model: Any) -> Int64[np.ndarray, "n"]:
@@ -62,9 +70,10 @@ def learned_rows(model: Any) -> Int64[np.ndarray, "n"]:
     model
         The model.
     """
-    learned = model._learned
-    if learned is not None and model.adata is not None and learned.names == digest_of_names(model.adata.obs_names):
-        return learned.rows
+    held = "" if model.adata is None else _digest_held(model)
+    for part in model._learned:
+        if part.names == held:
+            return part.rows
     # Models of older versions know the last training only.
     return split_of(model)[0] if holds_its_cells(model) else np.empty(0, dtype=np.int64)
 
@@ -79,7 +88,21 @@ def note_learned(model: Any, rows: Int64[np.ndarray, "n"]) -> None:
     rows
         Those of earlier trainings, too.
     """
-    model._learned = LearnedCells(digest_of_names(model.adata.obs_names), rows)
+    model._learning = _digest_held(model)
+    add_learned(model, LearnedCells(model._learning, rows))
+
+
+def add_learned(model: Any, cells: LearnedCells) -> None:
+    """Note cells that the model learned from, in place of what was noted of the same AnnData.
+
+    Parameters
+    ----------
+    model
+        The model.
+    cells
+        Rows of one AnnData.
+    """
+    model._learned = (*(part for part in model._learned if part.names != cells.names), cells)
 
 
 def warn_if_others(model: Any) -> None:
@@ -98,18 +121,47 @@ def warn_if_others(model: Any) -> None:
         )
 
 
-def digest_of_names(names: pd.Index) -> str:
-    """Digest names of cells in their order, in hexadecimal digits.
+def digest_of(model: Any, adata: AnnData) -> str:
+    """Digest the names of cells in their order, in hexadecimal digits; of names that AnnData made up, tokens, too.
 
     Parameters
     ----------
-    names
-        Names of all cells of an AnnData.
+    model
+        Model that reads the cells.
+    adata
+        The cells.
     """
     digest = hashlib.sha256()
-    for name in names:
+    for name in adata.obs_names:
         digest.update(str(name).encode("utf-8", "surrogatepass") + b"\0")
+    if are_row_numbers(adata.obs_names):
+        digest.update(_some_tokens(model, adata, adata.n_obs).astype("<i4").tobytes())
     return digest.hexdigest()
+
+
+def are_the_rows(model: Any, adata: AnnData) -> bool:
+    """Tell whether cells are those that the model holds at the same row numbers, by the tokens of a few.
+
+    Parameters
+    ----------
+    model
+        The model.
+    adata
+        Cells, no more than it holds.
+    """
+    if model.adata is None or adata.n_obs > model.adata.n_obs:
+        return False
+    return np.array_equal(_some_tokens(model, adata, adata.n_obs), _some_tokens(model, model.adata, adata.n_obs))
+
+
+def _some_tokens(model: Any, adata: AnnData, n_obs: int) -> np.ndarray:
+    rows = np.unique(np.linspace(0, n_obs - 1, _COMPARED).round().astype(np.int64))
+    return model._source(adata).tokens(rows).ids
+
+
+def _digest_held(model: Any) -> str:
+    """Digest the cells that the model holds; while it holds those of the training, their names may be changed."""
+    return model._split_names if model._keeps_cells else digest_of(model, model.adata)
 
 
 def split_of(model: Any) -> list[np.ndarray]:

@@ -81,7 +81,7 @@ def _types_in_order(columns: Sequence[pd.Series]) -> list[str]:
 
 def _colours_in_place(adata: AnnData, key: str) -> dict[str, str]:
     names, colours = _types_in_order([adata.obs[key]]), adata.uns.get(f"{key}_colors", ())
-    return dict(zip(names, map(to_hex, colours))) if len(names) == len(colours) else {}
+    return dict(zip(names, map(to_hex, colours))) if len(names) <= len(colours) else {}
 
 
 def _with_new_types(known: dict[str, str], names: Sequence[str]) -> dict[str, str]:
