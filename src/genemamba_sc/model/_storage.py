@@ -30,8 +30,8 @@ class StorageMixin(BaseModelClass):
 
     gene_aliases: GeneAliases | None
     _vocabulary: GeneVocabulary
-    # Digest of the cells that the split is of, whether these are held, under whatever names, what trainings learned from,
-    # the digest that a training began with, and whether a query is held.
+    # Digest of the cells that the split is of; whether these are held, under whatever names; what trainings learned
+    # from; the digest that a training began with; whether a query is held.
     _split_names: str | None = None
     _keeps_cells: bool = False
     _learned: tuple[LearnedCells, ...] = ()
