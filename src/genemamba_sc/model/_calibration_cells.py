@@ -98,7 +98,7 @@ def _refuse_training_cells(model: Any, adata: AnnData, rows: np.ndarray) -> None
 
 
 def _trained(model: Any, adata: AnnData, rows: np.ndarray) -> Bool[np.ndarray, "n"]:
-    """Tell which cells trained or validated: by their rows in the AnnData of the training, elsewhere by their names."""
+    """Tell which cells trained or validated: by their rows in the AnnData of the training, elsewhere by names."""
     if not holds_its_cells(model):
         return np.zeros(len(rows), dtype=bool)
     # Validation cells, too: they calibrate anyway, and what follows a training may fit the model to them.

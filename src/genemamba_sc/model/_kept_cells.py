@@ -1,4 +1,4 @@
-"""Keep with a saved model which cells trained it: a digest of their names, no cell."""
+"""Keep with a saved model which cells trained it: a digest of names (or of a few tokens), no cell."""
 
 from typing import Any
 

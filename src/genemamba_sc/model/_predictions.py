@@ -222,7 +222,7 @@ class PredictionMixin(QueryMixin):
         ValueError
             If it knows no cell types, cells trained it, a type is new to it, or a label is missing. Cells of the
             training are told by their names, where the model holds the cells that it was trained on; names that only
-            number the rows (AnnData's default) tell nothing.
+            number the rows (AnnData's default) count where the tokens of a few cells are the same, too.
         """
         adata = self._query(adata)
         require_cell_types(self)

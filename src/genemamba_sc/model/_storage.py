@@ -31,11 +31,10 @@ class StorageMixin(BaseModelClass):
     gene_aliases: GeneAliases | None
     _vocabulary: GeneVocabulary
     # Digest of the cells that the split is of; whether these are held, under whatever names; what trainings learned
-    # from; the digest that a training began with; whether a query is held.
+    # from; whether a query is held.
     _split_names: str | None = None
     _keeps_cells: bool = False
     _learned: tuple[LearnedCells, ...] = ()
-    _learning: str = ""
     _holds_query: bool = False
 
     @BaseModelClass.adata.setter
@@ -43,7 +42,8 @@ class StorageMixin(BaseModelClass):
         """Take the model to other cells, as :meth:`load_query_data` does, but this model itself.
 
         Columns that the cells lack are left out, with a warning. What is known of the training stays; its row numbers
-        (``train_indices``) are read for these cells only if they are those of the training, by their names.
+        (``train_indices``) are read for these cells only if they are those of the training, by
+        their names, or by tokens of a few where AnnData made the names up.
         """
         take_to(self, adata)
 

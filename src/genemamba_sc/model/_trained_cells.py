@@ -56,9 +56,10 @@ def note_split(model: Any) -> None:
         The model that was trained.
     """
     model._split_names, model._keeps_cells = digest_of(model, model.adata), True
-    model._learned = tuple(
-        replace(part, names=model._split_names) if part.names == model._learning else part for part in model._learned
-    )
+    # The last ones were noted when this training began; the cells may have been renamed since.
+    *earlier, last = model._learned
+    model._learned = tuple(earlier)
+    add_learned(model, replace(last, names=model._split_names))
     model._holds_query = False
 
 
@@ -88,8 +89,7 @@ def note_learned(model: Any, rows: Int64[np.ndarray, "n"]) -> None:
     rows
         Those of earlier trainings, too.
     """
-    model._learning = _digest_held(model)
-    add_learned(model, LearnedCells(model._learning, rows))
+    add_learned(model, LearnedCells(_digest_held(model), rows))
 
 
 def add_learned(model: Any, cells: LearnedCells) -> None:
