@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from genemamba_sc.benchmark import Options, method_of
-from genemamba_sc.benchmark import _features as features
+from genemamba_sc.benchmark.methods import _features as features
 
 
 def cells(counts) -> ad.AnnData:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from anndata import AnnData
 
-from genemamba_sc.benchmark import Outcome, _scvi, report
-from genemamba_sc.benchmark._methods import METHODS, Method, missing_packages
-from genemamba_sc.benchmark._rows import BenchmarkRow
+from genemamba_sc.benchmark import Outcome, report
+from genemamba_sc.benchmark.methods import _scvi
+from genemamba_sc.benchmark.methods._methods import METHODS, Method, missing_packages
+from genemamba_sc.benchmark.runs._rows import BenchmarkRow
 
 ANNOTATING = [method.name for method in METHODS if method.task == "annotation"]
 IS_TEST = "query:batch=second"

@@ -17,10 +17,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from genemamba_sc._files import only_writer
 from genemamba_sc.benchmark import BenchmarkReport, Embedding, Outcome, _report, report
-from genemamba_sc.benchmark._methods import Method
-from genemamba_sc.benchmark._outcome import Options
-from genemamba_sc.benchmark._progress import Estimate, Progress
-from genemamba_sc.benchmark._random_state import keeping_random_state
+from genemamba_sc.benchmark.methods._methods import Method
+from genemamba_sc.benchmark.methods._outcome import Options
+from genemamba_sc.benchmark.runs._progress import Estimate, Progress
+from genemamba_sc.benchmark.runs._random_state import keeping_random_state
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_rows_of_other_cells_parts_arguments_or_code_are_not_used(
     assert measured(model_kwargs={"n_layer": 0}) == 1
     assert measured(train_kwargs={"max_epochs": 3}) == 1
     assert measured() == 0
-    monkeypatch.setattr("genemamba_sc.benchmark._jobs.code_digest", lambda: "other code")
+    monkeypatch.setattr("genemamba_sc.benchmark.runs._jobs.code_digest", lambda: "other code")
     assert measured() == 1
 
 
@@ -153,7 +153,7 @@ def test_one_failure_is_named_and_the_rest_goes_on(cells: AnnData, monkeypatch: 
 def test_what_is_not_installed_is_named_with_the_way_to_it(
     cells: AnnData, asked: list[tuple], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("genemamba_sc.benchmark._methods.find_spec", lambda name: None)
+    monkeypatch.setattr("genemamba_sc.benchmark.methods._methods.find_spec", lambda name: None)
     found = run(cells, batch_key="batch", methods=["celltypist", "xgboost", "lr_l2", "harmony", "pca"], splits="random")
     assert [(one.task, one.method, one.reason) for one in found.not_run] == [
         ("annotation", "celltypist", "not installed: pip install celltypist"),

@@ -21,7 +21,7 @@ from genemamba_sc import (
 )
 from genemamba_sc.checks._contamination import _subject, chance_of_near
 from genemamba_sc.data import query_source
-from genemamba_sc.data._cell_hashes import CellHashes
+from genemamba_sc.data.tokens._cell_hashes import CellHashes
 from genemamba_sc.nn import BiMambaEncoder
 
 Cells = Callable[..., AnnData]

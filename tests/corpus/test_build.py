@@ -22,7 +22,7 @@ from genemamba_sc import GeneVocabulary, RankTokenizer
 from genemamba_sc.corpus import TokenCorpus, _assembly, _build, _pieces, build_corpus
 from genemamba_sc.corpus._assembly import first_of_each
 from genemamba_sc.data import match_genes
-from genemamba_sc.data._cell_hashes import token_hashes
+from genemamba_sc.data.tokens._cell_hashes import token_hashes
 
 Cells = Callable[..., AnnData]
 

@@ -12,7 +12,7 @@ from genemamba_sc import GeneVocabulary
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.corpus import TokenCorpus, build_corpus
 from genemamba_sc.corpus._shards import read_batches
-from genemamba_sc.data._cell_hashes import token_hashes
+from genemamba_sc.data.tokens._cell_hashes import token_hashes
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
 # As Genecorpus-30M: token ids in the order of rank, and their number.

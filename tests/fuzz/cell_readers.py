@@ -13,7 +13,7 @@ from samples import OLD
 from genemamba_sc import GeneVocabulary
 from genemamba_sc.corpus._sources import Reading, examine
 from genemamba_sc.data import RankTokenizer, read_cells, to_linear
-from genemamba_sc.data._cell_files import open_cells
+from genemamba_sc.data.cells._cell_files import open_cells
 
 
 def cells_of(path: Path) -> Any:

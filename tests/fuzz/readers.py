@@ -38,11 +38,11 @@ from samples import (
 from genemamba_sc import GeneAliases, GeneMambaModel, GeneVocabulary, PathwaySet, read_pretrained, read_regulon_pairs
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.benchmark import BenchmarkReport
-from genemamba_sc.benchmark._folder import kept_rows
+from genemamba_sc.benchmark.results._folder import kept_rows
 from genemamba_sc.checks._selftest_cells import read_reference_cells
 from genemamba_sc.corpus import TokenCorpus, _build, build_corpus
 from genemamba_sc.corpus._build import _begin
-from genemamba_sc.data._cell_hashes import read_cell_hashes
+from genemamba_sc.data.tokens._cell_hashes import read_cell_hashes
 from genemamba_sc.pretraining._run import _check_settings
 from genemamba_sc.pretraining._start import start_from
 from genemamba_sc.pretraining._state import read_state

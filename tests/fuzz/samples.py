@@ -15,7 +15,7 @@ from genemamba_sc import EncoderConfig, GeneAliases, GeneMambaModel, read_pretra
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.benchmark import BenchmarkReport, BenchmarkRow, NotRun, append_row
 from genemamba_sc.checks import write_reference_cells
-from genemamba_sc.data._cell_hashes import read_cell_hashes
+from genemamba_sc.data.tokens._cell_hashes import read_cell_hashes
 from genemamba_sc.nn import BiMambaEncoder
 
 OLD = Path(__file__).parents[1] / "data" / "format_2"

@@ -18,7 +18,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import genemamba_sc as gm
 from genemamba_sc import GeneMambaModel
-from genemamba_sc.model import GeneMambaPlan, _training
+from genemamba_sc.model import GeneMambaPlan
+from genemamba_sc.model.fitting import _training
 
 Cells = Callable[..., AnnData]
 Fit = Callable[..., GeneMambaModel]
@@ -561,7 +562,7 @@ def test_an_interrupt_ends_the_training_as_one_and_can_be_followed_by_another(
 
 
 def test_two_epochs_more_for_fewer_cells():
-    from genemamba_sc.model._plan import default_max_epochs
+    from genemamba_sc.model.fitting._plan import default_max_epochs
 
     assert [default_max_epochs(n) for n in (1, 500, 800, 2_500, 1_000_000)] == [20, 20, 13, 4, 4]
 

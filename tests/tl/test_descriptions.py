@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from genemamba_sc import tl
-from genemamba_sc.tl._rank_metrics import ListScores
+from genemamba_sc.tl.ranks._rank_metrics import ListScores
 
 F = np.float32
 

@@ -17,7 +17,7 @@ from genemamba_sc.data import (
     Tokens,
     take_tokens,
 )
-from genemamba_sc.data._batches import length_batches, to_batch
+from genemamba_sc.data.tokens._batches import length_batches, to_batch
 from genemamba_sc.training import _dataset
 from genemamba_sc.training._dataset import LengthBucketSampler, TokenDataset
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
 from genemamba_sc._digests import sha256_of
-from genemamba_sc.data._cell_hashes import CellHashes
+from genemamba_sc.data.tokens._cell_hashes import CellHashes
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.weights import _locate, _own
 from genemamba_sc.weights._folder import sealed

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from genemamba_sc._constants import OBSM_KEY, PREDICTION_KEY
 from genemamba_sc._files import check_writable, replacing_file
-from genemamba_sc.benchmark._demo_report import DemoReport, Score
+from genemamba_sc.benchmark.results._demo_report import DemoReport, Score
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.pl import confusion_matrix, save_figure, umap
 from genemamba_sc.tl import nearest_genes

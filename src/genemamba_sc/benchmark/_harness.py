@@ -9,7 +9,7 @@ from anndata import AnnData
 from jaxtyping import Float32
 
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._annotation import store
+from genemamba_sc.model.annotation._annotation import store
 from genemamba_sc.weights._folder import CONFIG_FILE, config_or_none
 from genemamba_sc.weights._saved_model import is_own
 

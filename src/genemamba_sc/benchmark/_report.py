@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
-from genemamba_sc.benchmark._cells import Cells, Source, has_batches, read_cells
-from genemamba_sc.benchmark._choices import chosen_methods, chosen_options, chosen_seeds, chosen_splits
 from genemamba_sc.benchmark._columns import LABEL, column
-from genemamba_sc.benchmark._folder import holding, kept_rows
-from genemamba_sc.benchmark._jobs import Job, jobs_of, key_of
-from genemamba_sc.benchmark._jsonl import append_row
-from genemamba_sc.benchmark._methods import SCIB, Method, missing_packages, needs_of, not_installed
-from genemamba_sc.benchmark._outcome import Options, clock
-from genemamba_sc.benchmark._progress import Estimate, Progress, alive, say
-from genemamba_sc.benchmark._random_state import keeping_random_state
-from genemamba_sc.benchmark._result import BenchmarkReport
-from genemamba_sc.benchmark._rows import BenchmarkRow, NotRun, measure
+from genemamba_sc.benchmark.methods._methods import SCIB, Method, missing_packages, needs_of, not_installed
+from genemamba_sc.benchmark.methods._outcome import Options, clock
+from genemamba_sc.benchmark.results._folder import holding, kept_rows
+from genemamba_sc.benchmark.results._result import BenchmarkReport
+from genemamba_sc.benchmark.runs._cells import Cells, Source, has_batches, read_cells
+from genemamba_sc.benchmark.runs._choices import chosen_methods, chosen_options, chosen_seeds, chosen_splits
+from genemamba_sc.benchmark.runs._jobs import Job, jobs_of, key_of
+from genemamba_sc.benchmark.runs._jsonl import append_row
+from genemamba_sc.benchmark.runs._progress import Estimate, Progress, alive, say
+from genemamba_sc.benchmark.runs._random_state import keeping_random_state
+from genemamba_sc.benchmark.runs._rows import BenchmarkRow, NotRun, measure
 from genemamba_sc.data import Scale
-from genemamba_sc.model._training import quiet
+from genemamba_sc.model.fitting._training import quiet
 
 
 def report(

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from genemamba_sc.checks._types_told import TypeComparison, compare_types
 from genemamba_sc.data import GeneVocabulary, Tokens, query_source, take_tokens
-from genemamba_sc.data._token_parts import first_tokens
+from genemamba_sc.data.tokens._token_parts import first_tokens
 from genemamba_sc.model._doubts import encode_tokens
 from genemamba_sc.model._random_vectors import RandomComparison, compare_with_random
 from genemamba_sc.nn import BiMambaEncoder

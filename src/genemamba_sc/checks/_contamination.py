@@ -12,7 +12,7 @@ from jaxtyping import Bool, Integer, UInt64
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc.checks._contamination_report import ContaminationReport
 from genemamba_sc.data import CellSource, GeneAliases, GeneVocabulary, query_source
-from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, token_hashes
+from genemamba_sc.data.tokens._cell_hashes import CellHashes, near_hashes, token_hashes
 from genemamba_sc.model._model import GeneMambaModel
 from genemamba_sc.weights._read import Pretrained, read_pretrained
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from genemamba_sc._types import Lengths, TokenIds, TokenValues
 from genemamba_sc.data import Tokens, take_tokens
-from genemamba_sc.data._batches import to_batch
+from genemamba_sc.data.tokens._batches import to_batch
 from genemamba_sc.nn import BiMambaEncoder, GeneHead, Reading
 
 READINGS: tuple[Reading, ...] = ("both", "left to right", "right to left", "none")

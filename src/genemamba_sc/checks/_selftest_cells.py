@@ -20,7 +20,7 @@ from genemamba_sc._digests import sha256_of
 from genemamba_sc._files import replacing_file
 from genemamba_sc._json import quoted
 from genemamba_sc.data import RankTokenizer, Tokens
-from genemamba_sc.data._batches import to_batch
+from genemamba_sc.data.tokens._batches import to_batch
 from genemamba_sc.nn import BiMambaEncoder
 from genemamba_sc.nn._mamba2 import Mamba2Mixer
 from genemamba_sc.weights._folder import WEIGHTS_FILE

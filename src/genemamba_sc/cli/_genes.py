@@ -63,7 +63,7 @@ def integer(text: str) -> int:
 
 def named_genes(arguments: argparse.Namespace) -> list[str] | None:
     """Return the genes of the options, in their order; ``None`` where none are given."""
-    from genemamba_sc.data._text_files import reading
+    from genemamba_sc.data.genes._text_files import reading
 
     if arguments.genes_from is None:
         return arguments.genes

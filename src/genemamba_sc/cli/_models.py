@@ -14,7 +14,7 @@ from genemamba_sc.cli._apart import require_apart
 from genemamba_sc.cli._cells import check_output
 from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
-from genemamba_sc.model._training import quiet
+from genemamba_sc.model.fitting._training import quiet
 from genemamba_sc.weights._saved_model import check_target
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from genemamba_sc.benchmark._heartbeat import still_running
+from genemamba_sc.benchmark.runs._heartbeat import still_running
 
 _LINE_EVERY = 2.0  # seconds; steps take few of them
 

@@ -19,7 +19,7 @@ from genemamba_sc.corpus._records import noted_digest, read_record
 from genemamba_sc.corpus._shards import LENGTH, ShardWriter, read_batches, shard_schema
 from genemamba_sc.corpus._sources import READING_KEYS, Source
 from genemamba_sc.data import GeneVocabulary
-from genemamba_sc.data._file_hash import size_and_sha256
+from genemamba_sc.data.cells._file_hash import size_and_sha256
 
 
 def assemble(

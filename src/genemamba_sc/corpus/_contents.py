@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genemamba_sc.corpus._records import write_record
-from genemamba_sc.data._file_hash import size_and_sha256
+from genemamba_sc.data.cells._file_hash import size_and_sha256
 
 
 def changed_files(paths: Sequence[Path], noted: Sequence[Mapping[str, Any]], jobs: int) -> list[str]:

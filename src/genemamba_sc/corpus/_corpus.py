@@ -17,9 +17,9 @@ from genemamba_sc.corpus._build import WORK_FOLDER
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest, require_regular
 from genemamba_sc.corpus._shards import NEAR_HASH, SOURCE, TOKEN_HASH, CellBlock, read_batches, view_block, view_numbers
 from genemamba_sc.data import GeneVocabulary, Tokens
-from genemamba_sc.data._cell_hashes import CellHashes, near_hashes, token_hashes
-from genemamba_sc.data._file_hash import size_and_sha256
-from genemamba_sc.data._text_files import naming
+from genemamba_sc.data.cells._file_hash import size_and_sha256
+from genemamba_sc.data.genes._text_files import naming
+from genemamba_sc.data.tokens._cell_hashes import CellHashes, near_hashes, token_hashes
 
 _STATE_FILE = "state.json"
 _BLOCK_CELLS = 4096

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from genemamba_sc._checks import whole_number
 from genemamba_sc.corpus._corpus import TokenCorpus
 from genemamba_sc.corpus._sampler import BatchPlan, Place, fixed_batches
-from genemamba_sc.data._batches import TokenBatch, to_batch
+from genemamba_sc.data.tokens._batches import TokenBatch, to_batch
 
 
 class CorpusDataset(Dataset[TokenBatch]):

@@ -13,8 +13,8 @@ from genemamba_sc.corpus._records import is_whole, read_record, write_record
 from genemamba_sc.corpus._shards import ShardWriter, shard_schema
 from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
-from genemamba_sc.data._cell_files import Place, open_cells
-from genemamba_sc.data._matrix import without_others
+from genemamba_sc.data.cells._cell_files import Place, open_cells
+from genemamba_sc.data.cells._matrix import without_others
 
 # Number of cells in memory at once: with 2,048 tokens each they take some 30 MB.
 _BLOCK = 2048

@@ -11,7 +11,7 @@ from jaxtyping import Int8, Int32, Int64, UInt64
 from genemamba_sc._bins import to_bins
 from genemamba_sc._json import quoted
 from genemamba_sc.data import Tokens
-from genemamba_sc.data._cell_hashes import near_hashes, token_hashes
+from genemamba_sc.data.tokens._cell_hashes import near_hashes, token_hashes
 
 try:
     import pyarrow as pa

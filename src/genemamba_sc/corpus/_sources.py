@@ -25,7 +25,7 @@ from genemamba_sc.data import (
     require_match,
     to_linear,
 )
-from genemamba_sc.data._cell_files import CellFile, open_cells
+from genemamba_sc.data.cells._cell_files import CellFile, open_cells
 
 # Medians from this many cells are as good as from all, and their values fit into memory.
 _VOCABULARY_CELLS = 50_000

@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING
 
 from genemamba_sc._bins import NO_VALUE, from_bins, to_bins
 from genemamba_sc._lazy import lazily
-from genemamba_sc.data._cell_files import Place, open_backed, open_cells, read_cells
-from genemamba_sc.data._cells import CellReader
-from genemamba_sc.data._expression import Expression, Scale, detect_expression, to_linear
-from genemamba_sc.data._gene_aliases import GeneAliases
-from genemamba_sc.data._gene_ids import GeneReport, check_genes, require_match, warn_if_few_counts, warn_if_few_genes
-from genemamba_sc.data._gene_match import GeneMatch, match_genes
-from genemamba_sc.data._gmt import read_regulon_pairs
-from genemamba_sc.data._matrix import CellMatrix, matrix_of, open_matrix
-from genemamba_sc.data._medians import measure_genes
-from genemamba_sc.data._source import CellSource, query_source
-from genemamba_sc.data._tokenizer import RankTokenizer, Tokens, take_tokens
-from genemamba_sc.data._vocabulary import GeneVocabulary
+from genemamba_sc.data.cells._cell_files import Place, open_backed, open_cells, read_cells
+from genemamba_sc.data.cells._cells import CellReader
+from genemamba_sc.data.cells._expression import Expression, Scale, detect_expression, to_linear
+from genemamba_sc.data.cells._matrix import CellMatrix, matrix_of, open_matrix
+from genemamba_sc.data.genes._gene_aliases import GeneAliases
+from genemamba_sc.data.genes._gene_ids import (
+    GeneReport,
+    check_genes,
+    require_match,
+    warn_if_few_counts,
+    warn_if_few_genes,
+)
+from genemamba_sc.data.genes._gene_match import GeneMatch, match_genes
+from genemamba_sc.data.genes._gmt import read_regulon_pairs
+from genemamba_sc.data.genes._medians import measure_genes
+from genemamba_sc.data.genes._vocabulary import GeneVocabulary
+from genemamba_sc.data.tokens._source import CellSource, query_source
+from genemamba_sc.data.tokens._tokenizer import RankTokenizer, Tokens, take_tokens
 
 if TYPE_CHECKING:
-    from genemamba_sc.data._batches import TokenBatch, length_batches, to_batch
-    from genemamba_sc.data._cell_hashes import CellHashes
-    from genemamba_sc.data._pathways import PathwayReport, PathwaySet, PathwaySplit
+    from genemamba_sc.data.genes._pathways import PathwayReport, PathwaySet, PathwaySplit
+    from genemamba_sc.data.tokens._batches import TokenBatch, length_batches, to_batch
+    from genemamba_sc.data.tokens._cell_hashes import CellHashes
 
 __all__ = [
     "NO_VALUE",
@@ -68,13 +74,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CellHashes": "_cell_hashes",
-    "PathwayReport": "_pathways",
-    "PathwaySet": "_pathways",
-    "PathwaySplit": "_pathways",
-    "TokenBatch": "_batches",
-    "length_batches": "_batches",
-    "to_batch": "_batches",
+    "CellHashes": "tokens._cell_hashes",
+    "PathwayReport": "genes._pathways",
+    "PathwaySet": "genes._pathways",
+    "PathwaySplit": "genes._pathways",
+    "TokenBatch": "tokens._batches",
+    "length_batches": "tokens._batches",
+    "to_batch": "tokens._batches",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

@@ -2,6 +2,6 @@
 
 from genemamba_sc.model._model import GeneMambaModel
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._plan import GeneMambaPlan, PlanConfig
+from genemamba_sc.model.fitting._plan import GeneMambaPlan, PlanConfig
 
 __all__ = ["GeneMambaModel", "GeneMambaModule", "GeneMambaPlan", "PlanConfig"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from genemamba_sc._described import listed
-from genemamba_sc.model._batch_names import batch_names
+from genemamba_sc.model.registration._batch_names import batch_names
 
 
 def about(model: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from scvi.utils import track
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc.data import CellSource, Tokens, take_tokens
-from genemamba_sc.data._batches import TokenBatch, length_batches, to_batch
+from genemamba_sc.data.tokens._batches import TokenBatch, length_batches, to_batch
 from genemamba_sc.model._module import GeneMambaModule
 
 # Number of cells that are read and tokenised together, and among which cells of similar length are grouped.

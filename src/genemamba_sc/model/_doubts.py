@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, GeneVocabulary, Tokens, length_batches, take_tokens, to_batch
-from genemamba_sc.data._token_parts import first_tokens
+from genemamba_sc.data.tokens._token_parts import first_tokens
 from genemamba_sc.model._random_vectors import FEWEST_CELLS, compare_with_random
 from genemamba_sc.nn import BiMambaEncoder
 

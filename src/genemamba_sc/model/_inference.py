@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource
-from genemamba_sc.data._batches import TokenBatch
+from genemamba_sc.data.tokens._batches import TokenBatch
 from genemamba_sc.model._blocks import batch_after_batch, blocks_at_once
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._progress import compilation_named

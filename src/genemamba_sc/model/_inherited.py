@@ -8,7 +8,7 @@ from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 
-from genemamba_sc.model._setup import registered_codes
+from genemamba_sc.model.registration._setup import registered_codes
 
 
 class InheritedMixin(BaseModelClass):

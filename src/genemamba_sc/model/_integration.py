@@ -17,9 +17,9 @@ from genemamba_sc.integration import (
     IntegrationConfig,
     fit_integration,
 )
-from genemamba_sc.model._batch_names import NEW, batch_names, known_codes, names_in_query
 from genemamba_sc.model._inference import embed
-from genemamba_sc.model._setup import registered_codes
+from genemamba_sc.model.registration._batch_names import NEW, batch_names, known_codes, names_in_query
+from genemamba_sc.model.registration._setup import registered_codes
 
 # Cells that an integration is fitted on, and those that each batch has among them at least.
 _MOST_CELLS = 20_000

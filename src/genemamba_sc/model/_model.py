@@ -15,27 +15,27 @@ from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc.confidence import Calibration
 from genemamba_sc.data import GeneAliases, GeneVocabulary, Scale
 from genemamba_sc.integration import Integration
-from genemamba_sc.model._calibrating import calibration_before_refit, cells_not_learned
-from genemamba_sc.model._fields import GenesField
 from genemamba_sc.model._inherited import InheritedMixin
 from genemamba_sc.model._integration import check_table, fit_model, integration_config, warn_if_integration_ends
 from genemamba_sc.model._module import GeneMambaModule
-from genemamba_sc.model._plan import GeneMambaPlan, chooses_split, default_max_epochs
-from genemamba_sc.model._predictions import PredictionMixin
-from genemamba_sc.model._pretrained import PretrainedMixin
 from genemamba_sc.model._progress import names_compilation
-from genemamba_sc.model._refit import calibration_after_refit, refit_markers, wants_refit
-from genemamba_sc.model._setup import check_encoder_config, check_registered, obs_fields
-from genemamba_sc.model._splitter import TokenDataSplitter
-from genemamba_sc.model._storage import StorageMixin
-from genemamba_sc.model._train_arguments import (
+from genemamba_sc.model.annotation._calibrating import calibration_before_refit, cells_not_learned
+from genemamba_sc.model.annotation._predictions import PredictionMixin
+from genemamba_sc.model.fitting._plan import GeneMambaPlan, chooses_split, default_max_epochs
+from genemamba_sc.model.fitting._refit import calibration_after_refit, refit_markers, wants_refit
+from genemamba_sc.model.fitting._splitter import TokenDataSplitter
+from genemamba_sc.model.fitting._train_arguments import (
     check_monitors,
     check_split,
     check_splitter,
     check_stopping,
     check_trainer,
 )
-from genemamba_sc.model._training import cells_to_train, new_runner, plan_config, run, set_start, split_cells
+from genemamba_sc.model.fitting._training import cells_to_train, new_runner, plan_config, run, set_start, split_cells
+from genemamba_sc.model.registration._fields import GenesField
+from genemamba_sc.model.registration._setup import check_encoder_config, check_registered, obs_fields
+from genemamba_sc.model.storage._pretrained import PretrainedMixin
+from genemamba_sc.model.storage._storage import StorageMixin
 from genemamba_sc.nn import EncoderConfig
 
 
@@ -239,7 +239,7 @@ class GeneMambaModel(PredictionMixin, StorageMixin, PretrainedMixin, InheritedMi
             ``external_indexing``: a list of training, validation and test cells, as row numbers or masks, of which the
             last two may be left out; every cell is in one of them.
         plan_kwargs
-            Fields of :class:`genemamba_sc.model._plan.PlanConfig`.
+            Fields of :class:`genemamba_sc.model.fitting._plan.PlanConfig`.
         **trainer_kwargs
             Passed to :class:`scvi.train.Trainer`.
 

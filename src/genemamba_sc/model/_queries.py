@@ -15,11 +15,11 @@ from genemamba_sc._described import Described
 from genemamba_sc.data import CellSource, Expression, GeneAliases, GeneVocabulary, Scale, query_source
 from genemamba_sc.integration import Integration
 from genemamba_sc.model._about import about
-from genemamba_sc.model._annotation import store
 from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._inference import embed
 from genemamba_sc.model._integration import asks_integration, integrate_cells
 from genemamba_sc.model._module import GeneMambaModule
+from genemamba_sc.model.annotation._annotation import store
 
 
 class QueryMixin(Described):

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy import sparse
 
 from genemamba_sc.data import GeneVocabulary, Tokens
-from genemamba_sc.data._token_parts import visible_part
+from genemamba_sc.data.tokens._token_parts import visible_part
 from genemamba_sc.training._markers import expression_matrix
 
 Verdict = Literal["better", "no better", "collapsed", "cannot tell"]

@@ -16,7 +16,7 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import PREDICTION_KEY
 from genemamba_sc._warn import warn
 from genemamba_sc.data import CellSource, GeneVocabulary, RankTokenizer, Scale, match_genes, open_matrix
-from genemamba_sc.data._log_expression import log_expression_blocks
+from genemamba_sc.data.tokens._log_expression import log_expression_blocks
 from genemamba_sc.pl._colours import colours_of
 from genemamba_sc.pl._types_of_cells import TypesOfCells, types_of_cells
 

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 from genemamba_sc._lazy import lazily
 
 if TYPE_CHECKING:
-    from genemamba_sc.tl._attribution import attribute
-    from genemamba_sc.tl._attribution_result import Attribution
-    from genemamba_sc.tl._gene_correlation import gene_correlation
-    from genemamba_sc.tl._gene_embeddings import GeneEmbeddings, gene_embeddings
-    from genemamba_sc.tl._gene_network import GeneNetwork, gene_network
-    from genemamba_sc.tl._gene_programs import GenePrograms, gene_programs
-    from genemamba_sc.tl._joint_perturbation import perturb_together
-    from genemamba_sc.tl._joint_perturbation_result import JointPerturbation
-    from genemamba_sc.tl._marker_genes import marker_genes
-    from genemamba_sc.tl._nearest_genes import NearestGenes, nearest_genes
-    from genemamba_sc.tl._perturbation import perturb
-    from genemamba_sc.tl._perturbation_result import Perturbation
-    from genemamba_sc.tl._rank_effects import rank_effects
-    from genemamba_sc.tl._rank_effects_result import RankEffects
-    from genemamba_sc.tl._reconstruction import reconstruct_ranks
-    from genemamba_sc.tl._reconstruction_result import RankReconstruction
     from genemamba_sc.tl._smooth_types import smooth_types
+    from genemamba_sc.tl.attribution._attribution import attribute
+    from genemamba_sc.tl.attribution._attribution_result import Attribution
+    from genemamba_sc.tl.attribution._marker_genes import marker_genes
+    from genemamba_sc.tl.perturbation._joint_perturbation import perturb_together
+    from genemamba_sc.tl.perturbation._joint_perturbation_result import JointPerturbation
+    from genemamba_sc.tl.perturbation._perturbation import perturb
+    from genemamba_sc.tl.perturbation._perturbation_result import Perturbation
+    from genemamba_sc.tl.ranks._rank_effects import rank_effects
+    from genemamba_sc.tl.ranks._rank_effects_result import RankEffects
+    from genemamba_sc.tl.ranks._reconstruction import reconstruct_ranks
+    from genemamba_sc.tl.ranks._reconstruction_result import RankReconstruction
+    from genemamba_sc.tl.relations._gene_correlation import gene_correlation
+    from genemamba_sc.tl.relations._gene_embeddings import GeneEmbeddings, gene_embeddings
+    from genemamba_sc.tl.relations._gene_network import GeneNetwork, gene_network
+    from genemamba_sc.tl.relations._gene_programs import GenePrograms, gene_programs
+    from genemamba_sc.tl.relations._nearest_genes import NearestGenes, nearest_genes
 
 __all__ = [
     "Attribution",
@@ -51,26 +51,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Attribution": "_attribution_result",
-    "GeneEmbeddings": "_gene_embeddings",
-    "GeneNetwork": "_gene_network",
-    "GenePrograms": "_gene_programs",
-    "JointPerturbation": "_joint_perturbation_result",
-    "NearestGenes": "_nearest_genes",
-    "Perturbation": "_perturbation_result",
-    "RankEffects": "_rank_effects_result",
-    "RankReconstruction": "_reconstruction_result",
-    "attribute": "_attribution",
-    "gene_correlation": "_gene_correlation",
-    "gene_embeddings": "_gene_embeddings",
-    "gene_network": "_gene_network",
-    "gene_programs": "_gene_programs",
-    "marker_genes": "_marker_genes",
-    "nearest_genes": "_nearest_genes",
-    "perturb": "_perturbation",
-    "perturb_together": "_joint_perturbation",
-    "rank_effects": "_rank_effects",
-    "reconstruct_ranks": "_reconstruction",
+    "Attribution": "attribution._attribution_result",
+    "GeneEmbeddings": "relations._gene_embeddings",
+    "GeneNetwork": "relations._gene_network",
+    "GenePrograms": "relations._gene_programs",
+    "JointPerturbation": "perturbation._joint_perturbation_result",
+    "NearestGenes": "relations._nearest_genes",
+    "Perturbation": "perturbation._perturbation_result",
+    "RankEffects": "ranks._rank_effects_result",
+    "RankReconstruction": "ranks._reconstruction_result",
+    "attribute": "attribution._attribution",
+    "gene_correlation": "relations._gene_correlation",
+    "gene_embeddings": "relations._gene_embeddings",
+    "gene_network": "relations._gene_network",
+    "gene_programs": "relations._gene_programs",
+    "marker_genes": "attribution._marker_genes",
+    "nearest_genes": "relations._nearest_genes",
+    "perturb": "perturbation._perturbation",
+    "perturb_together": "perturbation._joint_perturbation",
+    "rank_effects": "ranks._rank_effects",
+    "reconstruct_ranks": "ranks._reconstruction",
     "smooth_types": "_smooth_types",
 }
 

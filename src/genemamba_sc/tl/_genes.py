@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int, Int64
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
 from genemamba_sc.data import GeneVocabulary
-from genemamba_sc.data._gene_lists import find_tokens
+from genemamba_sc.data.genes._gene_lists import find_tokens
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._cells import require_model
 

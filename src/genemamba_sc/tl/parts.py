@@ -4,13 +4,13 @@ Analyses need none of these; they may change from version to version.
 """
 
 from genemamba_sc._constants import FIRST_GENE_ID
-from genemamba_sc.data._token_parts import real_positions
+from genemamba_sc.data.tokens._token_parts import real_positions
 from genemamba_sc.tl._cells import embedding_of, pass_through
-from genemamba_sc.tl._controls import Expression
 from genemamba_sc.tl._genes import find_genes
-from genemamba_sc.tl._joint_perturbation import changed
-from genemamba_sc.tl._rank_metrics import relative_ranks
-from genemamba_sc.tl._relations import Cells, relate_genes
+from genemamba_sc.tl.perturbation._controls import Expression
+from genemamba_sc.tl.perturbation._joint_perturbation import changed
+from genemamba_sc.tl.ranks._rank_metrics import relative_ranks
+from genemamba_sc.tl.relations._relations import Cells, relate_genes
 from genemamba_sc.training._markers import expression_matrix
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from genemamba_sc._constants import UNK_ID
 from genemamba_sc.data import CellSource, GeneVocabulary, Tokens
-from genemamba_sc.data._batches import TokenBatch, to_batch
+from genemamba_sc.data.tokens._batches import TokenBatch, to_batch
 from genemamba_sc.training._token_store import TokenStore
 
 # Number of batches whose cells are sorted by length together: enough that at most 3 % are pads

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float32, Int32, Integer
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
-from genemamba_sc.data._tokenizer import Tokens
+from genemamba_sc.data.tokens._tokenizer import Tokens
 from genemamba_sc.training._within_batches import within_batch_components
 
 # Singular values below this share of the first one are rounding errors of float32.

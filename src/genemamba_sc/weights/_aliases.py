@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from genemamba_sc._json import Fields, quoted, read_object
 from genemamba_sc.data import GeneAliases
-from genemamba_sc.data._gene_aliases import GeneRecord, NameKind
+from genemamba_sc.data.genes._gene_aliases import GeneRecord, NameKind
 
 
 def write_aliases(path: Path, aliases: GeneAliases) -> None:

@@ -16,8 +16,8 @@ from genemamba_sc._files import replacing_folder
 from genemamba_sc._json import quoted, read_json, read_object
 from genemamba_sc._version import __version__
 from genemamba_sc.data import GeneVocabulary
-from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
-from genemamba_sc.data._text_files import naming
+from genemamba_sc.data.genes._text_files import naming
+from genemamba_sc.data.tokens._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights import _folder
 from genemamba_sc.weights._card import model_card

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from genemamba_sc.data._text_files import naming
+from genemamba_sc.data.genes._text_files import naming
 from genemamba_sc.nn._config import Combine
 from genemamba_sc.weights._folder import CONFIG_FILE, config_or_none, read_json
 from genemamba_sc.weights._locate import Place, locate, shipped_checkpoint

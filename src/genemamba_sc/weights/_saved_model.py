@@ -22,7 +22,7 @@ from torch import Tensor
 from genemamba_sc._files import recover, replacing_file, replacing_folder
 from genemamba_sc._json import Fields, quoted, read_object
 from genemamba_sc.data import GeneAliases, GeneVocabulary
-from genemamba_sc.data._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
+from genemamba_sc.data.tokens._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights import _folder
 from genemamba_sc.weights._aliases import read_aliases, write_aliases

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genemamba_sc._json import quoted, read_object
-from genemamba_sc.data._text_files import naming
+from genemamba_sc.data.genes._text_files import naming
 from genemamba_sc.nn import BiMambaEncoder, EncoderConfig
 
 WEIGHTS_FILE = "model.safetensors"

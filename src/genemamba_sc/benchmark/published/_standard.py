@@ -12,7 +12,7 @@ from genemamba_sc.benchmark.published._checking import Finding
 from genemamba_sc.benchmark.published._facts import PublishedSet
 from genemamba_sc.benchmark.published._files import OpenPart
 from genemamba_sc.benchmark.published._splits import ROLE
-from genemamba_sc.data._feature_types import other_features
+from genemamba_sc.data.cells._feature_types import other_features
 
 _MISSING = ("", "nan", "None", "NA", "<NA>")
 

@@ -59,9 +59,9 @@ def run(arguments: argparse.Namespace) -> str:
     """Write predicted cell types, how sure they are, and the embedding of every cell of a query."""
     from genemamba_sc.cli import _models as models
     from genemamba_sc.cli._cells import read_cells, write_cells
-    from genemamba_sc.model._annotating import Asked
-    from genemamba_sc.model._foreseeing import check_query
-    from genemamba_sc.model._voting import check_voting
+    from genemamba_sc.model.annotation._annotating import Asked
+    from genemamba_sc.model.annotation._foreseeing import check_query
+    from genemamba_sc.model.annotation._voting import check_voting
 
     models.check_early(arguments)
     trains = arguments.model is None

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace) -> str:
     """Say what is wrong with the options."""
-    from genemamba_sc.benchmark._choices import chosen_methods, chosen_splits
+    from genemamba_sc.benchmark.runs._choices import chosen_methods, chosen_splits
 
     for name in ("splits", "methods"):  # separated by spaces or by commas
         given = getattr(arguments, name)
@@ -61,7 +61,7 @@ def _at_commas(item: str) -> list[str]:
 
 
 def _begins_split(text: str) -> bool:
-    from genemamba_sc.benchmark._choices import SplitChoice
+    from genemamba_sc.benchmark.runs._choices import SplitChoice
 
     if text.startswith("query:"):  # its column may have a comma, so that this is a part of it only
         return True
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> "BenchmarkReport":
 
     step, folder = Steps(4), Path(arguments.out)
     with step("load PyTorch, scvi-tools and scanpy"):
-        from genemamba_sc.benchmark._folder import check_folder, no_empty_folder
+        from genemamba_sc.benchmark.results._folder import check_folder, no_empty_folder
     with no_empty_folder(folder):
         check_folder(folder)
         return _run(arguments, folder, step)

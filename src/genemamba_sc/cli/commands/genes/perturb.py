@@ -65,7 +65,7 @@ def _check_drawn(arguments: argparse.Namespace, model: "GeneMambaModel", cells: 
 
 def run(arguments: argparse.Namespace) -> str:
     """Give a row per gene and group, or per set."""
-    from genemamba_sc.data._gmt import read_gmt
+    from genemamba_sc.data.genes._gmt import read_gmt
     from genemamba_sc.tl import perturb, perturb_together
 
     genes.check_files(arguments)

@@ -1,0 +1,1 @@
+"""Hold what a benchmark found, and say it in tables and sentences."""

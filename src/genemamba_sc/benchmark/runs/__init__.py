@@ -1,0 +1,1 @@
+"""Run a benchmark: what is asked for, on which cells, job by job."""

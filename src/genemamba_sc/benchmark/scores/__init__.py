@@ -1,0 +1,1 @@
+"""Score predicted types and embeddings."""

@@ -1,0 +1,1 @@
+"""Open files of cells, and tell what their values are."""

@@ -1,0 +1,1 @@
+"""Know genes: names, vocabularies, medians, gene sets."""

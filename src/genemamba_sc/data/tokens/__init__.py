@@ -1,0 +1,1 @@
+"""Turn the values of cells into rank tokens and batches of them."""

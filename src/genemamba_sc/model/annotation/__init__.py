@@ -1,0 +1,1 @@
+"""Answer queries about cell types: predictions, votes, calibrations."""

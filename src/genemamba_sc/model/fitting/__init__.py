@@ -1,0 +1,1 @@
+"""Train a model: arguments, split, start, plan, and the fits that follow."""

@@ -1,0 +1,1 @@
+"""Keep models in folders, and make models from pretrained weights."""

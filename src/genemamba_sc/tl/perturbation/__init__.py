@@ -1,0 +1,1 @@
+"""Change genes of cells, and see what the model makes of these cells."""

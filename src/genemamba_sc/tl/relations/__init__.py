@@ -1,0 +1,1 @@
+"""Relate genes to genes: vectors, correlations, neighbours, networks, programs."""
