@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from genemamba_sc.data import CellReader, CellSource, Expression, GeneVocabulary, RankTokenizer
-from genemamba_sc.data.cells import _log_expression
+from genemamba_sc.data.tokens import _log_expression
 from genemamba_sc.data.tokens._log_expression import log_expression_blocks
 
 

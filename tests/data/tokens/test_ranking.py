@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genemamba_sc.data.tokens import _ranking
 from genemamba_sc.data.tokens._ranking import rank_rows, sort_first
 
 
@@ -69,22 +68,3 @@ def test_cells_are_ranked_together_as_each_on_its_own(n_cells: int) -> None:
         return ids.tolist(), bits.tolist(), lengths.tolist()
 
     assert ranked([(0, n_cells)]) == ranked([(i, i + 1) for i in range(n_cells)])
-
-
-def test_where_nothing_can_be_written_code_is_compiled_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    njit = _ranking.numba.njit
-    asked = []
-
-    def without_a_place(**options: Any) -> Any:
-        asked.append(options)
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function 'double': no locator available")
-        return njit(**options)
-
-    def double(x: float) -> float:
-        return 2 * x
-
-    monkeypatch.setattr(_ranking.numba, "njit", without_a_place)
-
-    assert _ranking.compiled(double)(4.0) == 8.0
-    assert asked == [{"nogil": True, "cache": True}, {"nogil": True}]
