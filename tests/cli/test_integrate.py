@@ -42,7 +42,11 @@ def test_the_integrated_embedding_is_written_and_the_model_kept(
 
 
 def test_cells_are_mapped_onto_a_model_that_stays_as_it_is(
-    studies: Path, reference: Path, make_cells: Callable[..., AnnData], tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    studies: Path,
+    reference: Path,
+    make_cells: Callable[..., AnnData],
+    tmp_path: Path,
 ):
     before = {file.name: file.read_bytes() for file in reference.iterdir()}
     third = make_cells(60, seed=2)
@@ -50,6 +54,7 @@ def test_cells_are_mapped_onto_a_model_that_stays_as_it_is(
     third.write_h5ad(tmp_path / "third.h5ad")
     files = [str(tmp_path / "third.h5ad"), str(tmp_path / "mapped.h5ad")]
     assert main(["integrate", *files, "--map-to", str(reference), "--batch-key", "lane", "--accelerator", "cpu"]) == 0
+    assert f"of 60 cells × 30 dimensions, mapped onto {reference}" in capsys.readouterr().out
     model = GeneMambaModel.load(reference, adata=False, accelerator="cpu")
     expected = model.get_latent_representation(third, batch_key="lane")
     np.testing.assert_allclose(anndata.read_h5ad(tmp_path / "mapped.h5ad").obsm["X_genemamba"], expected, atol=1e-5)
@@ -77,9 +82,9 @@ def test_one_batch_is_refused_and_nothing_written(
     cells.obs["study"] = "only"
     cells.write_h5ad(tmp_path / "cells.h5ad")
     files = [str(tmp_path / "cells.h5ad"), str(tmp_path / "out.h5ad")]
-    with pytest.warns(UserWarning, match="one batch only"):
-        assert main(["integrate", *files, "--batch-key", "study", *SHORT]) == 1
-    assert "needs at least two batches" in capsys.readouterr().err
+    assert main(["integrate", *files, "--batch-key", "study", *SHORT]) == 1
+    told = capsys.readouterr().err
+    assert "two batches or more can be integrated. Got one in obs['study']: 'only'. Name another column with" in told
     assert not (tmp_path / "out.h5ad").exists()
 
 
@@ -93,4 +98,5 @@ def test_a_model_without_integration_cannot_be_mapped_to(
     fit(make_cells(), setup={}, max_epochs=0).save(tmp_path / "plain")
     files = [str(studies), str(tmp_path / "out.h5ad")]
     assert main(["integrate", *files, "--map-to", str(tmp_path / "plain"), "--accelerator", "cpu"]) == 1
-    assert "was not trained to integrate" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "plain was not trained to integrate batches. Train one that was: genemamba integrate IN OUT" in told

@@ -22,6 +22,12 @@ def fitted(cells: tuple[np.ndarray, np.ndarray]) -> Integration:
     return fit_integration(*cells, config=SMALL)
 
 
+def test_numbers_of_the_choices_are_those_that_a_saved_model_has(unchecked: None):
+    config = IntegrationConfig(width=np.float32(0.2), sharpness=1)
+    assert (type(config.width), type(config.sharpness)) == (float, float)
+    assert config.width == float(np.float32(0.2))
+
+
 @pytest.mark.parametrize(
     ("choices", "error", "message"),
     [
@@ -29,11 +35,12 @@ def fitted(cells: tuple[np.ndarray, np.ndarray]) -> Integration:
         ({"n_neighbours": 2.5}, TypeError, r"n_neighbours must be a whole number\. Got 2\.5"),
         ({"n_clusters": True}, TypeError, r"n_clusters must be a whole number\. Got True"),
         ({"n_rounds": 0}, ValueError, r"n_rounds must be at least 1"),
-        ({"width": 0.0}, ValueError, r"width must be positive and finite\. Got 0\.0\. Its default is 0\.1"),
-        ({"width": np.nan}, ValueError, r"width must be positive and finite\. Got nan"),
-        ({"width": np.inf}, ValueError, r"width must be positive and finite\. Got inf"),
+        ({"width": 0.0}, ValueError, r"width must be 1e-06 or more, and finite\. Got 0\.0\. Its default is 0\.1"),
+        ({"width": 1e-320}, ValueError, r"width must be 1e-06 or more"),
+        ({"width": np.nan}, ValueError, r"width must be 1e-06 or more, and finite\. Got nan"),
+        ({"width": np.inf}, ValueError, r"width must be 1e-06 or more, and finite\. Got inf"),
         ({"width": "0.1"}, TypeError, r"width must be a number\. Got '0\.1'"),
-        ({"sharpness": -1}, ValueError, r"sharpness must be 0 or more, and finite\. Got -1\. Its default is 0\.25"),
+        ({"sharpness": -1}, ValueError, r"sharpness must be 0 or more, and finite\. Got -1\.0\. Its default is 0\.25"),
         ({"sharpness": np.inf}, ValueError, r"sharpness must be 0 or more, and finite\. Got inf"),
         ({"sharpness": True}, TypeError, r"sharpness must be a number\. Got True"),
     ],

@@ -313,6 +313,43 @@ def test_a_batch_is_known_by_its_name_whatever_its_type(
     assert np.abs(found - projected(model, query)).max() > 0.01
 
 
+def test_two_spellings_of_a_new_number_are_one_batch(mixed: GeneMambaModel, make_cells: Cells):
+    one, two = (in_batches(make_cells(), names) for names in (["7"] * 60, ["7", "7.0"] * 30))
+    np.testing.assert_array_equal(latent(mixed, two), latent(mixed, one))
+
+
+def test_own_cells_have_the_batches_that_were_registered_whatever_the_column_holds_now(make_cells: Cells, fit: Fit):
+    cells = make_cells()
+    model = fit(cells, setup={"batch_key": "batch"}, max_epochs=0)
+    before = latent(model)
+    names = cells.obs["batch"].astype(str)
+    cells.obs["batch"] = "study " + names
+    with pytest.warns(UserWarning, match=r"obs\['batch'\] has changed for 60 of 60 cells since the model was set up"):
+        np.testing.assert_array_equal(latent(model), before)
+    with pytest.raises(ValueError, match=r"has changed for 60 of 60 cells since: one has 'study first' now\. Bring"):
+        model.train(**QUICK)
+    cells.obs["batch"] = names.map({"first": "second", "second": "first"})
+    with pytest.warns(UserWarning, match="has changed for 60 of 60 cells"):
+        np.testing.assert_array_equal(latent(model), before)
+    # Asked for by name, the column is read as it is.
+    assert np.abs(latent(model, batch_key="batch") - before).max() > 0.01
+    del cells.obs["batch"]
+    np.testing.assert_array_equal(latent(model), before)
+
+
+@pytest.mark.parametrize("flag", [0, 1, "no", np.array([False, True])])
+def test_whether_to_integrate_is_yes_or_no(mixed: GeneMambaModel, make_cells: Cells, flag: Any, unchecked: None):
+    with pytest.raises(TypeError, match=r"integrated must be True or False\. Got .* Pass one of these"):
+        latent(mixed, make_cells(), integrated=flag)
+    with pytest.raises(TypeError, match=r"integrate must be True or False\. Got"):
+        mixed.train(integrate=flag)
+
+
+def test_numpy_says_yes_and_no_too(mixed: GeneMambaModel, make_cells: Cells, unchecked: None):
+    cells = make_cells()
+    np.testing.assert_array_equal(latent(mixed, cells, integrated=np.False_), latent(mixed, cells, integrated=False))
+
+
 def test_whole_numbers_beside_missing_ones_are_the_same_numbers(make_cells: Cells, fit: Fit):
     cells = make_cells()
     cells.obs["batch"] = np.arange(60) % 2 + 1

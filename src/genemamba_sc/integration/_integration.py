@@ -12,6 +12,8 @@ from genemamba_sc.integration._offsets import Offsets, Spreads
 from genemamba_sc.integration._reference import Reference
 
 Move = Offsets | Spreads
+# Squared distances of unit vectors are divided by the width; below this, clusters are as hard as they can be.
+_NARROWEST = 1e-6
 # Cells that are moved at once.
 _BLOCK = 16_384
 
@@ -56,8 +58,11 @@ class IntegrationConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Real):
                 raise TypeError(f"{name} must be a number. Got {value!r}. Leave it out for the default.")
-        if not 0 < self.width < np.inf:
-            raise ValueError(f"width must be positive and finite. Got {self.width!r}. Its default is 0.1.")
+            object.__setattr__(self, name, float(value))
+        if not _NARROWEST <= self.width < np.inf:
+            raise ValueError(
+                f"width must be {_NARROWEST:g} or more, and finite. Got {self.width!r}. Its default is 0.1."
+            )
         if not 0 <= self.sharpness < np.inf:
             raise ValueError(f"sharpness must be 0 or more, and finite. Got {self.sharpness!r}. Its default is 0.25.")
 

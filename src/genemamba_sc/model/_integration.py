@@ -1,14 +1,13 @@
-"""Fit an integration after training, and apply it to embeddings: batches by their names in ``obs``."""
+"""Fit an integration after training."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from anndata import AnnData
-from jaxtyping import Float32, Integer
+from jaxtyping import Integer
 
+from genemamba_sc._checks import yes_or_no
 from genemamba_sc._warn import warn
 from genemamba_sc.integration import (
     FEWEST_CELLS,
@@ -18,7 +17,7 @@ from genemamba_sc.integration import (
     fit_integration,
 )
 from genemamba_sc.model._inference import embed
-from genemamba_sc.model.registration._batch_names import NEW, batch_names, known_codes, names_in_query
+from genemamba_sc.model.registration._batch_names import batch_names
 from genemamba_sc.model.registration._setup import registered_codes
 
 # Cells that an integration is fitted on, and those that each batch has among them at least.
@@ -47,10 +46,12 @@ def integration_config(
     Raises
     ------
     TypeError
-        If a name is no field of the choices.
+        If a name is no field of the choices, or ``integrate`` is neither ``None`` nor a bool.
     ValueError
         If the user asked for it and there are no two batches, or gave choices for what is not done.
     """
+    if integrate is not None:
+        yes_or_no("integrate", integrate)
     config = _config_of(integration_kwargs or {})
     n_batches = len(np.unique(columns["batch"])) if "batch" in columns else 0
     if integrate and n_batches < 2:
@@ -194,93 +195,6 @@ def _say_which_are_small(names: list[str]) -> None:
 
 def _test_cells(model: Any) -> np.ndarray:
     return np.empty(0, dtype=np.int64) if model.test_indices is None else np.asarray(model.test_indices)
-
-
-def integrate_cells(
-    model: Any,
-    adata: AnnData,
-    rows: Integer[np.ndarray, "n"],
-    latent: Float32[np.ndarray, "n d"],
-    batch_key: str | None,
-) -> Float32[np.ndarray, "n k"]:
-    """Integrate embeddings of cells of known and of new batches.
-
-    Parameters
-    ----------
-    model
-        Model with an integration.
-    adata, rows
-        Cells that were embedded.
-    latent
-        Their embedding.
-    batch_key
-        Column of ``obs`` with their batches; ``None`` takes the one that the model was set up with, if it is there.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column.
-    """
-    integration = model.integration_
-    fitted = zip(batch_names(model.registry_), integration.is_fitted)
-    known = {name: code for code, (name, is_fitted) in enumerate(fitted) if is_fitted}
-    of_row, names = pd.factorize(np.array(names_in_query(model, adata, rows, batch_key), dtype=object))
-    found = np.array([*known_codes(names, known), NEW], dtype=np.int64)
-    codes = found[of_row]
-    result, tells = integration(latent, codes), np.asarray(latent.any(axis=1))
-    few, far = [], []
-    for number, name in enumerate(names):
-        members = np.flatnonzero((of_row == number) & tells)
-        if found[number] != NEW or not len(members):
-            continue
-        if len(np.unique(rows[members])) < FEWEST_CELLS:
-            few.append(name)
-            continue
-        moves = integration.fit_batch(latent[members])
-        result[members] = integration.map_batch(latent[members], moves)
-        if not moves:
-            far.append(name)
-    # A cell without a known gene stays at zero, where everyone can see that it tells nothing.
-    result[~tells] = 0.0
-    _say_what_was_not_corrected(few, far)
-    return result
-
-
-def _say_what_was_not_corrected(few: list[str], far: list[str]) -> None:
-    if far:
-        warn(
-            f"New batches without a cell near the reference: {', '.join(sorted(far))[:200]}. They may hold other "
-            "types, or differ too much; their cells are mapped onto the shared axes, without a correction of the batch."
-        )
-    if few:
-        warn(
-            f"New batches with fewer than {FEWEST_CELLS} cells do not tell what they have in common: "
-            f"{', '.join(sorted(few))[:200]}. "
-            "Their cells are mapped onto the shared axes, without a correction of the batch. Pass more cells at once."
-        )
-
-
-def asks_integration(model: Any, adata: AnnData, batch_key: str | None, integrated: bool | None) -> bool:
-    """Tell, before any cell is read, whether an embedding is to be integrated; parameters as in queries.
-
-    Raises
-    ------
-    ValueError
-        If it is asked for and the model was not trained to integrate, or the column cannot serve.
-    """
-    if batch_key is not None and (not isinstance(batch_key, str) or list(adata.obs.columns).count(batch_key) != 1):
-        raise ValueError(
-            f"batch_key={batch_key!r} must name one column of adata.obs, which has {list(adata.obs.columns)}. Name one "
-            "of these, or leave it out."
-        )
-    if model.integration_ is None and (integrated or batch_key is not None):
-        raise ValueError(
-            "This model was not trained to integrate batches. Pass batch_key= to setup_anndata and train with "
-            "integrate=True, or leave out batch_key and integrated."
-        )
-    if integrated is False and batch_key is not None:
-        raise ValueError("batch_key has no effect with integrated=False. Leave out one of them.")
-    return model.integration_ is not None and integrated is not False
 
 
 def _sample(batches: Integer[np.ndarray, "n"]) -> Integer[np.ndarray, "m"]:

@@ -17,7 +17,7 @@ from genemamba_sc.integration import Integration
 from genemamba_sc.model._about import about
 from genemamba_sc.model._doubts import doubt_once
 from genemamba_sc.model._inference import embed
-from genemamba_sc.model._integration import asks_integration, integrate_cells
+from genemamba_sc.model._integrated_cells import asks_integration, integrate_cells
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model.annotation._annotation import store
 

@@ -1,6 +1,7 @@
 """The scores of integration on examples small enough to count by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -91,3 +92,27 @@ def test_clusters_are_scored_as_the_mean_of_five_seeds():
     assert found["ari"] == pytest.approx(np.mean([one["ari"] for one in by_seed]))
     assert len({round(one["ari"], 6) for one in by_seed}) > 1
     assert found["avg_bio"] == pytest.approx((found["nmi"] + found["ari"] + found["asw_label"]) / 3)
+
+
+@pytest.mark.parametrize("scib", [True, False])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"labels": [None, *LABELS[1:]]}, ValueError, r"labels must be known for all cells\. 1 of 8 are missing"),
+        ({"batches": np.array([np.nan] * 2 + [1.0] * 6)}, ValueError, r"batches must be known .* 2 of 8 are missing"),
+        ({"batches": BATCHES[:-5]}, ValueError, r"batches must have one entry .* Got the shape \(3,\) for 8 rows"),
+        ({"labels": LABELS[:-1]}, ValueError, r"labels must have one entry .* Got the shape \(7,\) for 8 rows"),
+        ({"batches": np.repeat("1", 8)}, ValueError, r"two batches or more\. Got 1\. Pass the batch of each cell"),
+        ({"x": sparse.csr_matrix(X)}, TypeError, r"must be a dense array\. Got a sparse one\. Pass x\.toarray\(\)"),
+    ],
+)
+def test_what_would_be_scored_as_something_else_is_refused(
+    change: dict, error: type, message: str, scib: bool, unchecked: None
+):
+    with pytest.raises(error, match=message):
+        score(**({"x": X, "labels": LABELS, "batches": BATCHES} | change), scib=scib)
+
+
+def test_tables_are_scored_as_arrays_are(unchecked: None):
+    found = score(pd.DataFrame(X), pd.Series(LABELS), pd.Categorical(BATCHES), scib=False)
+    assert found == score(X, LABELS, BATCHES, scib=False)

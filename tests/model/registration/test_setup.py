@@ -63,7 +63,7 @@ def test_a_model_set_up_before_another_learns_its_own_types(cells: AnnData) -> N
     ("change", "message"),
     [
         (lambda obs: obs.drop(columns="cell_type"), r"set up with adata.obs\['cell_type'\], which is gone"),
-        (lambda obs: obs.assign(cell_type="d"), r"which has changed: 'd' was no value of it. Call setup_anndata again"),
+        (lambda obs: obs.assign(cell_type="d"), r"has 'd' now. Bring the former values back"),
     ],
 )
 def test_a_column_that_changed_since_is_refused(cells: AnnData, change: Callable, message: str) -> None:

@@ -11,7 +11,10 @@ changes with the order of the types (docs/decisions.md).
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
 
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.benchmark.scores._metrics import NEIGHBOURS
 from genemamba_sc.benchmark.scores._neighbours import codes, cross_batch, graph_connectivity, refuse_broken
 
@@ -39,14 +42,42 @@ def score(
 
     Raises
     ------
+    TypeError
+        If the embedding is sparse.
     ValueError
-        If the embedding is broken; see :func:`refuse_broken`.
+        If the embedding is broken (see :func:`refuse_broken`), types or batches are missing or not one for each cell,
+        or there are no two batches.
     """
+    if issparse(x):
+        raise TypeError("An embedding must be a dense array. Got a sparse one. Pass x.toarray().")
+    x = np.asarray(x)
+    labels, batches = (_names(what, names, len(x)) for what, names in (("labels", labels), ("batches", batches)))
+    if (n_batches := len(np.unique(batches))) < 2:
+        raise ValueError(
+            f"Integration is scored over two batches or more. Got {n_batches}. Pass the batch of each cell, as it is "
+            "in the column that was integrated over."
+        )
     refuse_broken(x, method, len(labels))
     x = np.ascontiguousarray(x, dtype=np.float32)
-    labels, batches = (np.asarray(names).astype(str) for names in (labels, batches))
     by_scib = metrics(x, codes(labels), codes(batches)) if scib else {}
     return {**by_scib, **cross_batch(x, labels, batches)}
+
+
+def _names(what: str, names: Any, n_cells: int) -> np.ndarray:
+    """Turn types or batches into text; a missing one would be scored as a type of its own."""
+    values = np.asarray(names, dtype=object)
+    if values.shape != (n_cells,):
+        raise ValueError(
+            f"{what} must have one entry for each row of the embedding. Got the shape {values.shape} for {n_cells} "
+            "rows. Pass the column of the same cells."
+        )
+    missing = pd.isna(values)
+    if missing.any():
+        raise ValueError(
+            f"{what} must be known for all cells. {missing.sum()} of {n_cells} are missing. Pass the cells that have "
+            "one, of the embedding too."
+        )
+    return np.array([as_text(name) for name in values])
 
 
 def metrics(x: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> dict[str, float]:

@@ -1,8 +1,12 @@
 """integrate batches, or map cells onto an integrated reference"""  # noqa: D400
 
 import argparse
+from typing import TYPE_CHECKING
 
 from genemamba_sc.cli._options import add_data, add_pretrained, add_training, misused_model
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +49,26 @@ def run(arguments: argparse.Namespace) -> str:
     trains = arguments.model is None
     models.check_gene_ids(arguments, adata, trains=trains)
     if trains:
+        _require_batches(adata, arguments.batch_key)
         model = models.train(arguments, adata, integrate=True)
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
     else:
         model = models.load(arguments)
+        if model.integration_ is None:
+            raise ValueError(
+                f"{arguments.model} was not trained to integrate batches. Train one that was: genemamba integrate IN "
+                "OUT --batch-key KEY --save-model MODEL."
+            )
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY, integrated=True, **models.where(arguments))
     write_cells(adata, arguments.output)
-    return (
-        f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions, integrated"
-    )
+    done = "integrated" if trains else f"mapped onto {arguments.model}"
+    return f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions, {done}"
+
+
+def _require_batches(adata: "AnnData", batch_key: str) -> None:
+    """Refuse cells of one batch; a column that does not exist is refused where all columns are."""
+    if list(adata.obs.columns).count(batch_key) == 1 and adata.obs[batch_key].nunique() == 1:
+        raise ValueError(
+            f"Cells of two batches or more can be integrated. Got one in obs[{batch_key!r}]: "
+            f"{adata.obs[batch_key].dropna().iloc[0]!r}. Name another column with --batch-key."
+        )

@@ -11,7 +11,7 @@ from genemamba_sc._checks import CellIndices, row_numbers
 from genemamba_sc.confidence import Calibration, LabelSets
 from genemamba_sc.data import Scale
 from genemamba_sc.model._inference import cell_type_logits
-from genemamba_sc.model._integration import asks_integration, integrate_cells
+from genemamba_sc.model._integrated_cells import asks_integration, integrate_cells
 from genemamba_sc.model._queries import QueryMixin
 from genemamba_sc.model.annotation._annotating import (
     Asked,

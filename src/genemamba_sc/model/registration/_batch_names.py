@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
+from scvi.data import AnnDataManager
 
 from genemamba_sc._warn import warn
 from genemamba_sc._whole_floats import as_text
 from genemamba_sc.model.registration._obs_columns import MISSING
+from genemamba_sc.model.registration._setup import codes_in_column, kept_codes
 
 # Code of a batch that the reference does not know.
 NEW = -1
@@ -38,8 +40,13 @@ def names_in_query(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str 
     adata, rows
         Cells, and which of them.
     batch_key
-        Column of ``obs``; ``None`` takes the one that the model was set up with, if it is there.
+        Column of ``obs``; ``None`` takes the one that the model was set up with, if it is there, and for the model's
+        own cells what was registered.
     """
+    if batch_key is None and adata is model.adata:
+        registered = _registered_names(model.adata_manager)
+        if registered is not None:
+            return [registered[row] for row in rows]
     if batch_key is None:
         batch_key = model.registry_["setup_args"].get("batch_key")
         if list(adata.obs.columns).count(batch_key) != 1:
@@ -56,6 +63,26 @@ def names_in_query(model: Any, adata: AnnData, rows: np.ndarray, batch_key: str 
             "shared axes, without a correction of batches. Give them the batch that they are from."
         )
     return [None if is_missing else as_text(name) for name, is_missing in zip(column.astype(object), missing)]
+
+
+def _registered_names(manager: AnnDataManager) -> list[str] | None:
+    """List the batches that the cells of a model were registered with; ``None`` where that is no longer known.
+
+    They are what the model learned, whatever has been written into the column since.
+    """
+    key = REGISTRY_KEYS.BATCH_KEY
+    kept = kept_codes(manager, key) if key in manager.data_registry else None
+    if kept is None:
+        return None
+    found = codes_in_column(manager, key)
+    if found is not None and (found != kept).any():
+        column = manager.get_state_registry(key)["original_key"]
+        warn(
+            f"adata.obs[{column!r}] has changed for {(found != kept).sum()} of {len(kept)} cells since the model was "
+            "set up. Their batches are those that were registered. Name the column with batch_key= to have it read."
+        )
+    names = [as_text(name) for name in np.asarray(manager.get_state_registry(key)["categorical_mapping"]).tolist()]
+    return [names[code] for code in kept]
 
 
 def known_codes(names: Iterable[str], known: Mapping[str, int]) -> list[int]:
@@ -102,6 +129,18 @@ def known_codes(names: Iterable[str], known: Mapping[str, int]) -> list[int]:
             "batches. If they are the same, write them alike."
         )
     return codes
+
+
+def alike_as_numbers(names: Iterable[str]) -> list[int]:
+    """Tell for each name the place of the first that is the same number, or the same text.
+
+    Parameters
+    ----------
+    names
+        Names of new batches, as text.
+    """
+    first: dict[str, int] = {}
+    return [first.setdefault(_number(name), place) for place, name in enumerate(names)]
 
 
 def _number(name: str) -> str:

@@ -127,31 +127,60 @@ def registered_codes(manager: AnnDataManager) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If the column of ``obs`` is gone, or has values that it did not have when it was registered.
+        If the column of ``obs`` is not what it was when it was registered.
     """
     names = {REGISTRY_KEYS.BATCH_KEY: "batch", REGISTRY_KEYS.LABELS_KEY: "labels"}
-    is_latest = manager.adata.uns.get(_LATEST_MANAGER) == manager.id
-    return {
-        name: np.asarray(manager.get_from_registry(key)).ravel().astype(np.int64)
-        if is_latest
-        else _codes_of(manager, key).astype(np.int64)
-        for key, name in names.items()
-        if key in manager.data_registry
-    }
+    return {name: _checked_codes(manager, key) for key, name in names.items() if key in manager.data_registry}
 
 
-def _codes_of(manager: AnnDataManager, key: str) -> np.ndarray:
-    """Find the codes of a column by the values that it had when it was registered."""
+def kept_codes(manager: AnnDataManager, key: str) -> np.ndarray | None:
+    """Return the codes that ``setup_anndata`` wrote, shape (n_obs,); ``None`` where another model has written its own.
+
+    Parameters
+    ----------
+    manager
+        Manager of the AnnData.
+    key
+        One of scvi-tools' ``REGISTRY_KEYS``.
+    """
+    if manager.adata.uns.get(_LATEST_MANAGER) != manager.id:
+        return None
+    return np.asarray(manager.get_from_registry(key)).ravel().astype(np.int64)
+
+
+def codes_in_column(manager: AnnDataManager, key: str) -> np.ndarray | None:
+    """Find the codes of a column by its values of today, shape (n_obs,).
+
+    Parameters
+    ----------
+    manager, key
+        As in :func:`kept_codes`.
+
+    Returns
+    -------
+    The codes, -1 for a value that was none when the column was registered; ``None`` where the column is gone.
+    """
     state = manager.get_state_registry(key)
     column, known = state[CategoricalObsField.ORIGINAL_ATTR_KEY], state[CategoricalObsField.CATEGORICAL_MAPPING_KEY]
-    anew = "Call setup_anndata again, and make a new model."
     if column not in manager.adata.obs:
-        raise ValueError(f"The model was set up with adata.obs[{column!r}], which is gone. {anew}")
+        return None
     values = manager.adata.obs[column].astype(object)
-    codes = pd.Index(np.asarray(known).tolist(), dtype=object).get_indexer(values)
-    if (codes < 0).any():
+    return pd.Index(np.asarray(known).tolist(), dtype=object).get_indexer(values).astype(np.int64)
+
+
+def _checked_codes(manager: AnnDataManager, key: str) -> np.ndarray:
+    kept, found = kept_codes(manager, key), codes_in_column(manager, key)
+    column = manager.get_state_registry(key)[CategoricalObsField.ORIGINAL_ATTR_KEY]
+    anew = "Call setup_anndata again, and make a new model."
+    if found is None:
+        if kept is not None:
+            return kept
+        raise ValueError(f"The model was set up with adata.obs[{column!r}], which is gone. {anew}")
+    changed = found < 0 if kept is None else found != kept
+    if changed.any():
+        example = manager.adata.obs[column].iloc[int(np.argmax(changed))]
         raise ValueError(
-            f"The model was set up with adata.obs[{column!r}], which has changed: {values[codes < 0].iloc[0]!r} was no "
-            f"value of it. {anew}"
+            f"The model was set up with adata.obs[{column!r}], which has changed for {changed.sum()} of {len(changed)} "
+            f"cells since: one has {example!r} now. Bring the former values back. Or: {anew[0].lower()}{anew[1:]}"
         )
-    return codes
+    return found
