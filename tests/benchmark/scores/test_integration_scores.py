@@ -101,7 +101,11 @@ def test_clusters_are_scored_as_the_mean_of_five_seeds():
         ({"labels": [None, *LABELS[1:]]}, ValueError, r"labels must be known for all cells\. 1 of 8 are missing"),
         ({"batches": np.array([np.nan] * 2 + [1.0] * 6)}, ValueError, r"batches must be known .* 2 of 8 are missing"),
         ({"batches": BATCHES[:-5]}, ValueError, r"batches must have one entry .* Got the shape \(3,\) for 8 rows"),
-        ({"labels": LABELS[:-1]}, ValueError, r"labels must have one entry .* Got the shape \(7,\) for 8 rows"),
+        (
+            {"labels": LABELS[:-1]},
+            ValueError,
+            r"a row per cell and a column or more\. Got the shape \(8, 1\) for 7 cells",
+        ),
         ({"batches": np.repeat("1", 8)}, ValueError, r"two batches or more\. Got 1\. Pass the batch of each cell"),
         ({"x": sparse.csr_matrix(X)}, TypeError, r"must be a dense array\. Got a sparse one\. Pass x\.toarray\(\)"),
     ],

@@ -51,13 +51,13 @@ def score(
     if issparse(x):
         raise TypeError("An embedding must be a dense array. Got a sparse one. Pass x.toarray().")
     x = np.asarray(x)
+    refuse_broken(x, method, len(labels))
     labels, batches = (_names(what, names, len(x)) for what, names in (("labels", labels), ("batches", batches)))
     if (n_batches := len(np.unique(batches))) < 2:
         raise ValueError(
             f"Integration is scored over two batches or more. Got {n_batches}. Pass the batch of each cell, as it is "
             "in the column that was integrated over."
         )
-    refuse_broken(x, method, len(labels))
     x = np.ascontiguousarray(x, dtype=np.float32)
     by_scib = metrics(x, codes(labels), codes(batches)) if scib else {}
     return {**by_scib, **cross_batch(x, labels, batches)}

@@ -34,7 +34,8 @@ def refuse_broken(x: np.ndarray, method: str = "An embedding", n_cells: int | No
     """
     who = method if method == "An embedding" else f"The embedding of {method}"
     if x.ndim != 2 or not x.shape[1] or (n_cells is not None and len(x) != n_cells):
-        raise ValueError(f"{who} must have a row per cell and a column or more. Got the shape {x.shape}.")
+        of = "" if n_cells is None else f" for {n_cells} cells"
+        raise ValueError(f"{who} must have a row per cell and a column or more. Got the shape {x.shape}{of}.")
     if not np.isfinite(x).all():
         bad = int((~np.isfinite(x)).any(axis=1).sum())
         raise ValueError(f"{who} must be finite. {bad} of {len(x)} cells have NaN or infinite values.")
