@@ -211,7 +211,8 @@ class PredictionMixin(QueryMixin):
             Column of ``obs`` with their types, all of which the model must know. Cells of the ``unlabeled_category``
             of :meth:`setup_anndata` do not count.
         indices
-            Which cells; ``None`` takes all. Labels of other cells are not read: they may be missing, or of any type.
+            Which cells, each once; ``None`` takes all. Labels of other cells are not read: they may be missing, or of
+            any type.
         layer, gene_id_key, scale
             As in :meth:`get_latent_representation`.
 
@@ -220,9 +221,10 @@ class PredictionMixin(QueryMixin):
         RuntimeError
             If the model is not trained.
         ValueError
-            If it knows no cell types, cells trained it, a type is new to it, or a label is missing. Cells of the
-            training are told by their names, where the model holds the cells that it was trained on; names that only
-            number the rows (AnnData's default) count where the tokens of a few cells are the same, too.
+            If it knows no cell types, a cell is named twice, cells trained it, a type is new to it, or a label is
+            missing. Cells of the training are told by their names, where the model holds the cells that it was trained
+            on; names that only number the rows (AnnData's default) count where the tokens of a few cells are the same,
+            too.
         """
         adata = self._query(adata)
         require_cell_types(self)
