@@ -57,6 +57,8 @@ def reconstruction() -> tl.RankReconstruction:
 DESCRIBED = {
     "network": (network, ["method     explained", "edges      2 of 6 pairs tested", "genes      3 of 4 have an edge",
                           "strongest  A - B, A - C"]),
+    "strongest of a network": (lambda: dataclasses.replace(network(), n_significant=5), [
+        "edges      2 of 6 pairs tested; n_neighbors leaves out 3 more within the rate"]),
     "directed": (lambda: dataclasses.replace(network(), method="effect"), ["strongest  A → B, A → C"]),
     "perturbation": (perturbation, [
         "perturbation  delete, one gene at a time", "genes         2: A, B", "groups        1: all",
