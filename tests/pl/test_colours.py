@@ -101,3 +101,15 @@ def test_stored_colours_are_kept_where_there_are_more_of_them_than_types(adata: 
     adata.uns[f"{key}_colors"] = ["#ff0000", "#00ff00", "#0000ff", "#123456", "#654321"][: len(names) + 1]
     found = share_colours(adata, [key])
     assert list(found.values()) == ["#ff0000", "#00ff00", "#0000ff", "#123456", "#654321"][: len(names)]
+
+
+def test_whole_numbers_are_the_same_types_where_cells_without_a_value_made_floats_of_them():
+    obs = pd.DataFrame({"known": [1, 2, 10], "predicted": [1.0, None, 10.0]}, index=["a", "b", "c"])
+    adata = AnnData(obs=obs)
+
+    assert list(share_colours(adata, ["known", "predicted"])) == ["1", "2", "10"]
+    assert adata.obs["predicted"].astype(object).where(adata.obs["predicted"].notna(), None).tolist() == [
+        "1",
+        None,
+        "10",
+    ]

@@ -7,6 +7,8 @@ import scanpy as sc
 from anndata import AnnData
 from matplotlib.colors import to_hex
 
+from genemamba_sc._whole_floats import as_text
+
 _GREY = "#808080"
 
 
@@ -14,7 +16,8 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     """Give the same type the same colour in several columns, such as known and predicted types.
 
     The columns become categorical text in the order of the first one, and ``adata.uns[f"{key}_colors"]`` of each is
-    set, where scanpy looks for it. Colours that the first column already has are kept; other types take
+    set, where scanpy looks for it. Whole numbers that are floats become 1 and not 1.0, as pandas makes them where cells
+    have no value. Colours that the first column already has are kept; other types take
     colours of scanpy's palettes that none of these has. Where there are more than 102 types, these others are grey.
 
     Parameters
@@ -37,7 +40,7 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     names = _types_in_order([adata.obs[key] for key in keys])
     colours = _with_new_types(_colours_in_place(adata, keys[0]), names)
     for key in keys:
-        adata.obs[key] = pd.Categorical(_as_text(adata.obs[key]), categories=names)
+        adata.obs[key] = pd.Categorical(_texts(adata.obs[key]), categories=names)
         adata.uns[f"{key}_colors"] = list(colours.values())
     return colours
 
@@ -66,8 +69,8 @@ def _check_columns(adata: AnnData, keys: Sequence[str]) -> None:
         )
 
 
-def _as_text(column: pd.Series) -> pd.Series:
-    return column.astype(object).map(str, na_action="ignore")
+def _texts(column: pd.Series) -> pd.Series:
+    return column.astype(object).map(as_text, na_action="ignore")
 
 
 def _types_in_order(columns: Sequence[pd.Series]) -> list[str]:
@@ -75,7 +78,7 @@ def _types_in_order(columns: Sequence[pd.Series]) -> list[str]:
     found: dict[str, None] = {}
     for column in columns:
         categorical = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
-        found |= dict.fromkeys(str(name) for name in categorical.cat.categories)
+        found |= dict.fromkeys(map(as_text, categorical.cat.categories))
     return list(found)
 
 

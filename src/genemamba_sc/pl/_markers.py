@@ -15,6 +15,7 @@ from scipy import sparse
 from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import PREDICTION_KEY
 from genemamba_sc._warn import warn
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.data import CellSource, GeneVocabulary, RankTokenizer, Scale, match_genes, open_matrix
 from genemamba_sc.data.tokens._log_expression import log_expression_blocks
 from genemamba_sc.pl._colours import colours_of
@@ -118,7 +119,7 @@ def _source(
 def _chosen(table: pd.DataFrame, names: list[str], source: CellSource, n_genes: int) -> pd.DataFrame:
     """Take the first genes of each type that the cells have, in the order of the types."""
     ids = table["gene_id"].astype(str).map(source.tokenizer.vocabulary.token_of_id)
-    rows = table.assign(cell_type=table["cell_type"].astype(str), token=ids.to_numpy())
+    rows = table.assign(cell_type=table["cell_type"].astype(object).map(as_text), token=ids.to_numpy())
     is_there = rows["token"].isin(source.columns)
     parts = [rows[is_there & (rows["cell_type"] == name)].head(n_genes) for name in names]
     chosen = pd.concat(parts, ignore_index=True)

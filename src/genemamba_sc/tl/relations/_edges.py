@@ -140,5 +140,5 @@ def _kept(
         n_significant = int((rates <= max_fdr).sum())
     order = np.lexsort((pair[:, 1], pair[:, 0], p))
     order = order[q[order] <= max_fdr]
-    kept = (part[order] for part in (pair[:, 0], pair[:, 1], score.astype(np.float32), p, q))
-    return Edges(*kept, n_tested, n_significant)
+    ends, scores = pair[order], score[order].astype(np.float32)
+    return Edges(ends[:, 0], ends[:, 1], scores, p[order], q[order], n_tested, n_significant)
