@@ -41,6 +41,14 @@ def test_a_cell_and_its_neighbours_agree_by_the_formula(strength: float) -> None
     assert list(found.columns) == ["T", "B"] and list(found.index) == list("abcd")
 
 
+@pytest.mark.parametrize("strength", [1e3, 1e300])
+def test_a_great_strength_leaves_probabilities(strength: float) -> None:
+    own = OWN.copy()
+    own[1] = [0.0, 1.0]  # what a cell cannot be, it does not become
+    found = smooth_types(table(own), cells(GRAPH), strength=strength).to_numpy()
+    np.testing.assert_allclose(found, [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.5, 0.5]], atol=1e-9)
+
+
 def test_neighbours_outvote_a_cell_that_is_not_sure() -> None:
     assert list(smooth_types(table(), cells(GRAPH)).idxmax(axis=1))[:3] == ["T", "T", "T"]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
+from scipy.special import softmax
 
 # Added to the shares of types, so that a type that no neighbour shows is unlikely, not impossible.
 _FLOOR = 0.02
@@ -63,11 +64,18 @@ def smooth_types(
         )
     total = np.asarray(weights.sum(axis=1)).ravel()
     near = (weights @ own) / np.where(total > 0, total, 1.0)[:, None]
-    say = ((near + _FLOOR) / (own.mean(axis=0) + _FLOOR)) ** strength
-    say[total == 0] = 1.0
-    smooth = own * say
-    smooth /= smooth.sum(axis=1, keepdims=True)
-    return pd.DataFrame(smooth, index=probabilities.index, columns=probabilities.columns)
+    say = np.log((near + _FLOOR) / (own.mean(axis=0) + _FLOOR))
+    say[total == 0] = 0.0
+    return pd.DataFrame(_weighed(own, say, strength), index=probabilities.index, columns=probabilities.columns)
+
+
+def _weighed(own: np.ndarray, say: np.ndarray, strength: float) -> np.ndarray:
+    """Return ``own * exp(say) ** strength``, rows of sum one: in logarithms, for a great strength leaves no number."""
+    possible = own > 0
+    # What the neighbours say most, of the types that the cell may be of, counts as 0: nothing else is too great.
+    say = say - np.where(possible, say, -np.inf).max(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", over="ignore"):
+        return softmax(np.where(possible, np.log(own) + strength * say, -np.inf), axis=1)
 
 
 def _graph(adata: AnnData, key: str) -> sparse.csr_matrix:
