@@ -153,6 +153,13 @@ def _measured(source: CellSource, cells: TypesOfCells, tokens: np.ndarray) -> _D
     return _Dots(shares / counts, means / counts)
 
 
+def _names(chosen: pd.DataFrame) -> list[str]:
+    """Name each gene by its symbol, or by its id where it has none or shares it with another one."""
+    shared = chosen.groupby(chosen["symbol"].astype(str))["gene_id"].transform("nunique") > 1
+    pairs = zip(chosen["symbol"].astype(str), chosen["gene_id"].astype(str), shared)
+    return [gene if is_shared or not symbol else symbol for symbol, gene, is_shared in pairs]
+
+
 def _draw(ax: Axes, dots: _Dots, cells: TypesOfCells, chosen: pd.DataFrame, colours: dict[str, str]) -> None:
     n_types, n_columns = dots.shares.shape
     y, x = np.indices(dots.shares.shape)
@@ -162,8 +169,7 @@ def _draw(ax: Axes, dots: _Dots, cells: TypesOfCells, chosen: pd.DataFrame, colo
         x.ravel(), y.ravel(), s=_LARGEST * dots.shares.ravel(), c=levels.ravel(), cmap="Reds", vmin=0, vmax=1,
         edgecolors="0.6", linewidths=0.3, zorder=2,
     )  # fmt: skip
-    names = [symbol or gene for symbol, gene in zip(chosen["symbol"].astype(str), chosen["gene_id"].astype(str))]
-    ax.set_xticks(range(n_columns), names, rotation=90, fontsize=8)
+    ax.set_xticks(range(n_columns), _names(chosen), rotation=90, fontsize=8)
     ax.set_yticks(range(n_types), [f"{name} ({n:,})" for name, n in zip(cells.names, cells.counts)], fontsize=9)
     ax.set(xlim=(-1.0, n_columns - 0.3), ylim=(n_types - 0.4, -1.5), ylabel="type (cells)")
     ax.tick_params(length=0)

@@ -8,7 +8,8 @@ from jaxtyping import Int64, Integer
 from genemamba_sc._warn import warn
 from genemamba_sc._whole_floats import as_text, sorted_names
 
-_ALL = "all"
+# Name of the one group where cells are not grouped.
+ALL_CELLS = "all"
 
 
 def cell_groups(
@@ -41,7 +42,7 @@ def cell_groups(
     if adata.n_obs == 0:
         raise ValueError("Genes are compared over cells. Got an AnnData without cells. Pass one with cells.")
     if groupby is None:
-        return [_ALL], np.zeros(adata.n_obs if rows is None else len(rows), dtype=np.int64)
+        return [ALL_CELLS], np.zeros(adata.n_obs if rows is None else len(rows), dtype=np.int64)
     columns = list(adata.obs.columns)
     if columns.count(groupby) != 1:
         raise ValueError(f"groupby must name one column of adata.obs. Got {groupby!r}; obs has {columns}. Name one.")

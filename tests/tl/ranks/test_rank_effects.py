@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_told(trained, make_cells):
         ({"targets": ["GEN"]}, ValueError, "Not in it: 'GEN'"),
         ({"targets": []}, ValueError, "At least one gene is needed"),
         ({"targets": [GENES[0]] * 2}, ValueError, "Each gene can be named once"),
-        ({"genes": 3}, TypeError, "Genes are named by a list of texts. Got 3"),
+        ({"genes": 3}, TypeError, "Genes are named by a list of texts. Got int"),
         ({"kind": "double"}, ValueError, "kind must be one of"),
         ({"kind": "shift"}, ValueError, "kind='shift' needs a number of places"),
         ({"n_controls": -1}, ValueError, "n_controls must be at least 0"),
