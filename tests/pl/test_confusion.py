@@ -65,8 +65,15 @@ def test_whole_floats_are_the_same_types_as_integers(truth):
         (["T"], ["T", "B"], "Got 1 and 2"),
         (["T", None], ["T", "B"], "1 of 2 lack one"),
         (["T", "B"], pd.Series(["T", np.nan]), "1 of 2 lack one"),
+        (
+            pd.DataFrame({"a": ["T"], "b": ["B"]}),
+            ["T"],
+            "truth must have one type for each cell. Got a DataFrame of 2 ",
+        ),
+        (["T"], np.array([["T", "B"]]), r"predicted must .* Got a ndarray of 2 dimensions\. Pass one column, such as"),
+        (["T"], "T", "predicted must have one type for each cell. Got a str of 0 dimensions"),
     ],
-    ids=["no cells", "other lengths", "no truth", "no prediction"],
+    ids=["no cells", "other lengths", "no truth", "no prediction", "table", "two dimensions", "text"],
 )
 def test_what_cannot_be_compared_is_refused(truth, predicted, message: str):
     with pytest.raises(ValueError, match=message):

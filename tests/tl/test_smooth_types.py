@@ -1,5 +1,6 @@
 """Types by cell and neighbours: the formula on four cells, what changes nothing, and what is refused."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,18 @@ def test_what_cannot_be_smoothed_is_refused(probabilities: Any, adata: AnnData, 
 def test_an_array_is_refused_with_the_call_that_makes_a_table() -> None:
     with pytest.raises(TypeError, match=r"must be a DataFrame, cells × types\. Got ndarray"):
         _checked(OWN, cells(GRAPH))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("strength", ["0.5", None, True, [1]], ids=["text", "none", "truth", "list"])
+def test_a_strength_that_is_no_number_is_refused(strength: Any) -> None:
+    with pytest.raises(TypeError, match=f"strength must be a number. Got {re.escape(repr(strength))}. Pass 0.5"):
+        smooth_types(table(), cells(GRAPH), strength=strength)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_table_of_texts_and_cells_that_are_no_anndata_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"must hold numbers\. Got columns of .*\. Pass model\.predict"):
+        smooth_types(table().astype(object).replace(0.9, "much"), cells(GRAPH))
+    with pytest.raises(TypeError, match="adata must be an AnnData. Got NoneType"):
+        smooth_types(table(), None)

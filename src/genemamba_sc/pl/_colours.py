@@ -1,6 +1,7 @@
 """Give each cell type one colour, whichever column of ``obs`` it stands in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 import scanpy as sc
@@ -8,11 +9,12 @@ from anndata import AnnData
 from matplotlib.colors import to_hex
 
 from genemamba_sc._whole_floats import as_text
+from genemamba_sc.pl._require_anndata import require_anndata
 
 _GREY = "#808080"
 
 
-def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
+def share_colours(adata: AnnData, keys: str | Sequence[str]) -> dict[str, str]:
     """Give the same type the same colour in several columns, such as known and predicted types.
 
     The columns become categorical text in the order of the first one, and ``adata.uns[f"{key}_colors"]`` of each is
@@ -25,7 +27,7 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
     adata
         The cells, which are changed in place.
     keys
-        Columns of ``obs``; the first one decides. Missing values stay missing.
+        One or more columns of ``obs``; the first one decides. Missing values stay missing.
 
     Returns
     -------
@@ -33,9 +35,13 @@ def share_colours(adata: AnnData, keys: Sequence[str]) -> dict[str, str]:
 
     Raises
     ------
+    TypeError
+        If the cells are no AnnData.
     ValueError
-        If no column is named, or one is not in ``obs``.
+        If no column is named, one is not in ``obs``, or ``adata.uns`` holds what is no colour.
     """
+    require_anndata(adata)
+    keys = [keys] if isinstance(keys, str) else list(keys)
     _check_columns(adata, keys)
     names = _types_in_order([adata.obs[key] for key in keys])
     colours = _with_new_types(_colours_in_place(adata, keys[0]), names)
@@ -84,7 +90,20 @@ def _types_in_order(columns: Sequence[pd.Series]) -> list[str]:
 
 def _colours_in_place(adata: AnnData, key: str) -> dict[str, str]:
     names, colours = _types_in_order([adata.obs[key]]), adata.uns.get(f"{key}_colors", ())
-    return dict(zip(names, map(to_hex, colours))) if len(names) <= len(colours) else {}
+    return dict(zip(names, _as_hex(key, colours))) if len(names) <= len(colours) else {}
+
+
+def _as_hex(key: str, colours: Iterable[Any]) -> list[str]:
+    found = []
+    for colour in colours:
+        try:
+            found.append(to_hex(colour))
+        except ValueError as error:
+            raise ValueError(
+                f"adata.uns['{key}_colors'] must hold colours that matplotlib knows. Got {colour!r}. Put another one "
+                f"in its place, such as '#1f77b4', or remove them all: del adata.uns['{key}_colors']."
+            ) from error
+    return found
 
 
 def _with_new_types(known: dict[str, str], names: Sequence[str]) -> dict[str, str]:

@@ -35,11 +35,11 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, *, ax: Axes | None 
     Raises
     ------
     ValueError
-        If there are no cells, the lengths differ, a cell has no type, or two Series name the same cells in another
-        order.
+        If these are no lists, there are no cells, the lengths differ, a cell has no type, or two Series name the same
+        cells in another order.
     """
     _refuse_another_order(truth, predicted)
-    known, said = pd.Series(np.asarray(truth, dtype=object)), pd.Series(np.asarray(predicted, dtype=object))
+    known, said = _column("truth", truth), _column("predicted", predicted)
     _check_types(known, said)
     names = _order(truth, known, said)
     counts = counts_of(known.map(as_text), said.map(as_text), labels=names)
@@ -48,6 +48,16 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, *, ax: Axes | None 
         ax = plt.subplots(figsize=(size + 0.5, size), layout="constrained")[1]
     _draw(counts, names, ax)
     return ax
+
+
+def _column(name: str, values: ArrayLike) -> pd.Series:
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} must have one type for each cell. Got a {type(values).__name__} of {array.ndim} dimensions. Pass "
+            "one column, such as adata.obs['cell_type']."
+        )
+    return pd.Series(array)
 
 
 def _refuse_another_order(truth: ArrayLike, predicted: ArrayLike) -> None:

@@ -19,6 +19,7 @@ from genemamba_sc._whole_floats import as_text
 from genemamba_sc.data import CellSource, GeneVocabulary, RankTokenizer, Scale, match_genes, open_matrix
 from genemamba_sc.data.tokens._log_expression import log_expression_blocks
 from genemamba_sc.pl._colours import colours_of
+from genemamba_sc.pl._require_anndata import require_anndata
 from genemamba_sc.pl._types_of_cells import TypesOfCells, types_of_cells
 
 _COLUMNS = ("cell_type", "gene_id", "symbol")
@@ -76,12 +77,13 @@ def markers(
     Raises
     ------
     TypeError
-        If ``table`` is no table, or ``n_genes`` no whole number.
+        If ``table`` is no table, the cells are no AnnData, or ``n_genes`` is no whole number.
     ValueError
         If a column is missing, no cell has a type, or no gene of the table is in ``adata``.
     """
     n_genes = whole_number("n_genes", n_genes, 1)
     _check_table(table)
+    require_anndata(adata)
     cells = types_of_cells(adata, groupby)
     source = _source(table, adata, layer, gene_id_key, scale)
     chosen = _chosen(table, cells.names, source, n_genes)

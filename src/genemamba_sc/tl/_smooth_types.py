@@ -1,5 +1,6 @@
 """Let the neighbours of a cell, among the cells that are asked about, have a say in its type."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,10 @@ def smooth_types(
 
     Raises
     ------
+    TypeError
+        If the probabilities are no table of numbers, the cells no AnnData, or the strength no number.
     ValueError
-        If there is no such graph, cells differ, these are no probabilities, or the strength is negative.
+        If there is no such graph, cells differ, these are no probabilities, or the strength is negative or infinite.
 
     Examples
     --------
@@ -56,12 +59,11 @@ def smooth_types(
     >>> smooth = gm.tl.smooth_types(model.predict_celltype(query, soft=True), query)  # doctest: +SKIP
     >>> query.obs["smooth"] = smooth.idxmax(axis=1)  # doctest: +SKIP
     """
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata must be an AnnData. Got {type(adata).__name__}. Pass the cells of the probabilities.")
     weights = _graph(adata, neighbors_key)
     own = _checked(probabilities, adata)
-    if not (np.isfinite(strength) and strength >= 0):
-        raise ValueError(
-            f"strength must be finite and not negative. Got {strength!r}. Pass 0.5, or 0 to change nothing."
-        )
+    strength = _number(strength)
     total = np.asarray(weights.sum(axis=1)).ravel()
     near = (weights @ own) / np.where(total > 0, total, 1.0)[:, None]
     say = np.log((near + _FLOOR) / (own.mean(axis=0) + _FLOOR))
@@ -76,6 +78,16 @@ def _weighed(own: np.ndarray, say: np.ndarray, strength: float) -> np.ndarray:
     say = say - np.where(possible, say, -np.inf).max(axis=1, keepdims=True)
     with np.errstate(divide="ignore", over="ignore"):
         return softmax(np.where(possible, np.log(own) + strength * say, -np.inf), axis=1)
+
+
+def _number(strength: object) -> float:
+    if isinstance(strength, bool) or not isinstance(strength, numbers.Real):
+        raise TypeError(f"strength must be a number. Got {strength!r}. Pass 0.5, or 0 to change nothing.")
+    if not (np.isfinite(strength) and strength >= 0):
+        raise ValueError(
+            f"strength must be finite and not negative. Got {strength!r}. Pass 0.5, or 0 to change nothing."
+        )
+    return float(strength)
 
 
 def _graph(adata: AnnData, key: str) -> sparse.csr_matrix:
@@ -99,7 +111,13 @@ def _checked(probabilities: Any, adata: AnnData) -> np.ndarray:
             f"probabilities must be of the cells of adata, in their order. Got {len(probabilities)} rows for "
             f"{adata.n_obs} cells, or other names. Pass model.predict_celltype(adata, soft=True) of the same adata."
         )
-    values = probabilities.to_numpy(dtype=np.float64)
+    try:
+        values = probabilities.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"probabilities must hold numbers. Got columns of {sorted(set(map(str, probabilities.dtypes)))}. Pass "
+            "model.predict_celltype(adata, soft=True)."
+        ) from error
     sums = values.sum(axis=1)
     wrong = ~(np.abs(sums - 1.0) < _ROUNDING) | (values < 0).any(axis=1)
     if wrong.any():
