@@ -83,11 +83,12 @@ def _weighed(own: np.ndarray, say: np.ndarray, strength: float) -> np.ndarray:
 def _number(strength: object) -> float:
     if isinstance(strength, bool) or not isinstance(strength, numbers.Real):
         raise TypeError(f"strength must be a number. Got {strength!r}. Pass 0.5, or 0 to change nothing.")
-    if not (np.isfinite(strength) and strength >= 0):
+    number = float(strength)
+    if not (np.isfinite(number) and number >= 0):
         raise ValueError(
             f"strength must be finite and not negative. Got {strength!r}. Pass 0.5, or 0 to change nothing."
         )
-    return float(strength)
+    return number
 
 
 def _graph(adata: AnnData, key: str) -> sparse.csr_matrix:

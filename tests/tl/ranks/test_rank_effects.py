@@ -96,7 +96,7 @@ def test_a_gene_is_chosen_by_id_or_symbol(deleted):
     named = dataclasses.replace(deleted, symbols=tuple("ABCDDFGHIJ"))
     assert named.compared(GENES[3]).equals(deleted.compared(GENES[3]))
     assert named.compared("B").index.name == "change of the relative rank (B, delete)"
-    assert named.plot(gene=GENES[4]).get_xlabel() == "change of the relative rank (D, delete)"
+    assert named.plot(gene=GENES[4]).get_xlabel() == f"change of the relative rank ({GENES[4]}, delete)"
     with pytest.raises(ValueError, match="gene must be one gene. Got 'D', the symbol of 2"):
         named.plot(gene="D")
 

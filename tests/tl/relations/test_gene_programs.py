@@ -41,7 +41,7 @@ def test_planted_groups_are_programs(model, cells, network, group_of, igraph):
 
 
 def test_a_score_is_the_mean_of_its_genes_less_their_controls(model, cells, network, igraph, monkeypatch):
-    from genemamba_sc.data.cells import _log_expression
+    from genemamba_sc.data.tokens import _log_expression
 
     # One bin with fewer genes than are drawn: all genes outside the program are controls.
     monkeypatch.setattr(_gene_programs, "_BINS", 1)

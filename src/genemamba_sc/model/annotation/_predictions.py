@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from genemamba_sc._checks import CellIndices, row_numbers
+from genemamba_sc._checks import CellIndices, row_numbers, yes_or_no
 from genemamba_sc.confidence import Calibration, LabelSets
 from genemamba_sc.data import Scale
 from genemamba_sc.model._inference import cell_type_logits
@@ -83,6 +83,8 @@ class PredictionMixin(QueryMixin):
         ------
         RuntimeError
             If the model is not trained.
+        TypeError
+            If a choice is no bool.
         ValueError
             If the model was set up or trained without labels, ``adata`` cannot be read, or sets are asked for that the
             calibration cells are too few for.
@@ -95,6 +97,7 @@ class PredictionMixin(QueryMixin):
         """
         adata = self._query(adata)
         require_cell_types(self)
+        yes_or_no("soft", soft)
         asked = check_sets(self, return_sets, coverage, per_type, allow_empty)
         source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
         types, names = pd.Index(self.cell_types), adata.obs_names[rows]
