@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genemamba_sc._whole_floats import as_text
+from genemamba_sc._whole_floats import as_text, sorted_names
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,8 @@ from genemamba_sc._whole_floats import as_text
 )  # fmt: skip
 def test_only_whole_floats_are_written_as_integers(name: object, text: str):
     assert as_text(name) == text
+
+
+def test_numbers_are_sorted_by_size_before_texts_and_each_name_stands_once():
+    names = ["b", 10, np.int64(2), 1.0, "a", 1, 2.5, "10", np.float32(-3)]
+    assert sorted_names(names) == ["-3", "1", "2", "2.5", "10", "a", "b"]

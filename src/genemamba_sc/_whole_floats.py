@@ -1,5 +1,8 @@
 """Write names of types and batches as text, whatever numbers they were."""
 
+import numbers
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -12,3 +15,19 @@ def as_text(name: object) -> str:
         Text or a number; a whole number that is a float is written as an integer.
     """
     return str(int(name)) if isinstance(name, float | np.floating) and float(name).is_integer() else str(name)
+
+
+def sorted_names(names: Iterable[object]) -> list[str]:
+    """Sort names and write each once as text: numbers by their size, so that 2 stands before 10, then texts.
+
+    Parameters
+    ----------
+    names
+        Texts and numbers.
+    """
+    return list(dict.fromkeys(map(as_text, sorted(names, key=_place))))
+
+
+def _place(name: object) -> tuple[bool, float, str]:
+    size = float(name) if isinstance(name, numbers.Real) else None
+    return (size is None, size or 0.0, str(name))

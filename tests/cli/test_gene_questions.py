@@ -73,7 +73,7 @@ def test_unknown_genes_of_a_file_of_sets_are_left_out_and_told(model, cells, ada
     same(found, expected.to_frame().reset_index())
     assert [str(one.message) for one in told] == [
         f"{sets}: 4 of 7 genes of the sets are left out, of sets 2 ('T', 'none'): they are not in the model's "
-        "vocabulary, or another name of a gene of the same set.",
+        "vocabulary, the symbol of several of its genes, or another name of a gene of the same set.",
         f"{sets}: of 4 sets 2 ('none', 'empty') are left out: the model knows none of their genes.",
     ]
     sets.write_text("none\t\tGEN\n")

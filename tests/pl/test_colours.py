@@ -6,6 +6,7 @@ import scanpy as sc
 from anndata import AnnData
 from matplotlib.colors import to_hex
 
+from genemamba_sc import pl
 from genemamba_sc.pl import share_colours
 
 
@@ -101,3 +102,42 @@ def test_stored_colours_are_kept_where_there_are_more_of_them_than_types(adata: 
     adata.uns[f"{key}_colors"] = ["#ff0000", "#00ff00", "#0000ff", "#123456", "#654321"][: len(names) + 1]
     found = share_colours(adata, [key])
     assert list(found.values()) == ["#ff0000", "#00ff00", "#0000ff", "#123456", "#654321"][: len(names)]
+
+
+def test_whole_numbers_are_the_same_types_where_cells_without_a_value_made_floats_of_them():
+    obs = pd.DataFrame({"known": [1, 2, 10], "predicted": [1.0, None, 10.0]}, index=["a", "b", "c"])
+    adata = AnnData(obs=obs)
+
+    assert list(share_colours(adata, ["known", "predicted"])) == ["1", "2", "10"]
+    assert adata.obs["predicted"].astype(object).where(adata.obs["predicted"].notna(), None).tolist() == [
+        "1",
+        None,
+        "10",
+    ]
+
+
+def test_one_column_may_be_named_by_a_text(adata: AnnData):
+    assert share_colours(adata, "predicted") == share_colours(adata, ["predicted"])
+
+
+def test_a_stored_colour_that_is_none_is_named(adata: AnnData):
+    adata.uns["known_colors"] = ["red", "no colour", "blue"]
+    with pytest.raises(
+        ValueError, match=r"uns\['known_colors'\] must hold colours .* Got 'no colour'\. Put .* del adata"
+    ):
+        share_colours(adata, ["known"])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", [None, "cells.h5ad", pd.DataFrame({"known": ["B"]})], ids=["none", "path", "obs"])
+def test_cells_that_are_no_anndata_are_refused_by_every_picture_of_cells(wrong: object):
+    table = pd.DataFrame({"cell_type": ["T"], "gene_id": ["1"], "symbol": ["CD3E"]})
+    for draw in (
+        lambda: share_colours(wrong, ["known"]),
+        lambda: pl.umap(wrong, "known"),
+        lambda: pl.confidence(wrong),
+        lambda: pl.markers(table, wrong),
+        lambda: pl.integration(wrong, "known"),
+    ):
+        with pytest.raises(TypeError, match=f"adata must be an AnnData. Got {type(wrong).__name__}. Pass the cells"):
+            draw()

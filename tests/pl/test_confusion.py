@@ -65,9 +65,32 @@ def test_whole_floats_are_the_same_types_as_integers(truth):
         (["T"], ["T", "B"], "Got 1 and 2"),
         (["T", None], ["T", "B"], "1 of 2 lack one"),
         (["T", "B"], pd.Series(["T", np.nan]), "1 of 2 lack one"),
+        (
+            pd.DataFrame({"a": ["T"], "b": ["B"]}),
+            ["T"],
+            "truth must have one type for each cell. Got a DataFrame of 2 ",
+        ),
+        (["T"], np.array([["T", "B"]]), r"predicted must .* Got a ndarray of 2 dimensions\. Pass one column, such as"),
+        (["T"], "T", "predicted must have one type for each cell. Got a str of 0 dimensions"),
     ],
-    ids=["no cells", "other lengths", "no truth", "no prediction"],
+    ids=["no cells", "other lengths", "no truth", "no prediction", "table", "two dimensions", "text"],
 )
 def test_what_cannot_be_compared_is_refused(truth, predicted, message: str):
     with pytest.raises(ValueError, match=message):
         confusion_matrix(truth, predicted)
+
+
+def test_numbers_are_sorted_by_size():
+    ax = confusion_matrix([10, 2, 1], [10, 2, 30])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "10", "30"]
+
+
+def test_two_series_of_the_same_cells_in_another_order_are_refused():
+    truth = pd.Series(["T", "B", "B"], index=["a", "b", "c"])
+    said = truth.iloc[::-1]
+    with pytest.raises(ValueError, match=r"same index in another order\. Pass predicted\.loc\[truth\.index\]"):
+        confusion_matrix(truth, said)
+    assert shown(confusion_matrix(truth, said.loc[truth.index])) == [["100%", ""], ["", "100%"]]
+    # Cells of other names, and what has no names, are taken row by row.
+    assert shown(confusion_matrix(truth, said.reset_index(drop=True)))[0] == ["50%", "50%"]
+    assert shown(confusion_matrix(truth, said.to_numpy()))[0] == ["50%", "50%"]

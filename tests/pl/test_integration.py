@@ -79,3 +79,26 @@ def test_the_cells_stay_as_they_were(embedded: AnnData):
 def test_what_is_missing_is_named(embedded: AnnData, arguments: dict[str, str], told: str):
     with pytest.raises(ValueError, match=told):
         integration(embedded, **arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("number", "error", "told"),
+    [
+        ({"n_neighbors": 1}, ValueError, "n_neighbors must be at least 2. Got 1"),
+        ({"n_neighbors": "15"}, TypeError, "n_neighbors must be a whole number. Got '15'"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+    ],
+    ids=["one neighbour", "text", "seed"],
+)
+def test_numbers_that_lay_nothing_out_are_refused(embedded: AnnData, number, error, told: str):
+    with pytest.raises(error, match=told):
+        integration(embedded, "study", **number)
+
+
+def test_an_embedding_that_is_not_finite_is_refused(embedded: AnnData):
+    embedded.obsm["X_pca"][[2, 7], [0, 1]] = np.nan, np.inf
+    with pytest.raises(
+        ValueError, match=r"obsm\['X_pca'\] must be finite\. Got NaN or infinite values in 2 of 60 cells"
+    ):
+        integration(embedded, "study")

@@ -115,3 +115,18 @@ def test_cells_without_any_type_are_refused(adata: AnnData):
     adata.obs["kind"] = None
     with pytest.raises(ValueError, match=r"Cells need a type\. Got 5 cells, none with a value"):
         markers(TABLE, adata, groupby="kind")
+
+
+def test_types_that_are_numbers_may_be_floats_in_the_cells_or_in_the_table(adata: AnnData):
+    table = TABLE[TABLE["gene_id"] != "ENSG00000000009"]
+    adata.obs["cluster"] = [1, 1, 2, 2, np.nan]
+    for names in ({"T": "1", "B": "2"}, {"T": 1.0, "B": 2.0}):
+        ax = markers(table.assign(cell_type=table["cell_type"].map(names)), adata, groupby="cluster")
+        assert texts(ax.get_yticklabels()) == ["1 (2)", "2 (2)"] and len(texts(ax.get_xticklabels())) == 4
+
+
+def test_genes_that_share_a_symbol_are_called_by_their_ids(adata: AnnData):
+    table = TABLE[TABLE["gene_id"].isin(["ENSG00000000001", "ENSG00000000003"])].assign(symbol="TWIN")
+    adata.var_names = ["ENSG00000000001", "IL7R", "ENSG00000000003", "OTHER"]
+    names = texts(markers(table, adata, groupby="kind").get_xticklabels())
+    assert names == ["ENSG00000000001", "ENSG00000000003", "ENSG00000000001"]

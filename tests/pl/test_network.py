@@ -9,6 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from genemamba_sc.pl import network
+from genemamba_sc.tl import GeneNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +92,21 @@ def test_what_cannot_be_drawn_is_refused(edges, monkeypatch):
     monkeypatch.setitem(sys.modules, "igraph", None)
     with pytest.raises(ImportError, match=r"pip install 'genemamba-sc\[graphs\]'"):
         network(edges)
+
+
+@pytest.mark.parametrize(
+    ("score", "told"), [(np.nan, "nan"), (np.inf, "inf"), ("high", "'high'")], ids=["missing", "infinite", "text"]
+)
+def test_scores_that_are_no_finite_numbers_are_refused(edges, score, told: str):
+    edges["score"] = edges["score"].astype(object)
+    edges.loc[1, "score"] = score
+    with pytest.raises(ValueError, match=f"Scores must be finite numbers. Got {told} in 1 of 5 edges. Leave"):
+        network(edges)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_gene_that_is_no_text_and_a_class_are_refused(edges):
+    with pytest.raises(TypeError, match=r"gene must be the name of one gene, a text\. Got \['A'\]"):
+        network(edges, gene=["A"])
+    with pytest.raises(TypeError, match="Edges are a network or a table. Got type"):
+        network(GeneNetwork)

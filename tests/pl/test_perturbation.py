@@ -9,7 +9,7 @@ import pytest
 
 matplotlib.use("Agg")
 
-from genemamba_sc import pl
+from genemamba_sc import pl, tl
 
 
 def result(effect):
@@ -32,6 +32,8 @@ def test_the_largest_effects_stand_first_beside_their_baseline():
 def test_what_has_no_effect_is_refused():
     with pytest.raises(TypeError, match="A Perturbation is drawn. Got NoneType"):
         pl.perturbation(None)
+    with pytest.raises(TypeError, match="A Perturbation is drawn. Got the class Perturbation. Pass what gm.tl.perturb"):
+        pl.perturbation(tl.Perturbation)
     with pytest.raises(ValueError, match="No gene of this result has one"):
         pl.perturbation(result([np.nan] * 3))
     with pytest.raises(ValueError, match="n_genes must be at least 1"):

@@ -75,3 +75,24 @@ def test_the_room_loads_nothing_that_draws_until_it_draws():
     code = "import sys, genemamba_sc; dir(genemamba_sc.pl); print(*{'matplotlib', 'scanpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_one_title_may_be_a_text(mapped: AnnData):
+    assert umap(mapped, "cell_type", titles="My title").axes[0].get_title() == "My title"
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("picture", "dpi", "told"),
+    [
+        (lambda: None, 150, "A figure is written, or the one of axes. Got NoneType. Pass what"),
+        (lambda: plt.subplots(2)[1], 150, r"Got ndarray.*of several axes, the figure of one: axes\.flat\[0\]\.figure"),
+        (lambda: plt.subplots()[1], "high", "dpi must be a whole number. Got 'high'"),
+    ],
+    ids=["nothing", "array of axes", "text"],
+)
+def test_what_is_no_figure_is_not_written(tmp_path: Path, picture, dpi, told: str):
+    with pytest.raises(TypeError, match=told):
+        save_figure(picture(), tmp_path / "picture.png", dpi=dpi)
+    assert not os.listdir(tmp_path)
+    plt.close("all")

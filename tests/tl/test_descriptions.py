@@ -57,6 +57,8 @@ def reconstruction() -> tl.RankReconstruction:
 DESCRIBED = {
     "network": (network, ["method     explained", "edges      2 of 6 pairs tested", "genes      3 of 4 have an edge",
                           "strongest  A - B, A - C"]),
+    "strongest of a network": (lambda: dataclasses.replace(network(), n_significant=5), [
+        "edges      2 of 6 pairs tested; n_neighbors leaves out 3 more within the rate"]),
     "directed": (lambda: dataclasses.replace(network(), method="effect"), ["strongest  A → B, A → C"]),
     "perturbation": (perturbation, [
         "perturbation  delete, one gene at a time", "genes         2: A, B", "groups        1: all",
@@ -111,6 +113,9 @@ def test_effects_stand_beside_their_baselines():
     assert found.loc["A"].to_dict() == {"effect": -0.5, "mean size of matched genes": -0.1}
     assert perturbation().compared().loc["A"].to_dict() == {"effect": 0.2, "mean size of matched genes": 0.1}
     assert joint().compared("T").loc["ISG"].to_dict() == {"effect": -2.0, "sum of single genes": -1.0}
+    grouped = perturbation(groups=("NK",), symbols=("A", "A"))
+    assert grouped.compared("T").index.name == "change of the probability of T, in NK"
+    assert list(grouped.compared().index) == ["1", "2"]  # ids, where genes share a symbol
     for wrong in ({"cell_type": "B"}, {"group": "T"}):
         with pytest.raises(ValueError, match="must be one that there is"):
             perturbation().compared(**wrong)

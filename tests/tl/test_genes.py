@@ -68,6 +68,26 @@ def test_what_names_no_genes_is_refused(names, error, match):
         find_genes(Model(), names)
 
 
+def test_a_symbol_of_several_genes_is_refused_and_their_ids_are_taken(tmp_path):
+    refused = r"Got 'TWIN', the symbol of 2 genes .*: \['ENSG00000000003', 'ENSG00000000004'\]\. Name one of these ids"
+    for names in ("TWIN", ["CD3E", "TWIN"], ["TWIN", "ENSG00000000004"]):
+        with pytest.raises(ValueError, match=refused):
+            find_genes(Model(), names)
+    assert find_genes(Model(), ["ENSG00000000004", "ENSG00000000003"]).tolist() == [3, 2]
+    assert known_genes(Model(), ["CD3D", "TWIN", "ENSG00000000003"]) == ["CD3D", "ENSG00000000003"]
+    # The table of symbols says which of them is approved.
+    table = tmp_path / "hgnc.tsv"
+    table.write_text("symbol\tensembl_gene_id\talias_symbol\tprev_symbol\nTWIN\tENSG00000000004\t\t\n")
+    assert find_genes(Model(GeneAliases.from_tsv(table)), "TWIN").tolist() == [3]
+
+
+def test_names_may_be_numpy_texts_and_what_is_no_list_is_told_by_its_type(cells):
+    with pytest.raises(ValueError, match=r"Not in it: 'zzz' \(nothing similar\)"):
+        find_genes(Model(), np.array(["CD3E", "zzz"]))
+    with pytest.raises(TypeError, match=r"named by a list of texts\. Got AnnData\. Pass symbols"):
+        find_genes(Model(), cells)
+
+
 def test_labels_are_unique():
     assert gene_labels(Model().vocabulary) == ["CD3E", "CD3D", "ENSG00000000003", "ENSG00000000004", "X"]
 

@@ -1,5 +1,6 @@
 """Types by cell and neighbours: the formula on four cells, what changes nothing, and what is refused."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_a_cell_and_its_neighbours_agree_by_the_formula(strength: float) -> None
     np.testing.assert_allclose(found.to_numpy()[:3], expected, rtol=1e-6)
     np.testing.assert_allclose(found.to_numpy()[3], [0.5, 0.5])  # it has no neighbour
     assert list(found.columns) == ["T", "B"] and list(found.index) == list("abcd")
+
+
+@pytest.mark.parametrize("strength", [1e3, 1e300])
+def test_a_great_strength_leaves_probabilities(strength: float) -> None:
+    own = OWN.copy()
+    own[1] = [0.0, 1.0]  # what a cell cannot be, it does not become
+    found = smooth_types(table(own), cells(GRAPH), strength=strength).to_numpy()
+    np.testing.assert_allclose(found, [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.5, 0.5]], atol=1e-9)
 
 
 def test_neighbours_outvote_a_cell_that_is_not_sure() -> None:
@@ -90,3 +99,18 @@ def test_what_cannot_be_smoothed_is_refused(probabilities: Any, adata: AnnData, 
 def test_an_array_is_refused_with_the_call_that_makes_a_table() -> None:
     with pytest.raises(TypeError, match=r"must be a DataFrame, cells × types\. Got ndarray"):
         _checked(OWN, cells(GRAPH))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("strength", ["0.5", None, True, [1]], ids=["text", "none", "truth", "list"])
+def test_a_strength_that_is_no_number_is_refused(strength: Any) -> None:
+    with pytest.raises(TypeError, match=f"strength must be a number. Got {re.escape(repr(strength))}. Pass 0.5"):
+        smooth_types(table(), cells(GRAPH), strength=strength)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_table_of_texts_and_cells_that_are_no_anndata_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"must hold numbers\. Got columns of .*\. Pass model\.predict"):
+        smooth_types(table().astype(object).replace(0.9, "much"), cells(GRAPH))
+    with pytest.raises(TypeError, match="adata must be an AnnData. Got NoneType"):
+        smooth_types(table(), None)

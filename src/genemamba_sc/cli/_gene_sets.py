@@ -50,7 +50,8 @@ def known_sets(model: "GeneMambaModel", sets: dict[str, list[str]], path: str) -
         changed = [name for name, genes in known.items() if len(genes) < len(sets[name])]
         warn(
             f"{path}: {n_all - n_known:,} of {n_all:,} genes of the sets are left out, of sets {_told(changed)}: they "
-            "are not in the model's vocabulary, or another name of a gene of the same set."
+            "are not in the model's vocabulary, the symbol of several of its genes, or another name of a gene of the "
+            "same set."
         )
     if empty := [name for name in sets if name not in left]:
         warn(f"{path}: of {len(sets):,} sets {_told(empty)} are left out: the model knows none of their genes.")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from genemamba_sc._constants import CONFIDENCE_KEY, PREDICTION_KEY, UNKNOWN_KEY, UNS_KEY
 from genemamba_sc.pl._colours import colours_of
+from genemamba_sc.pl._require_anndata import require_anndata
 from genemamba_sc.pl._types_of_cells import TypesOfCells, types_of_cells
 
 _ROW = 0.27
@@ -40,9 +41,12 @@ def confidence(adata: AnnData, *, groupby: str = PREDICTION_KEY) -> Figure:
 
     Raises
     ------
+    TypeError
+        If the cells are no AnnData.
     ValueError
         If the cells were not annotated, there is no such column, or no cell has a type.
     """
+    require_anndata(adata)
     if CONFIDENCE_KEY not in adata.obs:
         raise ValueError(
             f"adata.obs must have {CONFIDENCE_KEY!r}, which annotate() writes. Got {list(adata.obs.columns)}. Call "

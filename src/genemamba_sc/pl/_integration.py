@@ -8,7 +8,9 @@ import scanpy as sc
 from anndata import AnnData
 from matplotlib.figure import Figure
 
+from genemamba_sc._checks import whole_number
 from genemamba_sc.pl._colours import share_colours
+from genemamba_sc.pl._require_anndata import require_anndata
 
 
 def integration(
@@ -34,7 +36,7 @@ def integration(
     before, after
         Keys in ``obsm``.
     n_neighbors
-        Neighbours of a cell in the graph that a UMAP lays out, the same for both.
+        Neighbours of a cell in the graph that a UMAP lays out, at least 2, the same for both.
     seed
         Seed of the layouts.
 
@@ -46,13 +48,17 @@ def integration(
 
     Raises
     ------
+    TypeError
+        If the cells are no AnnData, or a number is none.
     ValueError
-        If a column or an embedding is missing.
+        If a column or an embedding is missing, an embedding is not finite, or a number is too small.
     """
+    require_anndata(adata)
+    n_neighbors, seed = whole_number("n_neighbors", n_neighbors, 2), whole_number("seed", seed, 0)
     keys = [batch_key] if labels_key is None else [batch_key, labels_key]
     _require("adata.obs", list(adata.obs.columns), keys)
     _require("adata.obsm", list(adata.obsm), [before, after])
-    cells = AnnData(obs=adata.obs[keys].copy(), obsm={name: np.asarray(adata.obsm[name]) for name in (before, after)})
+    cells = AnnData(obs=adata.obs[keys].copy(), obsm={name: _embedding(adata, name) for name in (before, after)})
     for key in keys:
         _take_colours(cells, adata, key)
     # Cells of batches and types lie upon each other: a fixed random order shows all, not the last ones only.
@@ -71,6 +77,16 @@ def _require(where: str, present: list[str], wanted: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in present]
     if missing:
         raise ValueError(f"{where} must have {', '.join(map(repr, missing))}. Got {present}. Name what is there.")
+
+
+def _embedding(adata: AnnData, name: str) -> np.ndarray:
+    values = np.asarray(adata.obsm[name])
+    if n_wrong := int((~np.isfinite(values)).any(axis=1).sum()):
+        raise ValueError(
+            f"adata.obsm[{name!r}] must be finite. Got NaN or infinite values in {n_wrong} of {len(values)} cells. "
+            "Leave these cells out, or embed them again."
+        )
+    return values
 
 
 def _take_colours(cells: AnnData, adata: AnnData, key: str) -> None:

@@ -15,9 +15,11 @@ from scipy import sparse
 from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import PREDICTION_KEY
 from genemamba_sc._warn import warn
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.data import CellSource, GeneVocabulary, RankTokenizer, Scale, match_genes, open_matrix
 from genemamba_sc.data.tokens._log_expression import log_expression_blocks
 from genemamba_sc.pl._colours import colours_of
+from genemamba_sc.pl._require_anndata import require_anndata
 from genemamba_sc.pl._types_of_cells import TypesOfCells, types_of_cells
 
 _COLUMNS = ("cell_type", "gene_id", "symbol")
@@ -75,12 +77,13 @@ def markers(
     Raises
     ------
     TypeError
-        If ``table`` is no table, or ``n_genes`` no whole number.
+        If ``table`` is no table, the cells are no AnnData, or ``n_genes`` is no whole number.
     ValueError
         If a column is missing, no cell has a type, or no gene of the table is in ``adata``.
     """
     n_genes = whole_number("n_genes", n_genes, 1)
     _check_table(table)
+    require_anndata(adata)
     cells = types_of_cells(adata, groupby)
     source = _source(table, adata, layer, gene_id_key, scale)
     chosen = _chosen(table, cells.names, source, n_genes)
@@ -118,7 +121,7 @@ def _source(
 def _chosen(table: pd.DataFrame, names: list[str], source: CellSource, n_genes: int) -> pd.DataFrame:
     """Take the first genes of each type that the cells have, in the order of the types."""
     ids = table["gene_id"].astype(str).map(source.tokenizer.vocabulary.token_of_id)
-    rows = table.assign(cell_type=table["cell_type"].astype(str), token=ids.to_numpy())
+    rows = table.assign(cell_type=table["cell_type"].astype(object).map(as_text), token=ids.to_numpy())
     is_there = rows["token"].isin(source.columns)
     parts = [rows[is_there & (rows["cell_type"] == name)].head(n_genes) for name in names]
     chosen = pd.concat(parts, ignore_index=True)
@@ -152,6 +155,13 @@ def _measured(source: CellSource, cells: TypesOfCells, tokens: np.ndarray) -> _D
     return _Dots(shares / counts, means / counts)
 
 
+def _names(chosen: pd.DataFrame) -> list[str]:
+    """Name each gene by its symbol, or by its id where it has none or shares it with another one."""
+    shared = chosen.groupby(chosen["symbol"].astype(str))["gene_id"].transform("nunique") > 1
+    pairs = zip(chosen["symbol"].astype(str), chosen["gene_id"].astype(str), shared)
+    return [gene if is_shared or not symbol else symbol for symbol, gene, is_shared in pairs]
+
+
 def _draw(ax: Axes, dots: _Dots, cells: TypesOfCells, chosen: pd.DataFrame, colours: dict[str, str]) -> None:
     n_types, n_columns = dots.shares.shape
     y, x = np.indices(dots.shares.shape)
@@ -161,8 +171,7 @@ def _draw(ax: Axes, dots: _Dots, cells: TypesOfCells, chosen: pd.DataFrame, colo
         x.ravel(), y.ravel(), s=_LARGEST * dots.shares.ravel(), c=levels.ravel(), cmap="Reds", vmin=0, vmax=1,
         edgecolors="0.6", linewidths=0.3, zorder=2,
     )  # fmt: skip
-    names = [symbol or gene for symbol, gene in zip(chosen["symbol"].astype(str), chosen["gene_id"].astype(str))]
-    ax.set_xticks(range(n_columns), names, rotation=90, fontsize=8)
+    ax.set_xticks(range(n_columns), _names(chosen), rotation=90, fontsize=8)
     ax.set_yticks(range(n_types), [f"{name} ({n:,})" for name, n in zip(cells.names, cells.counts)], fontsize=9)
     ax.set(xlim=(-1.0, n_columns - 0.3), ylim=(n_types - 0.4, -1.5), ylabel="type (cells)")
     ax.tick_params(length=0)

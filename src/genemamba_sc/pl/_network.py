@@ -60,11 +60,11 @@ def network(
     ImportError
         If igraph is not installed.
     TypeError
-        If the edges are neither a network nor a table.
+        If the edges are neither a network nor a table, or the gene is no text.
     ValueError
-        If there is no edge, a column is missing, or the gene has no edge.
+        If there is no edge, a column is missing, a score is no finite number, or the gene has no edge.
     """
-    if not isinstance(edges, HasEdges | pd.DataFrame):
+    if isinstance(edges, type) or not isinstance(edges, HasEdges | pd.DataFrame):
         raise TypeError(
             f"Edges are a network or a table. Got {type(edges).__name__}. Pass a result of gm.tl.gene_network."
         )
@@ -89,8 +89,11 @@ def network(
 
 def _name_of(edges: HasEdges | pd.DataFrame, gene: str | None) -> str | None:
     """Return the name of a gene that is given by an id of the network."""
-    names = dict(zip(getattr(edges, "gene_ids", ()), getattr(edges, "genes", ())))
-    return names.get(gene, gene) if isinstance(gene, str) else gene
+    if gene is None:
+        return None
+    if not isinstance(gene, str):
+        raise TypeError(f"gene must be the name of one gene, a text. Got {gene!r}. Pass one, such as 'CD3E'.")
+    return dict(zip(getattr(edges, "gene_ids", ()), getattr(edges, "genes", ()))).get(gene, gene)
 
 
 def _chosen(table: pd.DataFrame, gene: str | None) -> pd.DataFrame:
@@ -102,6 +105,12 @@ def _chosen(table: pd.DataFrame, gene: str | None) -> pd.DataFrame:
         )
     if table.empty:
         raise ValueError("A network is drawn from its edges. Got none. Make it with a larger max_fdr or more cells.")
+    finite = np.isfinite(pd.to_numeric(table["score"], errors="coerce").to_numpy(dtype=float))
+    if not finite.all():
+        raise ValueError(
+            f"Scores must be finite numbers. Got {table['score'][~finite].iloc[0]!r} in {int((~finite).sum())} of "
+            f"{len(table)} edges. Leave these edges out."
+        )
     if gene is None:
         return table
     touches = (table["source"] == gene) | (table["target"] == gene)

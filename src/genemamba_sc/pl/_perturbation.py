@@ -58,8 +58,9 @@ def perturbation(result: Compared, *, n_genes: int = 20, ax: Axes | None = None,
         If there is no effect to draw.
     """
     n_genes = whole_number("n_genes", n_genes, 1)
-    if not isinstance(result, Compared):
-        raise TypeError(f"A Perturbation is drawn. Got {type(result).__name__}. Pass what gm.tl.perturb returned.")
+    if isinstance(result, type) or not isinstance(result, Compared):
+        got = f"the class {result.__name__}" if isinstance(result, type) else type(result).__name__
+        raise TypeError(f"A Perturbation is drawn. Got {got}. Pass what gm.tl.perturb returned.")
     _require_known(result, which)
     table = result.compared(**which)
     table = table[table["effect"].notna()]

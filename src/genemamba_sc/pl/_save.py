@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from genemamba_sc._checks import whole_number
 from genemamba_sc._files import replacing_file
 
 
@@ -26,9 +27,17 @@ def save_figure(picture: Figure | Axes, path: str | Path, *, dpi: int = 150) -> 
     ------
     OSError
         If the folder does not exist or cannot be written to.
+    TypeError
+        If the picture is neither a figure nor axes, or ``dpi`` no whole number.
     ValueError
-        If the format is not known.
+        If the format is not known, or ``dpi`` is below 1.
     """
+    if not isinstance(picture, Figure | Axes):
+        raise TypeError(
+            f"A figure is written, or the one of axes. Got {type(picture).__name__}. Pass what a function of gm.pl "
+            "returned; of several axes, the figure of one: axes.flat[0].figure."
+        )
+    dpi = whole_number("dpi", dpi, 1)
     figure = cast(Figure, picture.figure)
     try:
         with replacing_file(path) as temporary:

@@ -7,6 +7,8 @@ import pandas as pd
 from anndata import AnnData
 from jaxtyping import Int64
 
+from genemamba_sc._whole_floats import as_text
+
 
 @dataclass(frozen=True, eq=False)
 class TypesOfCells:
@@ -15,7 +17,7 @@ class TypesOfCells:
     Parameters
     ----------
     names
-        Types with at least one cell, as text, in the order of the column.
+        Types with at least one cell, as text, in the order of the column; 1.0 is written as 1.
     rows
         Numbers of the cells that have a type, shape (n,).
     codes
@@ -59,5 +61,5 @@ def types_of_cells(adata: AnnData, key: str) -> TypesOfCells:
     if not len(rows):
         raise ValueError(f"Cells need a type. Got {adata.n_obs} cells, none with a value in adata.obs[{key!r}].")
     present, codes = np.unique(categorical.codes[rows], return_inverse=True)
-    names = [str(categorical.categories[code]) for code in present]
+    names = [as_text(categorical.categories[code]) for code in present]
     return TypesOfCells(names, rows.astype(np.int64), codes.astype(np.int64))

@@ -8,9 +8,10 @@ from anndata import AnnData
 from matplotlib.figure import Figure
 
 from genemamba_sc.pl._colours import share_colours
+from genemamba_sc.pl._require_anndata import require_anndata
 
 
-def umap(adata: AnnData, keys: str | Sequence[str], *, titles: Sequence[str] | None = None) -> Figure:
+def umap(adata: AnnData, keys: str | Sequence[str], *, titles: str | Sequence[str] | None = None) -> Figure:
     """Draw a UMAP once for each column of types, all in the same colours, with one legend.
 
     Parameters
@@ -29,11 +30,14 @@ def umap(adata: AnnData, keys: str | Sequence[str], *, titles: Sequence[str] | N
 
     Raises
     ------
+    TypeError
+        If the cells are no AnnData.
     ValueError
         If a column or the UMAP is missing, or the titles are not as many as the columns.
     """
+    require_anndata(adata)
     keys = [keys] if isinstance(keys, str) else list(keys)
-    titles = keys if titles is None else list(titles)
+    titles = keys if titles is None else [titles] if isinstance(titles, str) else list(titles)
     if len(titles) != len(keys):
         raise ValueError(f"One title for each of the {len(keys)} columns is needed. Got {titles}.")
     if "X_umap" not in adata.obsm:

@@ -6,14 +6,19 @@ from anndata import AnnData
 from jaxtyping import Int64, Integer
 
 from genemamba_sc._warn import warn
+from genemamba_sc._whole_floats import as_text, sorted_names
 
-_ALL = "all"
+# Name of the one group where cells are not grouped.
+ALL_CELLS = "all"
 
 
 def cell_groups(
     adata: AnnData, groupby: str | None, rows: Integer[np.ndarray, "n"] | None = None
 ) -> tuple[list[str], Int64[np.ndarray, "n"]]:
     """Return the names of the groups, and the number of each cell's group.
+
+    Groups stand in the order of the categories of a categorical column, else sorted, numbers by size. Those that no
+    cell has are left out.
 
     Parameters
     ----------
@@ -37,7 +42,7 @@ def cell_groups(
     if adata.n_obs == 0:
         raise ValueError("Genes are compared over cells. Got an AnnData without cells. Pass one with cells.")
     if groupby is None:
-        return [_ALL], np.zeros(adata.n_obs if rows is None else len(rows), dtype=np.int64)
+        return [ALL_CELLS], np.zeros(adata.n_obs if rows is None else len(rows), dtype=np.int64)
     columns = list(adata.obs.columns)
     if columns.count(groupby) != 1:
         raise ValueError(f"groupby must name one column of adata.obs. Got {groupby!r}; obs has {columns}. Name one.")
@@ -48,11 +53,18 @@ def cell_groups(
             f"Every cell needs a group. {n_missing} of {len(column)} cells have none in adata.obs[{groupby!r}]. "
             "Fill them with a group of their own, or leave these cells out."
         )
-    codes, names = pd.factorize(column.astype(object).map(str), sort=True)
+    names = _names_in_order(column)
+    codes = pd.Index(names).get_indexer(column.astype(object).map(as_text))
     single = [name for name, n in zip(names, np.bincount(codes)) if n == 1]
     if single:
         warn(
             f"A mean needs several cells. {len(single)} of {len(names)} groups of adata.obs[{groupby!r}] have one cell "
             f"only ({', '.join(single[:5])}): their means are those of that cell."
         )
-    return [str(name) for name in names], codes.astype(np.int64)
+    return names, codes.astype(np.int64)
+
+
+def _names_in_order(column: pd.Series) -> list[str]:
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return sorted_names(column.unique())
+    return list(dict.fromkeys(map(as_text, column.cat.remove_unused_categories().cat.categories)))

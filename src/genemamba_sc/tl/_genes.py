@@ -1,7 +1,6 @@
 """Find genes by the names that users write, and name them as users read them."""
 
 import difflib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,9 +8,10 @@ from jaxtyping import Float32, Int, Int64
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
 from genemamba_sc.data import GeneVocabulary
-from genemamba_sc.data.genes._gene_lists import find_tokens
+from genemamba_sc.data.genes._gene_lists import find_tokens, shared_names
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.tl._cells import require_model
+from genemamba_sc.tl._names import unambiguous
 
 # Number of unknown genes that get suggestions: comparing a name with 25,000 others takes a tenth of a second.
 _MOST_SUGGESTED = 3
@@ -36,14 +36,16 @@ def find_genes(model: GeneMambaModel, names: str | Sequence[str]) -> Int64[np.nd
     TypeError
         If the model is none, or a name is no text.
     ValueError
-        If no gene is named, a gene is named twice, or the vocabulary lacks one. The message offers similar names.
+        If no gene is named, a gene is named twice, the vocabulary lacks one, or several of its genes share a symbol.
+        The message offers similar names, or the ids of these genes.
     """
     require_model(model)
     if not isinstance(names, Iterable):
         raise TypeError(
-            f"Genes are named by a list of texts. Got {names!r}. Pass symbols or Ensembl ids, such as 'CD3E'."
+            f"Genes are named by a list of texts. Got {type(names).__name__}. Pass symbols or Ensembl ids, such as "
+            "'CD3E'."
         )
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = [str(name) if isinstance(name, str) else name for name in ([names] if isinstance(names, str) else names)]
     if odd := [name for name in wanted if not isinstance(name, str)]:
         raise TypeError(f"Genes are named by text. Got {odd[0]!r}. Pass symbols or Ensembl ids, such as 'CD3E'.")
     if not wanted:
@@ -51,12 +53,14 @@ def find_genes(model: GeneMambaModel, names: str | Sequence[str]) -> Int64[np.nd
     found = find_tokens(wanted, model.vocabulary, model.gene_aliases).astype(np.int64)
     if (found == UNK_ID).any():
         _refuse_unknown([name for name, token in zip(wanted, found) if token == UNK_ID], model.vocabulary)
+    if shared := shared_names(wanted, model.vocabulary, model.gene_aliases):
+        _refuse_shared(shared[0], model.vocabulary)
     _refuse_repeated(wanted, found)
     return found - FIRST_GENE_ID
 
 
 def known_genes(model: GeneMambaModel, names: Sequence[str]) -> list[str]:
-    """Return the names that the vocabulary has, the first one of each gene.
+    """Return the names that the vocabulary has, the first one of each gene; not those that several genes share.
 
     Parameters
     ----------
@@ -66,20 +70,16 @@ def known_genes(model: GeneMambaModel, names: Sequence[str]) -> list[str]:
         Names of genes, as in :func:`find_genes`, each once.
     """
     first: dict[int, str] = {}
+    shared = set(shared_names(names, model.vocabulary, model.gene_aliases))
     for name, token in zip(names, find_tokens(names, model.vocabulary, model.gene_aliases).tolist()):
-        if token != UNK_ID:
+        if token != UNK_ID and name not in shared:
             first.setdefault(token, name)
     return list(first.values())
 
 
 def gene_labels(vocabulary: GeneVocabulary) -> list[str]:
     """Name each gene by its symbol, or by its id where it has none or shares it with another gene."""
-    shared = {symbol for symbol, n in Counter(vocabulary.symbols).items() if n > 1}
-    ids = set(vocabulary.gene_ids)
-    return [
-        gene if not symbol or symbol in shared or (symbol in ids and symbol != gene) else symbol
-        for gene, symbol in zip(vocabulary.gene_ids, vocabulary.symbols)
-    ]
+    return unambiguous(vocabulary.gene_ids, vocabulary.symbols)
 
 
 def ids_and_symbols(vocabulary: GeneVocabulary, tokens: Int[np.ndarray, "m"]) -> tuple[list[str], list[str]]:
@@ -124,6 +124,14 @@ def _refuse_unknown(unknown: list[str], vocabulary: GeneVocabulary) -> None:
         f"Genes must be in the model's vocabulary of {vocabulary.n_genes:,} {vocabulary.species} genes. "
         f"Not in it: {told}{more}. Use names of model.vocabulary, or set "
         "model.gene_aliases to a table of older symbols (gm.GeneAliases.from_tsv)."
+    )
+
+
+def _refuse_shared(name: str, vocabulary: GeneVocabulary) -> None:
+    ids = [gene for gene, symbol in zip(vocabulary.gene_ids, vocabulary.symbols) if symbol == name]
+    raise ValueError(
+        f"A name must mean one gene. Got {name!r}, the symbol of {len(ids)} genes of the vocabulary: {ids}. Name one "
+        "of these ids."
     )
 
 

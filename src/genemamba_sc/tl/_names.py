@@ -1,5 +1,6 @@
 """Find what a result holds by the name that a user gives, and tell numbers of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +55,22 @@ def numbered_gene(argument: str, name: object, ids: Sequence[str], symbols: Sequ
             f"{argument} must be one gene. Got {name!r}, the symbol of {n}: {told}. Name one of these ids."
         )
     return numbered(argument, name, symbols)
+
+
+def unambiguous(ids: Sequence[str], symbols: Sequence[str]) -> list[str]:
+    """Name each gene by its symbol, or by its id where it has none or shares it with another of these genes.
+
+    Parameters
+    ----------
+    ids, symbols
+        Ids and symbols of the genes, in the same order; no id stands twice.
+    """
+    shared = {symbol for symbol, n in Counter(symbols).items() if n > 1}
+    known = set(ids)
+    return [
+        gene if not symbol or symbol in shared or (symbol in known and symbol != gene) else symbol
+        for gene, symbol in zip(ids, symbols)
+    ]
 
 
 def median_told(values: Float[np.ndarray, "*s"]) -> str:

@@ -1,11 +1,13 @@
 """Let the neighbours of a cell, among the cells that are asked about, have a say in its type."""
 
+import numbers
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
+from scipy.special import softmax
 
 # Added to the shares of types, so that a type that no neighbour shows is unlikely, not impossible.
 _FLOOR = 0.02
@@ -46,8 +48,10 @@ def smooth_types(
 
     Raises
     ------
+    TypeError
+        If the probabilities are no table of numbers, the cells no AnnData, or the strength no number.
     ValueError
-        If there is no such graph, cells differ, these are no probabilities, or the strength is negative.
+        If there is no such graph, cells differ, these are no probabilities, or the strength is negative or infinite.
 
     Examples
     --------
@@ -55,19 +59,36 @@ def smooth_types(
     >>> smooth = gm.tl.smooth_types(model.predict_celltype(query, soft=True), query)  # doctest: +SKIP
     >>> query.obs["smooth"] = smooth.idxmax(axis=1)  # doctest: +SKIP
     """
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata must be an AnnData. Got {type(adata).__name__}. Pass the cells of the probabilities.")
     weights = _graph(adata, neighbors_key)
     own = _checked(probabilities, adata)
-    if not (np.isfinite(strength) and strength >= 0):
+    strength = _number(strength)
+    total = np.asarray(weights.sum(axis=1)).ravel()
+    near = (weights @ own) / np.where(total > 0, total, 1.0)[:, None]
+    say = np.log((near + _FLOOR) / (own.mean(axis=0) + _FLOOR))
+    say[total == 0] = 0.0
+    return pd.DataFrame(_weighed(own, say, strength), index=probabilities.index, columns=probabilities.columns)
+
+
+def _weighed(own: np.ndarray, say: np.ndarray, strength: float) -> np.ndarray:
+    """Return ``own * exp(say) ** strength``, rows of sum one: in logarithms, for a great strength leaves no number."""
+    possible = own > 0
+    # What the neighbours say most, of the types that the cell may be of, counts as 0: nothing else is too great.
+    say = say - np.where(possible, say, -np.inf).max(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", over="ignore"):
+        return softmax(np.where(possible, np.log(own) + strength * say, -np.inf), axis=1)
+
+
+def _number(strength: object) -> float:
+    if isinstance(strength, bool) or not isinstance(strength, numbers.Real):
+        raise TypeError(f"strength must be a number. Got {strength!r}. Pass 0.5, or 0 to change nothing.")
+    number = float(strength)
+    if not (np.isfinite(number) and number >= 0):
         raise ValueError(
             f"strength must be finite and not negative. Got {strength!r}. Pass 0.5, or 0 to change nothing."
         )
-    total = np.asarray(weights.sum(axis=1)).ravel()
-    near = (weights @ own) / np.where(total > 0, total, 1.0)[:, None]
-    say = ((near + _FLOOR) / (own.mean(axis=0) + _FLOOR)) ** strength
-    say[total == 0] = 1.0
-    smooth = own * say
-    smooth /= smooth.sum(axis=1, keepdims=True)
-    return pd.DataFrame(smooth, index=probabilities.index, columns=probabilities.columns)
+    return number
 
 
 def _graph(adata: AnnData, key: str) -> sparse.csr_matrix:
@@ -91,7 +112,13 @@ def _checked(probabilities: Any, adata: AnnData) -> np.ndarray:
             f"probabilities must be of the cells of adata, in their order. Got {len(probabilities)} rows for "
             f"{adata.n_obs} cells, or other names. Pass model.predict_celltype(adata, soft=True) of the same adata."
         )
-    values = probabilities.to_numpy(dtype=np.float64)
+    try:
+        values = probabilities.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"probabilities must hold numbers. Got columns of {sorted(set(map(str, probabilities.dtypes)))}. Pass "
+            "model.predict_celltype(adata, soft=True)."
+        ) from error
     sums = values.sum(axis=1)
     wrong = ~(np.abs(sums - 1.0) < _ROUNDING) | (values < 0).any(axis=1)
     if wrong.any():

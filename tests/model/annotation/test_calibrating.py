@@ -190,6 +190,14 @@ def test_cells_that_cannot_calibrate_are_refused(model: GeneMambaModel, others: 
     assert model.calibration_ is before
 
 
+def test_a_cell_does_not_calibrate_twice(model: GeneMambaModel, others: AnnData):
+    drawn = np.random.default_rng(0).choice(12, 200)
+    before = model.calibration_
+    with pytest.raises(ValueError, match=r"counts once\. Got 200 indices of 12 cells\. Draw them without replacement"):
+        model.calibrate(others, "cell_type", indices=drawn)
+    assert model.calibration_ is before
+
+
 @pytest.mark.parametrize("rest", [np.nan, "Unknown", 7.0], ids=["missing", "another type", "a number"])
 def test_labels_of_cells_that_indices_leave_out_are_not_read(
     model: GeneMambaModel, others: AnnData, rest: object, monkeypatch: pytest.MonkeyPatch

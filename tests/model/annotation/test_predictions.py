@@ -151,6 +151,13 @@ def test_choices_of_sets_are_yes_or_no(sure: GeneMambaModel, without: GeneMambaM
             ask(**choice)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["soft", "return_sets"])
+def test_what_is_neither_yes_nor_no_is_refused_in_what_is_returned(trained: GeneMambaModel, name: str):
+    with pytest.raises(TypeError, match=rf"{name} must be True or False\. Got 'no'\. Pass one of these"):
+        trained.predict_celltype(**{name: "no"})
+
+
 def test_many_strange_cells_are_told(sure: GeneMambaModel, make_cells: Cells):
     query = strange(make_cells(300), 100)
     with pytest.warns(UserWarning, match=r"differ from .* 3\d% of them look less like .* than 95% .*coverage of 0\.9"):

@@ -203,7 +203,8 @@ def test_a_model_without_labels_attributes_embeddings_only(fit, make_cells):
     [
         ({"target": "type"}, ValueError, "target must be one of .* Got 'type'. Choose one of them."),
         ({"method": "shap"}, ValueError, "method must be one of .* Got 'shap'"),
-        ({"tolerance": 0}, ValueError, "tolerance must be a positive number. Got 0"),
+        ({"tolerance": 0}, ValueError, "tolerance must be a positive finite number. Got 0"),
+        ({"tolerance": np.inf}, ValueError, "tolerance must be a positive finite number. Got inf"),
         ({"cell_type": "NK"}, ValueError, "cell_type must be one the model knows. Got 'NK'; it knows"),
         ({"cell_type": "NK", "target": "embedding"}, ValueError, "cell_type belongs to target='cell_type'. Got 'NK'"),
         ({"target": "embedding", "indices": [3]}, ValueError, "Got one cell. Pass at least two"),

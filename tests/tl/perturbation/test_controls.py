@@ -77,3 +77,25 @@ def test_effects_that_differ_by_rounding_are_equal():
     own, controls = np.array([1e-3, -1e-3]), np.array([[1e-3 * (1 - 1e-7), 5e-4], [-1e-3 * (1 - 1e-7), 5e-4]])
     np.testing.assert_allclose(permutation_p(own[:1], controls[:1]), [2 / 3])
     np.testing.assert_allclose(share_above(own, controls), [0.25, 0.75])
+
+
+def test_controls_do_not_depend_on_the_order_of_the_cells():
+    # Each gene has the same levels, in cells of its own: all are equally near, but for the last digits of their sums.
+    rng, n_cells, n_genes = np.random.default_rng(0), 300, 60
+    vocabulary = GeneVocabulary(tuple(f"G{i}" for i in range(n_genes)), ("",) * n_genes, np.ones(n_genes), "unknown")
+    table, levels = np.zeros((n_cells, n_genes), np.float32), rng.gamma(2, 1, 20).astype(np.float32)
+    for gene in range(n_genes):
+        table[rng.choice(n_cells, 20, replace=False), gene] = rng.permutation(levels)
+
+    def controls(order: np.ndarray) -> np.ndarray:
+        found = Expression.empty(1, vocabulary.size)
+        for cell in order:
+            genes = np.flatnonzero(table[cell])
+            if len(genes):
+                tokens = Tokens(
+                    (genes + 2)[None].astype(np.int32), table[[cell]][:, genes], np.array([len(genes)], np.int32)
+                )
+                found.add(tokens, np.zeros(1, np.int64), vocabulary)
+        return found.matched(np.arange(2, 12), 5)
+
+    np.testing.assert_array_equal(controls(np.arange(n_cells)), controls(rng.permutation(n_cells)))

@@ -122,6 +122,7 @@ def test_the_top_reaches_every_cell(trained, make_cells):
     [
         ({"sets": {}}, r"Sets of genes are needed. Got {}. Pass sets="),
         ({"sets": ["CD3E"]}, r"Sets of genes are needed. Got \['CD3E'\]"),
+        ({"sets": {1: GENES[:1], "1": GENES[1:2]}}, "name of its own, as text. Got '1' more than once. Rename"),
         ({"sets": {"T": []}}, "Set 'T': At least one gene is needed"),
         ({"sets": {"B": GENES[:1], "T": ["GEN"]}}, "Set 'T': Genes must be in the model's vocabulary"),
         ({"kind": "shift"}, "kind must be one of .* Got 'shift'"),

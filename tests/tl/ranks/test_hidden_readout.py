@@ -45,9 +45,12 @@ def test_each_gene_is_fitted_to_embeddings_that_were_made_without_it(trained, to
     np.testing.assert_allclose(readout.slopes[gene], expected[:-2], atol=1e-5)
     said = np.empty(len(y))
     for half in (0, 1):
+        y[half::2] -= y[half::2].mean()
+    for half in (0, 1):
         train = np.arange(len(y)) % 2 != half
         fit = np.linalg.solve(x[train].T @ x[train] + penalty, x[train].T @ y[train])
         said[~train] = x[~train] @ fit
+        said[~train] -= said[~train].mean()
     assert readout.foretold[gene] == pytest.approx(correlation(y, said), abs=1e-4)
 
 
@@ -65,3 +68,14 @@ def test_a_step_is_a_difference_of_places(readout):
     n = np.full(4, 30)
     places = readout.axes(second, n) - readout.axes(first, n)
     np.testing.assert_allclose(readout.steps(second - first), places[:, :-1], atol=1e-8)
+
+
+def test_noise_is_foretold_by_0_on_average_and_a_signal_by_more():
+    rng = np.random.default_rng(0)
+    noise, signal = [], []
+    for _ in range(600):
+        x = np.concatenate([rng.normal(size=(30, 20)), np.ones((30, 1))], axis=1)
+        y = rng.normal(size=30)
+        noise.append(_hidden_readout._foretold(x, y - y.mean()))
+        signal.append(_hidden_readout._foretold(x, x[:, 0]))
+    assert abs(np.mean(noise)) < 0.04 and np.mean(signal) > 0.5

@@ -96,7 +96,7 @@ def test_a_gene_is_chosen_by_id_or_symbol(deleted):
     named = dataclasses.replace(deleted, symbols=tuple("ABCDDFGHIJ"))
     assert named.compared(GENES[3]).equals(deleted.compared(GENES[3]))
     assert named.compared("B").index.name == "change of the relative rank (B, delete)"
-    assert named.plot(gene=GENES[4]).get_xlabel() == "change of the relative rank (D, delete)"
+    assert named.plot(gene=GENES[4]).get_xlabel() == f"change of the relative rank ({GENES[4]}, delete)"
     with pytest.raises(ValueError, match="gene must be one gene. Got 'D', the symbol of 2"):
         named.plot(gene="D")
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_told(trained, make_cells):
         ({"targets": ["GEN"]}, ValueError, "Not in it: 'GEN'"),
         ({"targets": []}, ValueError, "At least one gene is needed"),
         ({"targets": [GENES[0]] * 2}, ValueError, "Each gene can be named once"),
-        ({"genes": 3}, TypeError, "Genes are named by a list of texts. Got 3"),
+        ({"genes": 3}, TypeError, "Genes are named by a list of texts. Got int"),
         ({"kind": "double"}, ValueError, "kind must be one of"),
         ({"kind": "shift"}, ValueError, "kind='shift' needs a number of places"),
         ({"n_controls": -1}, ValueError, "n_controls must be at least 0"),

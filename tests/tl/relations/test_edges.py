@@ -92,3 +92,33 @@ def test_noise_has_no_edges():
     noise = np.random.default_rng(1).normal(size=(N, N))
     found = significant_edges(Table((noise + noise.T) / np.sqrt(2)), NULL, ALL, ALL, 0.01, N)
     assert len(found.first) == 0
+
+
+@pytest.mark.parametrize("block", [3, 512])
+@pytest.mark.parametrize("n_neighbors", [1, 2, N])
+def test_edges_lead_from_rows_to_columns_and_are_the_strongest_of_either_gene(table, monkeypatch, block, n_neighbors):
+    monkeypatch.setattr(_edges, "_BLOCK_GENES", block)
+    rows, columns = np.arange(4, 20), np.concatenate([np.arange(6), np.arange(10, 50)])
+    significant, n_tested = at_once(table, rows, columns, 0.6)
+    expected = set()
+    for gene in ALL:
+        own = sorted((pair for pair in at_once(table, rows, columns, 1.0)[0] if gene in pair), key=lambda p: -table[p])
+        expected |= set(own[:n_neighbors])
+
+    found = significant_edges(Table(table), NULL, rows, columns, 0.6, n_neighbors)
+
+    pairs = [(min(pair), max(pair)) for pair in zip(found.first.tolist(), found.second.tolist())]
+    assert set(pairs) == expected & significant.keys() and len(set(pairs)) == len(pairs)
+    assert set(found.first) <= set(rows.tolist()) and set(found.second) <= set(columns.tolist())
+    assert (found.n_tested, found.n_significant) == (n_tested, len(significant))
+
+
+def test_a_hub_that_is_asked_alone_keeps_all_its_edges_and_directed_scores_only_so_many(table):
+    table[3] = table[:, 3] = 8.0 + np.arange(N) / N
+    found = significant_edges(Table(table), NULL, np.array([3]), ALL, 0.05, 2)
+    assert sorted(found.second) == [gene for gene in ALL if gene != 3]
+
+    directed = Table(table)
+    directed.directed = True
+    found = significant_edges(directed, NULL, np.array([3]), ALL, 0.05, 2)
+    assert found.second.tolist() == [59, 58] and found.n_significant == N - 1

@@ -57,6 +57,18 @@ def test_a_model_that_started_from_weights_asks_these_cells_too(model, cells, mo
     assert nearest_genes(model, "GENE0", adata=cells).method == "explained"
 
 
+def test_ends_are_those_that_were_named_and_a_gene_alone_keeps_as_many_edges(model, cells):
+    genes = [f"GENE{i}" for i in range(40)]
+    some = gene_network(model, cells, sources=genes[:25], genes=genes[15:], method="pearson").to_frame()
+    assert len(some) and set(some["source"]) <= set(genes[:25]) and set(some["target"]) <= set(genes[15:])
+
+    whole = gene_network(model, cells, method="pearson", n_neighbors=1)
+    degree = whole.to_frame()[["source", "target"]].stack().value_counts()
+    alone = gene_network(model, cells, sources=degree.index[0], method="pearson", n_neighbors=1)
+    assert len(alone.source) == alone.n_significant >= degree.iloc[0] > 1
+    assert whole.n_significant > len(whole.source) and "n_neighbors leaves out" in str(whole)
+
+
 def test_effects_have_a_direction_and_connect_planted_groups(model, cells, group_of):
     network = gene_network(model, cells, method="effect")
     frame = network.to_frame()

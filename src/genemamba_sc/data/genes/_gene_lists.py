@@ -1,5 +1,6 @@
 """Find genes by the names that lists give them: gene sets, pairs of genes, and what users write."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,3 +42,16 @@ def find_tokens(
             break
         left = still
     return np.array([token_of[name] for name in names], dtype=np.int32)
+
+
+def shared_names(names: Sequence[str], vocabulary: GeneVocabulary, aliases: GeneAliases | None) -> tuple[str, ...]:
+    """Return the names that are the symbol of several genes, where the table of older symbols does not say which.
+
+    Parameters
+    ----------
+    names, vocabulary, aliases
+        As in :func:`find_tokens`, which takes the first of these genes.
+    """
+    symbols = Counter(vocabulary.symbols)
+    asked = [name for name in dict.fromkeys(names) if symbols[name] > 1]
+    return match_names(asked, vocabulary, aliases)[2] if asked else ()

@@ -181,11 +181,14 @@ def check_sets(model: Any, return_sets: bool, coverage: float | None, per_type: 
 
     Raises
     ------
+    TypeError
+        If a choice is no bool.
     ValueError
         If the coverage is out of range, or calibration cells are too few.
     """
     asked = check_coverage(_COVERAGE if coverage is None else coverage)
     check_set_choices(per_type, allow_empty)
+    yes_or_no("return_sets", return_sets)
     if return_sets:
         calibrated(model).limits(model.cell_types, asked, per_type=per_type)
         return asked

@@ -36,9 +36,10 @@ def calibration_cells(
     Raises
     ------
     ValueError
-        If there is no such column, a label is missing or not one of the model, a cell trained the model, or fewer than
-        two are labelled.
+        If a cell is named twice, there is no such column, a label is missing or not one of the model, a cell trained
+        the model, or fewer than two are labelled.
     """
+    _refuse_repeats(rows)
     codes = _codes(model, adata, labels_key, rows)
     rows, codes = rows[codes >= 0], codes[codes >= 0]
     _refuse_training_cells(model, adata, rows)
@@ -48,6 +49,15 @@ def calibration_cells(
             "cells. Pass more."
         )
     return rows, codes
+
+
+def _refuse_repeats(rows: Integer[np.ndarray, "n"]) -> None:
+    """Refuse cells that are named twice: copies of a cell say nothing new, so that no coverage would hold."""
+    if (n_cells := len(np.unique(rows))) < len(rows):
+        raise ValueError(
+            f"Each calibration cell counts once. Got {len(rows)} indices of {n_cells} cells. Draw them without "
+            "replacement."
+        )
 
 
 def _codes(model: Any, adata: AnnData, labels_key: str, rows: np.ndarray) -> np.ndarray:

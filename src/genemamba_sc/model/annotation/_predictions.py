@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from genemamba_sc._checks import CellIndices, row_numbers
+from genemamba_sc._checks import CellIndices, row_numbers, yes_or_no
 from genemamba_sc.confidence import Calibration, LabelSets
 from genemamba_sc.data import Scale
 from genemamba_sc.model._inference import cell_type_logits
@@ -83,6 +83,8 @@ class PredictionMixin(QueryMixin):
         ------
         RuntimeError
             If the model is not trained.
+        TypeError
+            If a choice is no bool.
         ValueError
             If the model was set up or trained without labels, ``adata`` cannot be read, or sets are asked for that the
             calibration cells are too few for.
@@ -95,6 +97,7 @@ class PredictionMixin(QueryMixin):
         """
         adata = self._query(adata)
         require_cell_types(self)
+        yes_or_no("soft", soft)
         asked = check_sets(self, return_sets, coverage, per_type, allow_empty)
         source, rows = self._source(adata, layer, gene_id_key, scale), row_numbers(indices, adata.n_obs)
         types, names = pd.Index(self.cell_types), adata.obs_names[rows]
@@ -211,7 +214,8 @@ class PredictionMixin(QueryMixin):
             Column of ``obs`` with their types, all of which the model must know. Cells of the ``unlabeled_category``
             of :meth:`setup_anndata` do not count.
         indices
-            Which cells; ``None`` takes all. Labels of other cells are not read: they may be missing, or of any type.
+            Which cells, each once; ``None`` takes all. Labels of other cells are not read: they may be missing, or of
+            any type.
         layer, gene_id_key, scale
             As in :meth:`get_latent_representation`.
 
@@ -220,9 +224,10 @@ class PredictionMixin(QueryMixin):
         RuntimeError
             If the model is not trained.
         ValueError
-            If it knows no cell types, cells trained it, a type is new to it, or a label is missing. Cells of the
-            training are told by their names, where the model holds the cells that it was trained on; names that only
-            number the rows (AnnData's default) count where the tokens of a few cells are the same, too.
+            If it knows no cell types, a cell is named twice, cells trained it, a type is new to it, or a label is
+            missing. Cells of the training are told by their names, where the model holds the cells that it was trained
+            on; names that only number the rows (AnnData's default) count where the tokens of a few cells are the same,
+            too.
         """
         adata = self._query(adata)
         require_cell_types(self)

@@ -253,8 +253,8 @@ def _check(target: Any, method: Any, tolerance: Any, cell_type: Any) -> None:
     for name, value, known in (("target", target, TargetKind), ("method", method, Method)):
         if value not in get_args(known):
             raise ValueError(f"{name} must be one of {get_args(known)}. Got {value!r}. Choose one of them.")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, numbers.Real) or not float(tolerance) > 0:
-        raise ValueError(f"tolerance must be a positive number. Got {tolerance!r}. Pass 1e-4.")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, numbers.Real) or not 0 < float(tolerance) < np.inf:
+        raise ValueError(f"tolerance must be a positive finite number. Got {tolerance!r}. Pass 1e-4.")
     if target == "embedding" and cell_type is not None:
         raise ValueError(
             f"cell_type belongs to target='cell_type'. Got {cell_type!r} with target='embedding'. Leave one out."

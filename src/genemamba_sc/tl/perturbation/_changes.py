@@ -13,6 +13,8 @@ from genemamba_sc.data.tokens._token_parts import real_positions
 
 Kind = Literal["delete", "top", "shift"]
 
+# No list of genes is as long: a gene that moves so far stops at the end.
+_FARTHEST = np.iinfo(np.int32).max
 # Changes that are computed together.
 _AT_ONCE = 2048
 
@@ -93,6 +95,7 @@ def changes_of(tokens: Tokens, wanted: Int[np.ndarray, "u"], kind: Kind, shift: 
     shift
         Places that a gene moves up, or down if negative; the ends of the list stop it.
     """
+    shift = max(-_FARTHEST, min(int(shift), _FARTHEST))
     rows, genes, leaves = _everywhere(tokens, wanted) if kind == "top" else _where_expressed(tokens, wanted)
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)

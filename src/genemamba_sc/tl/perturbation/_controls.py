@@ -12,6 +12,8 @@ from genemamba_sc.training._markers import expression_matrix
 
 # Effects are computed in float32: those that differ by less, relatively, are equal.
 _ALIKE = 1e-5
+# Sums depend on the order of the cells in their last digits, by which no gene is nearer than another.
+_LEVEL_DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Expression:
         levels = expression_matrix(tokens, vocabulary)
         for group in np.unique(groups):
             part = levels[np.flatnonzero(groups == group)]
-            self.levels[group] += part.sum(axis=0)
+            self.levels[group] += np.bincount(part.indices, weights=part.data, minlength=vocabulary.size)
             self.counts[group] += np.bincount(part.indices, minlength=vocabulary.size)
             self.n_cells[group] += part.shape[0]
 
@@ -122,7 +124,8 @@ class Expression:
 
     def _places(self, group: int) -> Float[np.ndarray, "v 2"]:
         counts = self.counts[group]
-        places = np.stack([np.log1p(counts), self.levels[group] / np.maximum(counts, 1)], axis=1)
+        levels = (self.levels[group] / np.maximum(counts, 1)).round(_LEVEL_DIGITS)
+        places = np.stack([np.log1p(counts), levels], axis=1)
         spread = places[counts > 0].std(axis=0)
         return places / np.where(spread > 0, spread, 1.0)
 

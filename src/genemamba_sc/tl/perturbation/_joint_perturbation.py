@@ -70,7 +70,8 @@ def perturb_together(
     Raises
     ------
     TypeError, RuntimeError, ValueError
-        If :func:`perturb` raises it, or ``sets`` is empty. What is wrong with the genes of a set names the set.
+        If :func:`perturb` raises it, ``sets`` is empty, or two have one name. What is wrong with the genes of a set
+        names the set.
 
     Warns
     -----
@@ -87,6 +88,12 @@ def perturb_together(
         raise ValueError(f"kind must be one of {get_args(JointKind)}. Got {kind!r}. Choose one of them.")
     if not isinstance(sets, Mapping) or not sets:
         raise ValueError(f"Sets of genes are needed. Got {sets!r}. Pass sets={{'name': ['CD3D', 'CD3E']}}.")
+    names = tuple(map(str, sets))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"Each set needs a name of its own, as text. Got {twice!r} more than once. Rename one of them."
+        )
     n_controls = whole_number("n_controls", n_controls, 0)
     _, source = open_query(model, adata, layer, gene_id_key, scale)
     known = types_asked(model, types)
@@ -99,7 +106,7 @@ def perturb_together(
     found = [_set_row(cells, genes, _controls(expression, genes, kind, n_controls), len(known)) for genes in members]
     columns = {name: np.array([row[name] for row in found]) for name in found[0]}
     _warn_if_absent([name for name, n in zip(sets, columns["n_cells"]) if n == 0], len(sets))
-    return JointPerturbation(kind, tuple(map(str, sets)), np.array(list(map(len, members))), known, **columns)
+    return JointPerturbation(kind, names, np.array(list(map(len, members))), known, **columns)
 
 
 def _members(model: GeneMambaModel, name: str, genes: Sequence[str]) -> Int[np.ndarray, "g"]:

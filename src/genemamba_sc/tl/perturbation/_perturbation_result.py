@@ -7,7 +7,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from genemamba_sc._described import listed
-from genemamba_sc.tl._names import median_told, numbered
+from genemamba_sc.tl._cell_groups import ALL_CELLS
+from genemamba_sc.tl._names import median_told, numbered, unambiguous
 from genemamba_sc.tl.perturbation._changes import Kind
 from genemamba_sc.tl.perturbation._drawn import Drawn
 
@@ -105,8 +106,9 @@ class Perturbation(Drawn):
 
         Returns
         -------
-        A row per gene; the columns ``effect`` and ``mean size of matched genes``. The size of changes of a probability
-        has the sign of the effect, to lie beside it.
+        A row per gene, by its symbol, or its id where genes share one; the columns ``effect`` and ``mean size of
+        matched genes``. The size of changes of a probability has the sign of the effect, to lie beside it. The name of
+        the index says what the effect is, and in which group.
 
         Raises
         ------
@@ -114,6 +116,7 @@ class Perturbation(Drawn):
             If there is no such type or group.
         """
         q = 0 if group is None else numbered("group", group, self.groups)
+        where = "" if self.groups == (ALL_CELLS,) else f", in {self.groups[q]}"
         if cell_type is None:
             effect, size = self.cosine_shift[:, q], self.control_cosine_shift[:, q]
             title = "1 - cosine of the embeddings"
@@ -122,7 +125,7 @@ class Perturbation(Drawn):
             effect, title = self.type_change[:, q, c], f"change of the probability of {cell_type}"
             size = np.copysign(self.control_type_size[:, q, c], effect)
         columns = {"effect": effect, "mean size of matched genes": size}
-        return pd.DataFrame(columns, index=pd.Index(self.symbols, name=title))
+        return pd.DataFrame(columns, index=pd.Index(unambiguous(self.gene_ids, self.symbols), name=title + where))
 
     def _about(self) -> dict[str, str]:
         cells, control = self.n_cells, median_told(self.control_cosine_shift)

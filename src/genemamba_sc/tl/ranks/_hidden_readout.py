@@ -32,7 +32,8 @@ class HiddenReadout:
         Change of the rank for a step of one standard deviation along each axis, shape (v, k); 0 without a read-out.
     foretold
         Correlation of known and foretold ranks of each gene, in cells that its fit has not seen and while it is hidden,
-        shape (v,); NaN without a read-out. The mean rank, which is the same in all cells, has none.
+        shape (v,), both centred in either half of the cells; NaN without a read-out. The mean rank, which is the same
+        in all cells, has none, and noise has 0 on average.
     n_cells
         Number of reference cells.
     """
@@ -109,8 +110,15 @@ def _fits(
 
 
 def _foretold(x: Float[np.ndarray, "n k"], y: Float[np.ndarray, "n"]) -> float:
-    """Return the correlation of ``y`` with what either half of the cells foretells of the other."""
-    said, first = np.empty(len(y)), np.arange(len(y)) % 2 == 0
+    """Return the correlation of ``y`` with what either half of the cells foretells of the other.
+
+    Both are centred in each half: where one half lies above the mean of all cells, the other lies below it, and
+    foretelling either by the mean of the other would make noise look foretold the wrong way round.
+    """
+    y, said, first = y.copy(), np.empty(len(y)), np.arange(len(y)) % 2 == 0
+    for half in (first, ~first):
+        y[half] -= y[half].mean()
     for half in (first, ~first):
         said[half] = x[half] @ solve_ridge(x[~half], y[~half])
+        said[half] -= said[half].mean()
     return correlation(y, said)

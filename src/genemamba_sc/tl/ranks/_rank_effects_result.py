@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from genemamba_sc._described import listed
-from genemamba_sc.tl._names import median_told, numbered_gene
+from genemamba_sc.tl._names import median_told, numbered_gene, unambiguous
 from genemamba_sc.tl.perturbation._changes import Kind
 from genemamba_sc.tl.perturbation._drawn import Drawn
 
@@ -97,8 +97,8 @@ class RankEffects(Drawn):
         row = 0 if gene is None else numbered_gene("gene", gene, self.gene_ids, self.symbols)
         size = np.copysign(self.control_size[row], self.change[row])
         columns = {"effect": self.change[row], "mean size of matched genes": size}
-        title = f"change of the relative rank ({self.symbols[row]}, {self.kind})"
-        return pd.DataFrame(columns, index=pd.Index(self.target_symbols, name=title))
+        title = f"change of the relative rank ({unambiguous(self.gene_ids, self.symbols)[row]}, {self.kind})"
+        return pd.DataFrame(columns, index=pd.Index(unambiguous(self.target_ids, self.target_symbols), name=title))
 
     def _about(self) -> dict[str, str]:
         by = f" by {self.shift} places" if self.kind == "shift" else ""

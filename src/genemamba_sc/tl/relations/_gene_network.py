@@ -50,6 +50,9 @@ class GeneNetwork(Described):
         Name of the score.
     n_tested
         Number of pairs that were tested.
+    n_significant
+        Number of pairs within ``max_fdr``; those that are no edges are among the ``n_neighbors`` strongest of neither
+        gene. ``None`` where nobody counted them.
     """
 
     genes: tuple[str, ...]
@@ -61,6 +64,7 @@ class GeneNetwork(Described):
     q: Float64[np.ndarray, "m"]
     method: str
     n_tested: int
+    n_significant: int | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per edge, the smallest p first: ``source``, ``target``, ``score``, ``p``, ``q``."""
@@ -87,15 +91,19 @@ class GeneNetwork(Described):
     def __str__(self) -> str:
         return (
             f"{len(self.source):,} edges between {len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} "
-            f"genes by {self.method!r}, of {self.n_tested:,} pairs tested"
+            f"genes by {self.method!r}, of {self.n_tested:,} pairs tested{self._left_out()}"
         )
+
+    def _left_out(self) -> str:
+        n = 0 if self.n_significant is None else self.n_significant - len(self.source)
+        return f"; n_neighbors leaves out {n:,} more within the rate" if n > 0 else ""
 
     def _about(self) -> dict[str, str]:
         strongest, link = self.to_frame().head(_MOST_TOLD), "→" if self.method == _DIRECTED else "-"
         ends = zip(strongest["source"], strongest["target"])
         return {
             "method": self.method,
-            "edges": f"{len(self.source):,} of {self.n_tested:,} pairs tested",
+            "edges": f"{len(self.source):,} of {self.n_tested:,} pairs tested{self._left_out()}",
             "genes": f"{len(np.union1d(self.source, self.target)):,} of {len(self.genes):,} have an edge",
             "strongest": ", ".join(f"{first} {link} {second}" for first, second in ends) or "none",
         }
@@ -136,8 +144,9 @@ def gene_network(
     max_fdr
         Largest false discovery rate of an edge, in (0, 1).
     n_neighbors
-        An edge is kept only where it is among so many strongest ones of one of its genes; of ``"effect"``, among
-        those that leave its source.
+        An edge is kept only where, of the pairs that are tested, it is among so many strongest ones of one of its
+        genes; of ``"effect"``, among those that leave its source. Where fewer ``sources`` than this are named, nothing
+        is left out but for ``"effect"``: each other gene has no more pairs.
     min_cells
         Number of cells that must express a gene.
     seed
@@ -215,7 +224,7 @@ def gene_network(
     edges = significant_edges(relations.scores, null, rows, columns, max_fdr, n_neighbors)
     return GeneNetwork(
         relations.labels, relations.gene_ids, edges.first, edges.second, edges.score, edges.p, edges.q,
-        relations.method, edges.n_tested,
+        relations.method, edges.n_tested, edges.n_significant,
     )  # fmt: skip
 
 
