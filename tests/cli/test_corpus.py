@@ -207,6 +207,7 @@ def test_without_pyarrow_the_way_out_is_told():
     ("options", "message"),
     [
         (["--objective", "masks=0.2"], "--objective must name choices of the objective. Got ['masks']. Choose among"),
+        (["--objective", "mask_rate=0.3", "--objective", "mask_rate=0.4"], "each choice once. Got mask_rate again."),
         (["--objective", "mask_rate=1.5"], "mask_rate must lie in [0, 1). Got 1.5."),
         (["--accelerator", "abacus"], "--accelerator abacus cannot be used here"),
         (["--warmup", "2"], "warmup must lie in [0, 1). Got 2.0."),

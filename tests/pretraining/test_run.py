@@ -363,6 +363,20 @@ def test_other_pathways_of_as_many_genes_do_not_go_on(run: Run, tmp_path: Path):
     assert run(tmp_path / "out", steps=1, objectives=objectives, pathways=again).finished
 
 
+def test_pathways_of_genes_in_another_order_are_refused(run: Run, corpus: TokenCorpus, tmp_path: Path):
+    (tmp_path / "sets.gmt").write_text("one\t\t" + "\t".join(corpus.vocabulary.gene_ids[:12]) + "\n")
+    genes = corpus.vocabulary
+    turned = GeneVocabulary(genes.gene_ids[::-1], genes.symbols[::-1], genes.medians[::-1].copy(), genes.species)
+    objectives = ObjectiveConfig(pathway_weight=1.0)
+    for vocabulary in (turned, genes):
+        pathways = PathwaySet.from_gmt(tmp_path / "sets.gmt", vocabulary).select([0]).index().to("cpu")
+        if vocabulary is genes:
+            assert run(tmp_path / "out", steps=1, objectives=objectives, pathways=pathways).finished
+            continue
+        with pytest.raises(ValueError, match=r"Pathways must be those of the corpus's genes.* Got pathways of another"):
+            run(tmp_path / "out", steps=1, objectives=objectives, pathways=pathways)
+
+
 def test_a_run_that_began_before_pathways_were_noted_goes_on(run: Run, tmp_path: Path):
     pathways = pathways_of([4, 5], [6, 7]).index()
     objectives = ObjectiveConfig(pathway_weight=1.0)

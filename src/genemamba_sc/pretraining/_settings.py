@@ -40,13 +40,19 @@ class Job:
         Raises
         ------
         ValueError
-            If encoder and corpus do not fit each other.
+            If encoder or pathways do not fit the corpus.
         """
         if self.encoder.vocab_size != self.corpus.vocabulary.size:
             raise ValueError(
                 f"The encoder needs one row per token: {self.corpus.vocabulary.size}. "
                 f"Got vocab_size={self.encoder.vocab_size}. "
                 "Make its configuration with the size of the corpus's vocabulary."
+            )
+        tokens = None if self.pathways is None else self.pathways.vocabulary
+        if tokens not in (None, self.corpus.vocabulary.fingerprint):
+            raise ValueError(
+                "Pathways must be those of the corpus's genes, in their order. Got pathways of another vocabulary. "
+                "Read them with PathwaySet.from_gmt(path, corpus.vocabulary)."
             )
         return {
             "corpus": self.corpus.identity(),

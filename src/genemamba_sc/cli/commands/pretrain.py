@@ -184,6 +184,12 @@ def _objectives(arguments: argparse.Namespace) -> "ObjectiveConfig":
     from genemamba_sc.nn import ObjectiveConfig
 
     chosen = dict(arguments.objective or ())
+    if len(chosen) < len(arguments.objective or ()):
+        names = [name for name, _ in arguments.objective]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"--objective must name each choice once. Got {', '.join(twice)} again. Leave out one of them."
+        )
     known = [field.name for field in fields(ObjectiveConfig)]
     unknown = sorted(set(chosen) - set(known))
     if unknown:
