@@ -1,5 +1,6 @@
 """Check arguments before any work is done; the message says the rule, the value and the way out."""
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Literal
@@ -37,6 +38,32 @@ def whole_number(name: str, value: object, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}. Got {value!r}. Pass such an integer.")
     return int(value)
+
+
+def finite_number(name: str, value: object, way_out: str) -> float:
+    """Check a number that is neither infinite nor NaN; numpy's numbers are accepted too.
+
+    Parameters
+    ----------
+    name
+        Name of the argument.
+    value
+        Value that was passed.
+    way_out
+        What to pass instead, for the message.
+
+    Raises
+    ------
+    TypeError
+        If the value is no number.
+    ValueError
+        If the value is not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number. Got {value!r}. {way_out}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite. Got {value!r}. {way_out}")
+    return float(value)
 
 
 def yes_or_no(name: str, value: object) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int, Int32, UInt8
 from torch import Tensor
 
 
@@ -22,10 +23,13 @@ class PathwayIndex:
     bits
         Bit ``j % 8`` of byte ``j // 8`` in row ``i`` tells whether the genes of rows i and j share a pathway, shape
         (g, ceil(g / 8)).
+    vocabulary
+        Fingerprint of the genes whose tokens these are; ``None`` where it is not known.
     """
 
     rows: Int[Tensor, "v"]
     bits: UInt8[Tensor, "g bytes"]
+    vocabulary: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -68,4 +72,22 @@ class PathwayIndex:
         device
             The device.
         """
-        return PathwayIndex(self.rows.to(device), self.bits.to(device))
+        return PathwayIndex(self.rows.to(device), self.bits.to(device), self.vocabulary)
+
+
+def shares_pathway(index: PathwayIndex, pairs: Int32[np.ndarray, "m 2"]) -> Bool[np.ndarray, "m"]:
+    """Return whether the two genes of each pair share a pathway; False for genes of none.
+
+    Parameters
+    ----------
+    index
+        Index of the pathways.
+    pairs
+        Token ids, shape (m, 2).
+    """
+    first, second = index.rows.numpy()[pairs.T]
+    bits = index.bits.numpy()
+    if len(bits) == 0:
+        return np.zeros(len(pairs), dtype=bool)
+    found = bits[np.maximum(first, 0), np.maximum(second, 0) >> 3] >> (np.maximum(second, 0) & 7).astype(np.uint8) & 1
+    return (found > 0) & (first >= 0) & (second >= 0)

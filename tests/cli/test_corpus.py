@@ -1,10 +1,14 @@
 """``genemamba tokenize`` and ``genemamba pretrain``."""
 
+import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from anndata import AnnData
@@ -15,6 +19,7 @@ from genemamba_sc.corpus import TokenCorpus
 from genemamba_sc.pretraining import _config as runs
 from genemamba_sc.pretraining import _run as run_module
 from genemamba_sc.pretraining._config import RunReport
+from genemamba_sc.pretraining._plan import PretrainingPlan
 
 Cells = Callable[..., AnnData]
 TINY = {"d_model": 16, "n_layer": 1, "d_state": 8, "headdim": 16}
@@ -93,9 +98,56 @@ def test_a_run_that_is_told_to_stop_has_a_code_of_its_own(
     assert told.out == ""
     stopped = "stopped after step 2 of 5, state saved. The same command continues the run."
     assert f"{tmp_path / 'out'}.run: {stopped}" in told.err
+    monkeypatch.setattr("genemamba_sc.pretraining.pretrain", lambda *_, **__: RunReport(0, False, True))
+    with pytest.raises(SystemExit, match="143"):
+        main(["pretrain", corpus, f"{tmp_path}/out/", "--max-steps", "5", *SHORT])
+    told = capsys.readouterr()
+    assert f"{tmp_path / 'out'}.run: stopped before the first step. The same command continues the run." in told.err
     monkeypatch.setattr("genemamba_sc.pretraining.pretrain", lambda *_, **__: RunReport(5, True, False))
     assert main(["pretrain", corpus, str(tmp_path / "out"), "--max-steps", "5", *SHORT]) == 0
     assert capsys.readouterr().out == ""  # one process speaks for all
+
+
+def test_a_signal_while_the_corpus_is_opened_has_the_code_of_a_run_that_was_told_to_stop(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened = TokenCorpus.open(corpus)
+
+    def opening(*_: object, **__: object) -> TokenCorpus:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return opened
+
+    monkeypatch.setattr(TokenCorpus, "open", opening)
+    with pytest.raises(SystemExit, match="143"):
+        main(["pretrain", corpus, str(tmp_path / "out"), "--max-steps", "5", *SHORT])
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_has_the_code_of_an_interrupted_run_and_says_how_to_go_on(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    step, out = PretrainingPlan.training_step, str(tmp_path / "out")
+
+    def interrupted(plan: PretrainingPlan, batch: Any, batch_idx: int) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(plan, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingPlan, "training_step", interrupted)
+        assert main(["pretrain", corpus, out, "--max-steps", "3", *SHORT]) == 130
+    told = capsys.readouterr().err
+    stopped = "stopped after step 1 of 3, state saved. The same call continues the run."
+    assert f"genemamba pretrain: {out}.run: {stopped}" in told
+    assert main(["pretrain", corpus, out, "--max-steps", "3", *SHORT]) == 0
+
+
+def test_held_out_cells_are_looked_at_as_often_as_asked_and_after_the_last_step(corpus: str, tmp_path: Path):
+    options = ["--max-steps", "3", "--validation-cells", "9", "--log-every", "1", *SHORT]
+    for name, extra, expected in (("often", ["--validate-every", "2"], ["1", "2"]), ("seldom", [], ["2"])):
+        assert main(["pretrain", corpus, str(tmp_path / name), *options, *extra]) == 0
+        with (tmp_path / f"{name}.run" / "logs" / "version_0" / "metrics.csv").open() as stream:
+            steps = [line["step"] for line in csv.DictReader(stream) if line["validation_loss"]]
+        assert steps == expected
 
 
 @pytest.mark.parametrize(
@@ -155,6 +207,7 @@ def test_without_pyarrow_the_way_out_is_told():
     ("options", "message"),
     [
         (["--objective", "masks=0.2"], "--objective must name choices of the objective. Got ['masks']. Choose among"),
+        (["--objective", "mask_rate=0.3", "--objective", "mask_rate=0.4"], "each choice once. Got mask_rate again."),
         (["--objective", "mask_rate=1.5"], "mask_rate must lie in [0, 1). Got 1.5."),
         (["--accelerator", "abacus"], "--accelerator abacus cannot be used here"),
         (["--warmup", "2"], "warmup must lie in [0, 1). Got 2.0."),

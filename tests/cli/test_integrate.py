@@ -65,6 +65,7 @@ def test_cells_are_mapped_onto_a_model_that_stays_as_it_is(
     ("arguments", "told"),
     [
         ([], "--batch-key is needed"),
+        (["--map-to", "m", "--seed", "1"], "--map-to trains nothing, so --seed would have no effect"),
         (["--map-to", "m", "--save-model", "n"], "--map-to trains nothing, so --save-model would have no effect"),
         (["--batch-key", "study", "--gene-table", "t"], "--gene-table needs --map-to or --pretrained"),
     ],

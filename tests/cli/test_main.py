@@ -418,6 +418,7 @@ def test_the_demo_trains_draws_and_compares(
         (["demo", "--model", "M", "--max-epochs", "3"], "--model is not trained again, so --max-epochs would have no"),
         (["embed", "Q", "O", "--gene-table", "T"], "--gene-table needs --model or --pretrained: a model trained on IN"),
         (["embed", "Q", "O", "--pretrained", "mini", "--max-epochs", "3"], "--pretrained embeds without training"),
+        (["embed", "Q", "O", "--pretrained", "mini", "--seed", "3"], "so --seed would have no effect"),
         (["embed", "Q", "O", "--pretrained", "mini", "--model", "M"], "--model is a model that you saved"),
         (["embed", "Q", "O", "--revision", "abc"], "--revision is of weights on the Hugging Face Hub: name them with"),
         (["annotate", "Q", "O", "--model", "M", "--coverage", "1"], "a number between 0 and 1 is needed, both"),
@@ -430,7 +431,8 @@ def test_the_demo_trains_draws_and_compares(
     ],
     ids=["neither reference nor model", "reference and model", "reference without labels", "model to save again",
          "model with training options", "demo model with epochs", "gene table without model",
-         "pretrained with training options", "pretrained and model", "revision of nothing", "sure of all",
+         "pretrained with training options", "pretrained with a seed", "pretrained and model", "revision of nothing",
+         "sure of all",
          "negative epochs", "epochs in words", "negative seed", "no output", "unknown command", "no command"],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused_as_wrong_usage(

@@ -454,6 +454,16 @@ def test_arguments_out_of_range_are_refused(cell_files: list[Path], tmp_path: Pa
 def test_a_corpus_without_cells_is_refused(cell_files: list[Path], tmp_path: Path):
     with pytest.raises(ValueError, match="A corpus needs cells; of 105 none has 41 genes"):
         build_corpus(cell_files, tmp_path / "corpus", min_genes=41)
+    assert not (tmp_path / "corpus").exists()  # so that the corrected call is not one of other settings
+    assert build_corpus(cell_files, tmp_path / "corpus", min_genes=5)["n_cells"] > 0
+
+
+def test_files_that_were_refused_do_not_refuse_the_corrected_call(dense_file: Path, tmp_path: Path):
+    with pytest.raises((KeyError, ValueError), match="nowhere"):
+        build_corpus([dense_file], tmp_path / "corpus", layer="nowhere")
+    build_corpus([dense_file], tmp_path / "corpus")
+    build_corpus([dense_file], tmp_path / "whole")
+    assert contents(tmp_path / "corpus") == contents(tmp_path / "whole")
 
 
 def test_the_first_of_each_hash_stays():

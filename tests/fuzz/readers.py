@@ -43,7 +43,7 @@ from genemamba_sc.checks._selftest_cells import read_reference_cells
 from genemamba_sc.corpus import TokenCorpus, _build, build_corpus
 from genemamba_sc.corpus._build import _begin
 from genemamba_sc.data.tokens._cell_hashes import read_cell_hashes
-from genemamba_sc.pretraining._run import _check_settings
+from genemamba_sc.pretraining._settings import check_folder
 from genemamba_sc.pretraining._start import start_from
 from genemamba_sc.pretraining._state import read_state
 from genemamba_sc.weights._folder import sealed
@@ -140,7 +140,7 @@ def finished_corpus(folder: Path) -> Any:
 def settings_of(folder: Path) -> None:
     settings = json.loads((OLD / "weights.run" / "settings.json").read_bytes())
     settings["encoder"]["exact_edges"] = False
-    _check_settings(folder, settings)
+    check_folder(folder, settings)
 
 
 def start_of(folder: Path) -> Any:

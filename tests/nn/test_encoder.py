@@ -200,6 +200,25 @@ def test_a_cell_without_tokens_is_zero(n_layer, norm):
     assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
 
 
+@pytest.mark.parametrize("norm", ["token", "cell"])
+@pytest.mark.parametrize("shape", [(2, 0), (0, 3)], ids=["no position", "no cell"])
+@pytest.mark.parametrize("trains", [False, True])
+def test_batches_without_tokens_give_no_states(shape, norm, trains):
+    encoder = new_encoder(n_layer=2, norm=norm, token_dropout=0.3).train(trains)
+    empty = torch.zeros(shape, dtype=torch.long)
+    output = encoder(empty, empty.double(), torch.zeros(shape[0], dtype=torch.long))
+    assert torch.equal(output.cell, torch.zeros(shape[0], 8, dtype=torch.float64))
+    assert output.hidden.numel() == 0
+
+
+def test_a_reading_that_is_none_is_refused():
+    encoder = new_encoder(n_layer=1)
+    with pytest.raises(
+        ValueError, match=r"reading must be one of \['both', .*Got 'left_to_right'\. Choose one of them"
+    ):
+        type(encoder).forward.__wrapped__(encoder, *new_cells(), reading="left_to_right")
+
+
 def test_bag_of_tokens():
     encoder = new_encoder(n_layer=0, expression="bins", n_bins=4)
     ids, values, lengths = torch.tensor([[5, 9, 1]]), torch.tensor([[1.5, 1.0, 0.0]]), torch.tensor([2])

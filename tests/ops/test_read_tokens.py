@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from genemamba_sc.ops import MixerWeights, _composed, _fused, available_backends, read_tokens
+from genemamba_sc.ops._core import check_directions
 
 NAMES = ("projected", "taps", "conv_bias", "dt_bias", "A", "D", "norm")
 # The Triton kernels run on a GPU where there is one; elsewhere Triton interprets them, on the CPU.
@@ -158,6 +159,36 @@ def test_pads_change_nothing_and_come_out_as_zero(backend, directions):
     y = read([padded, *leaves[1:]], more, options, directions=directions, backend=backend)
     torch.testing.assert_close(y[..., 3:-5, :], alone, rtol=0, atol=1e-5)
     assert not y[..., ~more, :].any()
+
+
+@pytest.mark.parametrize("held", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("backend", ["reference", *FAST[:-1]])
+def test_pads_change_no_gradient_whatever_they_hold(backend, held):
+    def gradients(of):
+        leaves, mask, options = new_inputs((9, 4))
+        leaves = [t.to(torch.float32) for t in leaves]
+        leaves[0] = leaves[0].masked_fill(~mask[..., None], of)
+        leaves = [t.requires_grad_() for t in leaves]
+        return torch.autograd.grad(read(leaves, mask, options, backend).square().sum(), leaves)
+
+    for name, changed, expected in zip(NAMES, gradients(held), gradients(0.0)):
+        assert torch.equal(changed, expected), name
+
+
+@pytest.mark.parametrize("directions", ["forward", "sum", "pair"])
+@pytest.mark.parametrize("backend", ["reference", *FAST[:-1]])
+def test_cells_without_any_token(backend, directions):
+    leaves, mask, options = new_inputs((0, 0), l=0)
+    leaves = [t.to(torch.float32) for t in leaves]
+    found = read(leaves, mask, options, backend, directions=directions)
+    assert found.shape == ((2, 2, 0, 16) if directions == "pair" else (2, 0, 16))
+
+
+def test_directions_that_are_none_are_refused():
+    with pytest.raises(
+        ValueError, match=r"directions must be one of \['forward', 'sum', 'pair'\]\. Got 'x'\. Choose one"
+    ):
+        check_directions("x")
 
 
 @pytest.mark.parametrize("backend", FAST)

@@ -159,6 +159,14 @@ def test_keeps_only_its_inputs():
     assert sum(kept) == sum(t.numel() for t in inputs)
 
 
+@pytest.mark.parametrize("backend", ["auto", *SCANS])
+def test_sequences_without_tokens_stay_without(backend):
+    inputs = scan_inputs(l=0)
+    y = ssd_scan(*inputs, backend=backend)
+    y.sum().backward()
+    assert y.shape == (2, 0, 4, 8) and inputs[0].grad.shape == y.shape
+
+
 @pytest.mark.parametrize("chunk_size", [0, 65, 128])
 def test_refuses_chunk_size(chunk_size):
     with pytest.raises(ValueError, match=rf"between 1 and 64.*Got chunk_size={chunk_size}\. Use 32 or 64"):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from genemamba_sc import EncoderConfig, GeneVocabulary, Pretrained, read_pretrained, write_pretrained
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.data.tokens._cell_hashes import CellHashes
-from genemamba_sc.nn import BiMambaEncoder
+from genemamba_sc.nn import BiMambaEncoder, GeneHead
 from genemamba_sc.weights import _locate, _own
 from genemamba_sc.weights._folder import sealed
 
@@ -85,13 +85,60 @@ def test_half_precision_is_stored_and_float32_read(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "head",
-    [{"weight": torch.ones(9, 8), "bias": torch.arange(9.0)}, {"from_hidden.weight": torch.ones(8, 8)}],
+    [{"weight": torch.ones(9, 8), "bias": torch.arange(9.0)}, GeneHead(8, 9).state_dict()],
     ids=["a linear map of its own", "a tied head"],
 )
 def test_a_gene_head_comes_along(tmp_path: Path, head: dict[str, torch.Tensor]):
     write_pretrained(tmp_path / "mini", make(gene_head=head))
     read = read_pretrained(tmp_path / "mini").gene_head
     assert read.keys() == head.keys() and all(torch.equal(read[name], head[name]) for name in head)
+
+
+def unchecked(**changes: Any) -> None:
+    """Change fields where the tests' own check of types does not look, and check them anew."""
+    made = make()
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
+    made.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"foo": torch.ones(3)}, r"left over: gene_head\.foo"),
+        ({"bias": torch.ones(9)}, r"missing: gene_head\.weight"),
+        ({"weight": torch.ones(9, 8), "other": torch.ones(3)}, r"left over: gene_head\.other"),
+        ({"from_hidden.weight": torch.ones(8, 8)}, r"missing: gene_head\.bias, gene_head\.from_context\.weight"),
+    ],
+    ids=["a foreign tensor", "a bias alone", "one too many", "a part of a tied head"],
+)
+def test_a_head_has_exactly_the_tensors_of_a_head(head: dict[str, torch.Tensor], message: str):
+    with pytest.raises(ValueError, match=message):
+        make(gene_head=head)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_len": 0}, "max_len must be at least 1. Got 0"),
+        ({"max_len": "12"}, "max_len must be a whole number. Got '12'"),
+        ({"evaluation": ["x"]}, r"evaluation must be a list of dicts. Got \['x'\]. Use \[\]"),
+        ({"manifest": ["x"]}, r"manifest must be a dict. Got \['x'\]. Use {}"),
+    ],
+)
+def test_what_could_not_be_read_again_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises((TypeError, ValueError), match=message):
+        unchecked(**changes)
+
+
+def test_weights_are_tensors_of_a_type_that_is_read():
+    encoder = make().encoder
+    for dtype in (torch.float64, torch.int32):
+        name = str(dtype).removeprefix("torch.")
+        with pytest.raises(ValueError, match=rf"float32, float16 or bfloat16\. .* is {name}\. Convert it with tensor"):
+            make(encoder={key: tensor.to(dtype) for key, tensor in encoder.items()})
+    with pytest.raises(TypeError, match=r"must be a torch\.Tensor\. .* is a ndarray\. Turn it into one with"):
+        unchecked(encoder={key: tensor.numpy() for key, tensor in encoder.items()})
 
 
 def test_a_head_that_is_the_table_itself_is_written(tmp_path: Path):

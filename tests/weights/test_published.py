@@ -306,6 +306,17 @@ def test_medians_beside_the_weights_and_by_argument(publish: Publish, tmp_path: 
     assert read(folder).vocabulary == found.vocabulary
 
 
+def test_a_table_of_medians_may_have_more_genes_than_the_weights_and_must_exist(publish: Publish, tmp_path: Path):
+    folder = publish(tmp_path / "checkpoint")
+    more = "".join(f"ENSG{i:011d}\t1.0\tGENE{i}{'x' * 50}\n" for i in range(1_000, 3_000))
+    (tmp_path / "table.tsv").write_text(MEDIANS + more)
+    assert read_pretrained(folder, medians=tmp_path / "table.tsv").vocabulary.medians[0] == 0.1
+    with pytest.raises(
+        FileNotFoundError, match=r"medians must name a table of genes\. Got '.*none\.tsv', which is not"
+    ):
+        read_pretrained(folder, medians=tmp_path / "none.tsv")
+
+
 def test_unknown_medians_are_told(publish: Publish, tmp_path: Path):
     folder = publish(tmp_path / "checkpoint")
     with pytest.warns(UserWarning, match=r"No medians are known .*ranks then differ from those of training.*medians="):

@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # scvi-tools writes progress bars and remarks to stdout, where only the result belongs.
         with contextlib.redirect_stdout(sys.stderr):
             result = command.run(arguments)
-    except KeyboardInterrupt:
-        print(f"genemamba {name}: interrupted; nothing is half-written.", file=sys.stderr)
+    except KeyboardInterrupt as error:  # a command that can go on says so
+        print(f"genemamba {name}: {str(error) or 'interrupted; nothing is half-written.'}", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         if arguments.traceback:

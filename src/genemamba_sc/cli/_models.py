@@ -50,7 +50,7 @@ def train(arguments: argparse.Namespace, adata: AnnData, *, integrate: bool | No
 def set_seed(arguments: argparse.Namespace) -> None:
     """Set the seed of everything that is drawn, without Lightning's remark on it."""
     with quiet():
-        scvi.settings.seed = arguments.seed
+        scvi.settings.seed = arguments.seed or 0
 
 
 def set_up(arguments: argparse.Namespace, adata: AnnData) -> GeneMambaModel:

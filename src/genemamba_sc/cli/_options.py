@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_OF_TRAINING = ("labels_key", "unlabeled_category", "save_model", "max_epochs")
+_OF_TRAINING = ("labels_key", "unlabeled_category", "save_model", "max_epochs", "seed")
 
 
 def add_pretrained(parser: argparse.ArgumentParser, help: str) -> None:
@@ -36,7 +36,7 @@ def add_expression(parser: argparse.ArgumentParser, of: str = "") -> None:
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training."""
     parser.add_argument("--max-epochs", type=natural, help="passes over the cells (default: by their number)")
-    parser.add_argument("--seed", type=natural, default=0, help="seed of the training (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, help="seed of the training (default: 0)")
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu, mps or auto (default: %(default)s)")
 
 
@@ -54,7 +54,9 @@ def misused_model(arguments: argparse.Namespace) -> str:
     return ""
 
 
-def useless_with_model(arguments: argparse.Namespace, pretrained: str | None = None) -> str:
+def useless_with_model(
+    arguments: argparse.Namespace, pretrained: str | None = None, *, seed_matters: bool = False
+) -> str:
     """Say which options of training are given although nothing is trained; return "" where none is.
 
     Parameters
@@ -63,8 +65,11 @@ def useless_with_model(arguments: argparse.Namespace, pretrained: str | None = N
         Arguments of the command.
     pretrained
         Why nothing is trained with ``--pretrained``; ``None`` where training takes place.
+    seed_matters
+        Whether something else than a training is drawn with the seed.
     """
-    given = [name for name in _OF_TRAINING if getattr(arguments, name, None) is not None]
+    names = [name for name in _OF_TRAINING if not (name == "seed" and seed_matters)]
+    given = [name for name in names if getattr(arguments, name, None) is not None]
     useless = ", ".join(f"--{name.replace('_', '-')}" for name in given)
     if useless and arguments.model is not None:
         return f"--model is not trained again, so {useless} would have no effect: leave out one or the other"

@@ -22,6 +22,10 @@ from genemamba_sc.data import GeneVocabulary
 from genemamba_sc.data.cells._file_hash import size_and_sha256
 
 
+class NoCells(ValueError):
+    """Tell that no cell is left for a corpus."""
+
+
 def assemble(
     target: Path,
     pieces: Sequence[Piece],
@@ -49,14 +53,14 @@ def assemble(
 
     Raises
     ------
-    ValueError
+    NoCells
         If no cell is left.
     """
     hashes = [np.load(piece.hashes) for piece in pieces]
     kept = first_of_each(hashes)
     n_cells = sum(int(mask.sum()) for mask in kept)
     if n_cells == 0:
-        raise ValueError(
+        raise NoCells(
             f"A corpus needs cells; of {sum(source.n_cells for source in sources)} none has "
             f"{settings['filters']['min_genes']} genes of the vocabulary. Lower --min-genes, or check the genes."
         )

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,12 +14,12 @@ from genemamba_sc._checks import whole_number
 from genemamba_sc._files import only_writer, replacing_file
 from genemamba_sc._json import read_object
 from genemamba_sc._warn import warn
-from genemamba_sc.corpus._assembly import assemble
-from genemamba_sc.corpus._contents import changed_files, note_contents
+from genemamba_sc.corpus._assembly import NoCells, assemble
+from genemamba_sc.corpus._contents import changed_choices, changed_files, note_contents
 from genemamba_sc.corpus._manifest import GENES_FILE, MANIFEST_FILE, read_manifest
 from genemamba_sc.corpus._pieces import Piece, tokenize_piece
 from genemamba_sc.corpus._records import is_whole, read_record, write_record
-from genemamba_sc.corpus._sources import READING_KEYS, Reading, Source, examine, vocabulary_of
+from genemamba_sc.corpus._sources import Reading, Source, examine, vocabulary_of
 from genemamba_sc.data import GeneVocabulary, Place, Scale
 
 WORK_FOLDER = ".unfinished"
@@ -151,9 +152,20 @@ def _build(
     pieces = _plan(sources, work, request)
     tasks: list[Task] = [(tokenize_piece, (piece,)) for piece in _missing(pieces, any(target.glob("data-*.arrow")))]
     _run(tasks, jobs, sum(source.n_cells for source in sources), on_progress)
-    manifest = assemble(target, pieces, sources, records, known, settings)
-    shutil.rmtree(work)
+    try:
+        manifest = assemble(target, pieces, sources, records, known, settings)
+    except NoCells:
+        _remove(work)  # the options are the cause, so nobody goes on with them
+        raise
+    _remove(work)
     return manifest
+
+
+def _remove(work: Path) -> None:
+    """Remove the unfinished parts, and a folder that holds nothing else."""
+    shutil.rmtree(work)
+    with suppress(OSError):
+        work.parent.rmdir()
 
 
 def _note_genes(path: Path, request: _Request, goes_on: bool) -> None:
@@ -195,7 +207,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _finished(target: Path, request: _Request, settings: dict[str, Any], jobs: int) -> dict[str, Any]:
     """Return the manifest of a corpus that is already complete, if it is the one asked for."""
     manifest = read_manifest(target)
-    changed = _changed_choices(manifest, settings)
+    changed = changed_choices(manifest, settings)
     if not changed:
         changed = [f"content of {name}" for name in changed_files(request.paths, manifest["sources"], jobs)]
     if changed:
@@ -205,19 +217,6 @@ def _finished(target: Path, request: _Request, settings: dict[str, Any], jobs: i
         )
     shutil.rmtree(target / WORK_FOLDER, ignore_errors=True)  # a run that was killed while it tidied up
     return manifest
-
-
-def _changed_choices(manifest: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    """Name what a corpus was made of and is not asked for, as far as that is told without reading the files."""
-    files = [(source["name"], source["size"]) for source in manifest["sources"]]
-    same = {key: manifest.get(key) == settings.get(key) for key in ("filters", *READING_KEYS)}
-    same["files"] = files == [(name, size) for name, size, _ in settings["files"]]
-    if settings["vocabulary"] is None:
-        # Corpora of earlier versions do not say whether their genes are those of the files: they are taken for such.
-        same["vocabulary"] = manifest.get("genes_of_files", True)
-    else:
-        same["vocabulary"] = manifest["vocabulary_fingerprint"] == settings["vocabulary"]
-    return sorted(key for key, is_same in same.items() if not is_same)
 
 
 def _begin(target: Path, settings: dict[str, Any]) -> Path:
@@ -233,6 +232,9 @@ def _begin(target: Path, settings: dict[str, Any]) -> Path:
             temporary.write_text(json.dumps(settings), encoding="utf-8")
     before = read_object(stored, "Remove the folder to start anew.").values
     changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
+    if changed and not any(work.glob("piece-*")) and not any(target.glob("data-*.arrow")):
+        shutil.rmtree(work)  # nothing is tokenised: the files were refused as these options read them
+        return _begin(target, settings)
     if changed:
         raise _unfinished(target, changed)
     for left in work.glob(".writing-*"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genemamba_sc.corpus._records import write_record
+from genemamba_sc.corpus._sources import READING_KEYS
 from genemamba_sc.data.cells._file_hash import size_and_sha256
 
 
@@ -45,3 +46,24 @@ def _contents_of(paths: Sequence[Path], jobs: int) -> list[tuple[int, str]]:
     # Threads serve: reading and hashing leave the interpreter free.
     with ThreadPoolExecutor(min(jobs, len(paths))) as pool:
         return list(pool.map(size_and_sha256, paths))
+
+
+def changed_choices(manifest: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Name what a corpus was made of and is not asked for, as far as that is told without reading the files.
+
+    Parameters
+    ----------
+    manifest
+        Manifest of a corpus.
+    settings
+        What is asked for.
+    """
+    files = [(source["name"], source["size"]) for source in manifest["sources"]]
+    same = {key: manifest.get(key) == settings.get(key) for key in ("filters", *READING_KEYS)}
+    same["files"] = files == [(name, size) for name, size, _ in settings["files"]]
+    if settings["vocabulary"] is None:
+        # Corpora of earlier versions do not say whether their genes are those of the files: they are taken for such.
+        same["vocabulary"] = manifest.get("genes_of_files", True)
+    else:
+        same["vocabulary"] = manifest["vocabulary_fingerprint"] == settings["vocabulary"]
+    return sorted(key for key, is_same in same.items() if not is_same)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from genemamba_sc._checks import finite_number
+
 Combine = Literal["mean", "sum", "gate", "concat"]
 ExpressionWeight = Literal["none", "bins"]
 NormPlace = Literal["token", "cell"]
@@ -94,13 +96,15 @@ class EncoderConfig:
         for name in ("shared_combiner", "pre_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False. Got {getattr(self, name)!r}. Pass a bool.")
+        for name in ("token_dropout", "residual_init"):
+            finite_number(name, getattr(self, name), "Leave it out for the default.")
         if not 0 <= self.token_dropout <= 0.5:
             raise ValueError(
                 f"token_dropout must lie in [0, 0.5]. Got {self.token_dropout!r}. Use 0 to keep every token."
             )
-        if not 0 <= self.residual_init < math.inf:
+        if not self.residual_init >= 0:
             raise ValueError(
-                f"residual_init must be finite and not negative. Got {self.residual_init!r}. "
+                f"residual_init must not be negative. Got {self.residual_init!r}. "
                 "Use 1 for the usual initialisation, a small value to start near the bag of tokens."
             )
         if self.n_layer:

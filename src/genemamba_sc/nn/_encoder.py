@@ -1,6 +1,6 @@
 """Encode a batch of cells: from tokens to hidden states and one embedding per cell, reading in both directions."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +15,7 @@ from genemamba_sc.nn._mamba2 import BothWays, Mamba2Mixer
 
 # Which directions the layers read; a direction that is switched off is replaced by the other one.
 Reading = Literal["both", "left to right", "right to left", "none"]
+_READINGS = get_args(Reading)
 
 _EPS_TOKEN = 1e-5  # of the published final norm
 # The mean of many tokens is small: with 1e-5 the norm of a cell would depend on how long the cell is.
@@ -162,7 +163,14 @@ class BiMambaEncoder(nn.Module):
         reading
             What the layers read. With ``"left to right"`` or ``"right to left"`` one direction stands for both, so that
             the states keep their size; with ``"none"`` the mixers add nothing.
+
+        Raises
+        ------
+        ValueError
+            If there is no such ``reading``.
         """
+        if reading not in _READINGS:
+            raise ValueError(f"reading must be one of {list(_READINGS)}. Got {reading!r}. Choose one of them.")
         visible = torch.ones_like(ids, dtype=torch.bool) if visible is None else visible
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         if self.training and self.config.token_dropout:
@@ -200,6 +208,8 @@ class BiMambaEncoder(nn.Module):
 
     def _bag(self, ids: TokenIds, share: TokenValues) -> CellEmbedding:
         """Sum the weighted rows of the token table over all tokens, without a tensor of (b, l, d)."""
+        if not ids.shape[1]:  # torch takes no empty bags of this form
+            return share.new_zeros(len(ids), self.config.d_model)
         return F.embedding_bag(ids, self.embeddings.weight, mode="sum", per_sample_weights=share)
 
     def _draw_tokens(self, lengths: Lengths, visible: Mask) -> tuple[Int[Tensor, "b k"], Lengths]:
@@ -214,7 +224,7 @@ class BiMambaEncoder(nn.Module):
         keep = valid & (drawn | ~visible)
         kept = keep.sum(1)
         order = torch.argsort(~keep, dim=1, stable=True)
-        return order[:, : max(1, int(kept.max()))], kept
+        return order[:, : max(1, max(kept.tolist(), default=0))], kept
 
 
 def _mean(x: Hidden, pooled: Mask) -> CellEmbedding:

@@ -18,13 +18,22 @@ from genemamba_sc.ops import _fused, _mamba_ssm, _triton
 from genemamba_sc.ops._chunked import ssd_chunked
 from genemamba_sc.ops._composed import read_composed
 from genemamba_sc.ops._conv import conv_silu
-from genemamba_sc.ops._core import Directions, MixerWeights, Projected, Read, check_shapes
+from genemamba_sc.ops._core import (
+    Directions,
+    MixerWeights,
+    Projected,
+    Read,
+    as_read,
+    check_directions,
+    check_shapes,
+    n_readings,
+)
 from genemamba_sc.ops._fused import read_compiled
 from genemamba_sc.ops._gated_norm import gated_rms_norm
 from genemamba_sc.ops._mamba_ssm import ssd_mamba_ssm
 from genemamba_sc.ops._pooled import Pools, TokenPooler, TokenTable
 from genemamba_sc.ops._precision import allows_tf32
-from genemamba_sc.ops._reference import ssd_reference
+from genemamba_sc.ops._reference import reference_scan
 from genemamba_sc.ops._triton import read_triton
 
 __all__ = [
@@ -58,24 +67,8 @@ class Choice:
     reason: str
 
 
-def _reference(
-    x: ScanInput,
-    dt: ScanStep,
-    A: ScanDecay,
-    B: ScanProjection,
-    C: ScanProjection,
-    D: ScanDecay | None = None,
-    *,
-    chunk_size: int = MAX_CHUNK,
-    reverse: bool = False,
-) -> ScanInput:
-    """Give the reference the signature of the others; it has no chunks."""
-    del chunk_size
-    return ssd_reference(x, dt, A, B, C, D, reverse=reverse)
-
-
 _SCANS: dict[str, Callable[..., torch.Tensor]] = {
-    "reference": _reference,
+    "reference": reference_scan,
     "chunked": ssd_chunked,
     "mamba_ssm": ssd_mamba_ssm,
 }
@@ -215,12 +208,15 @@ def read_tokens(
     Raises
     ------
     ValueError
-        If ``projected``, ``mask`` and ``weights`` do not fit each other.
+        If ``projected``, ``mask`` and ``weights`` do not fit each other, or there are no such ``directions``.
     ValueError, RuntimeError
         If :func:`choose_backend` raises it.
     """
+    check_directions(directions)
     check_shapes(projected, mask, weights)
     name = choose_backend(projected.device, projected.dtype, backend).name
+    if not projected.shape[1]:
+        return as_read([projected[..., : len(weights.norm)]] * n_readings(directions), directions)
     if name in _FUSED:
         return _FUSED[name](projected, mask, weights, directions)
     return read_composed(_SCANS[name], projected, mask, weights, directions)
@@ -283,7 +279,8 @@ def ssd_scan(
             f"The number of groups must divide the number of heads. Got {B.shape[2]} groups and {x.shape[2]} heads. "
             "Choose ngroups among the divisors of expand * d_model / headdim."
         )
-    return _SCANS[_scan_name(x.device, x.dtype, backend)](x, dt, A, B, C, D, chunk_size=chunk_size, reverse=reverse)
+    scan = _SCANS[_scan_name(x.device, x.dtype, backend)]
+    return scan(x, dt, A, B, C, D, chunk_size=chunk_size, reverse=reverse) if x.shape[1] else x.clone()
 
 
 def _scan_name(device: torch.device, dtype: torch.dtype, requested: str) -> str:

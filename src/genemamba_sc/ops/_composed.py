@@ -17,8 +17,10 @@ def read_composed(
 ) -> Read:
     """Compute what :func:`genemamba_sc.ops.read_tokens` describes with ``scan``."""
     z, xbc, raw = projected.split(weights.sizes, dim=-1)
-    # A pad of 0 stays 0 in the convolution, and a step of 0 keeps the state.
-    z, xbc, dt = (t.masked_fill(~mask[..., None], 0) for t in (z, xbc, _steps(raw, weights.dt_bias)))
+    # A pad of 0 stays 0 in the convolution, and a step of 0 keeps the state. What a pad holds is cleared before it is
+    # made a step: a gradient of 0 through a step that is not a number would be none either.
+    z, xbc, raw = (t.masked_fill(~mask[..., None], 0) for t in (z, xbc, raw))
+    dt = _steps(raw, weights.dt_bias).masked_fill(~mask[..., None], 0)
     readings = [_read(scan, z, xbc, dt, weights, bool(reverse)) for reverse in range(n_readings(directions))]
     return as_read(readings, directions)
 

@@ -1,7 +1,7 @@
 """Define what lies between the two projections of a Mamba-2 mixer: its weights, and how often it reads."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -68,6 +68,18 @@ def check_shapes(projected: Projected, mask: Tensor, weights: MixerWeights) -> N
     for what, (found, right) in expected.items():
         if found != right:
             raise ValueError(f"A mixer's {what} must be {right} here. Got {found}. Pass the weights of one mixer.")
+
+
+def check_directions(directions: str) -> None:
+    """Refuse another way to read: kernels would take it for one of theirs.
+
+    Raises
+    ------
+    ValueError
+        If there is no such way.
+    """
+    if directions not in get_args(Directions):
+        raise ValueError(f"directions must be one of {list(get_args(Directions))}. Got {directions!r}. Choose one.")
 
 
 def n_readings(directions: Directions) -> int:

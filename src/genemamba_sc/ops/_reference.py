@@ -55,3 +55,19 @@ def ssd_reference(
     if D is not None:
         y = y + D.to(work)[:, None] * weight
     return y.to(x.dtype)
+
+
+def reference_scan(
+    x: ScanInput,
+    dt: ScanStep,
+    A: ScanDecay,
+    B: ScanProjection,
+    C: ScanProjection,
+    D: ScanDecay | None = None,
+    *,
+    chunk_size: int = 64,
+    reverse: bool = False,
+) -> ScanInput:
+    """Give the reference the signature of the others; it has no chunks."""
+    del chunk_size
+    return ssd_reference(x, dt, A, B, C, D, reverse=reverse)

@@ -56,11 +56,13 @@ class RunConfig:
     accumulate
         Number of batches of each process per step.
     save_every, validate_every, log_every
-        Number of steps between two saved states, two validations, two lines of the log.
+        Number of steps between two saved states, two validations, two lines of the log. Held-out cells are looked at
+        after the last step, too.
     accelerator, devices, num_nodes, strategy, precision
         As in :class:`lightning.pytorch.Trainer`; ``strategy`` is ``"auto"``, ``"ddp"`` or ``"fsdp"``.
     n_workers
-        Number of processes that read ahead, for each training process.
+        Number of processes that read ahead, for each training process. They are started afresh ("spawn"), so a script
+        needs ``if __name__ == "__main__":`` for one or more.
     activation_checkpointing
         Whether the backward pass computes activations again: this takes less memory and about a third more time.
     progress

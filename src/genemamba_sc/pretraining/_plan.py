@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genemamba_sc._checks import whole_number
+from genemamba_sc._checks import finite_number, whole_number
 from genemamba_sc.nn import ObjectiveOutput
 from genemamba_sc.training._optimiser import OptimisedPlan
 
@@ -63,6 +63,9 @@ class PretrainingConfig:
     def __post_init__(self) -> None:
         whole_number("n_steps", self.n_steps, 1)
         whole_number("seed", self.seed, 0)
+        for name in ("lr", "table_lr", "weight_decay", "warmup", "gradient_clip", "ema_decay"):
+            if name != "table_lr" or self.table_lr is not None:
+                finite_number(name, getattr(self, name), "Its default works for most.")
         for name in ("lr", "gradient_clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Got {getattr(self, name)!r}. Its default works for most.")

@@ -1,10 +1,8 @@
-"""Keep the state of a run on disk: save it at intervals, and when the machine is taken away."""
+"""Keep the state of a run on disk: save it at intervals, and when the run is told to stop."""
 
+import json
 import os
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,8 +10,11 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from genemamba_sc._digests import announce_digest, check_digest
+from genemamba_sc.pretraining._stop import StopRequest
 
 STATE_FILE = "state.ckpt"
+# Entry of a state with the settings of its run, as JSON.
+SETTINGS_KEY = "genemamba_settings"
 
 
 class RunState(Checkpoint):
@@ -30,35 +31,35 @@ class RunState(Checkpoint):
         Folder of the file, the same for all processes.
     every_n_steps
         Number of steps between two saved states.
+    settings
+        Everything that decides the result, kept in the state.
+    stop
+        Whether somebody asked the run to stop.
 
     Attributes
     ----------
     interrupted
-        Whether the run was told to stop (SIGTERM or SIGUSR1) and did so.
+        Whether the run was told to stop and did so.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int) -> None:
+    def __init__(self, folder: Path, every_n_steps: int, settings: dict[str, Any], stop: StopRequest) -> None:
         self.path = folder / STATE_FILE
         self.every_n_steps = every_n_steps
         self.interrupted = False
-        self._asked = False
-        self._handlers: dict[int, Any] = {}
+        self._settings = json.dumps(settings)
+        self.stop = stop
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to the signals that schedulers send before they take a machine away.
+        """Take the signals back from Lightning; where one came before the first step, take no step."""
+        self.stop.listen_again()
+        if self._must_stop(trainer):
+            self.interrupted = trainer.should_stop = True
 
-        Lightning's own handlers talk to other processes from within the signal, where these may be in the middle of
-        another exchange; this handler only takes a note.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for name in ("SIGTERM", "SIGUSR1"):
-            number = getattr(signal, name, None)
-            if number is not None:
-                self._handlers[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the settings in the state, so that it cannot be taken for that of another run."""
+        checkpoint[SETTINGS_KEY] = self._settings
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,14 +67,12 @@ class RunState(Checkpoint):
         """Save after a step of the optimiser, where it is time; between two steps the gradient is incomplete."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        # All processes must agree, otherwise one would wait for the others for ever.
-        stop = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
-        last = trainer.global_step >= trainer.max_steps
+        stop, last = self._must_stop(trainer), trainer.global_step >= trainer.max_steps
         if stop or last or trainer.global_step % self.every_n_steps == 0:
             self.save(trainer)
-        if stop and not last:
-            self.interrupted = True
-            trainer.should_stop = True
+        self.interrupted = stop and not last
+        if stop or last:
+            trainer.should_stop = True  # Lightning validates once more before it stops, so the last loss is logged
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the state beside the old one, then put it in its place.
@@ -90,18 +89,9 @@ class RunState(Checkpoint):
             os.replace(temporary, self.path)
         trainer.strategy.barrier("state saved")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore the signals; Lightning's own handlers follow, so this must not wait for the teardown."""
-        self._give_back()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Restore the signals also after an error."""
-        self._give_back()
-
-    def _give_back(self) -> None:
-        while self._handlers:
-            number, handler = self._handlers.popitem()
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def _must_stop(self, trainer: pl.Trainer) -> bool:
+        # All processes must agree, otherwise one would wait for the others for ever.
+        return trainer.strategy.reduce_boolean_decision(self.stop.asked, all=False)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from genemamba_sc._checks import whole_number
 from genemamba_sc._described import Described
 from genemamba_sc._files import replacing_folder
 from genemamba_sc._json import quoted, read_json, read_object
@@ -30,6 +31,7 @@ from genemamba_sc.weights._folder import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
+from genemamba_sc.weights._kinds import check_floats, head_shapes
 from genemamba_sc.weights._tensors import (
     check_encoder,
     check_shapes,
@@ -79,8 +81,11 @@ class Pretrained(Described):
 
     Raises
     ------
+    TypeError
+        If a weight is no tensor, or a field is of another kind.
     ValueError
-        If weights and configuration, or vocabulary and table, do not fit each other.
+        If weights and configuration, or vocabulary and table, do not fit each other, or a weight is of another kind
+        than float32, float16 or bfloat16.
     """
 
     encoder_config: EncoderConfig
@@ -110,15 +115,20 @@ class Pretrained(Described):
                 f"The gene table needs one row per token; it has {config.vocab_size}, the vocabulary "
                 f"{self.vocabulary.size} tokens. Keep weights and vocabulary of one checkpoint together."
             )
-        expected = encoder_shapes(config)
-        for name, shape in (("weight", (config.vocab_size, config.d_model)), ("bias", (config.vocab_size,))):
-            if name in self.gene_head:
-                expected[_HEAD + name] = shape
-        tensors = {**self.encoder, **{_HEAD + name: self.gene_head[name] for name in self.gene_head}}
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        check_shapes(
-            {name: s for name, s in shapes.items() if name in expected or not name.startswith(_HEAD)}, expected
-        )
+        self._check_kinds()
+        tensors = {**self.encoder, **{_HEAD + name: tensor for name, tensor in self.gene_head.items()}}
+        check_floats(tensors)
+        head = {_HEAD + name: shape for name, shape in head_shapes(config, self.gene_head).items()}
+        check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, encoder_shapes(config) | head)
+
+    def _check_kinds(self) -> None:
+        """Refuse what could be written and not be read again."""
+        object.__setattr__(self, "max_len", whole_number("max_len", self.max_len, 1))
+        if not isinstance(self.manifest, Mapping):
+            raise TypeError(f"manifest must be a dict. Got {quoted(self.manifest)}. Use {{}} where nothing is known.")
+        rows = self.evaluation
+        if not isinstance(rows, list | tuple) or not all(isinstance(row, Mapping) for row in rows):
+            raise TypeError(f"evaluation must be a list of dicts. Got {quoted(rows)}. Use [] where nothing is known.")
 
 
 def write_pretrained(folder: str | Path, pretrained: Pretrained, *, overwrite: bool = False) -> None:

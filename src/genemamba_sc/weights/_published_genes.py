@@ -12,6 +12,8 @@ from genemamba_sc.weights._folder import check_table_size, read_vocabulary
 _TABLES = ("vocabulary.tsv.gz", "vocabulary.tsv")
 _TOKENIZERS = ("tokenizer.json", "gene_tokenizer.json")
 _MEDIANS = ("medians.tsv.gz", "medians.tsv")
+# More than any table of genes has.
+_MOST_GENES = 200_000
 
 TablePath = str | os.PathLike[str]
 
@@ -26,12 +28,12 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None, n_g
     medians
         Table with the columns ``ensembl_id`` and ``nonzero_median``; ``None`` takes one that lies in these folders.
     n_genes
-        Largest number of genes that the weights have rows for; a table that expands to far more is refused unread.
+        Largest number of genes that the weights have rows for; a vocabulary that expands to far more is refused unread.
 
     Raises
     ------
     FileNotFoundError
-        If there is no vocabulary.
+        If there is no vocabulary, or no such table.
     ValueError
         If the vocabulary is damaged, or the table lacks genes.
 
@@ -60,7 +62,12 @@ def read_published_genes(folders: Iterable[Path], medians: TablePath | None, n_g
             "of the columns ensembl_id and nonzero_median, or put it there as medians.tsv.",
         )
     else:
-        check_table_size(Path(medians), n_genes)
+        if not Path(medians).is_file():
+            raise FileNotFoundError(
+                f"medians must name a table of genes. Got {os.fspath(medians)!r}, which is not a file. "
+                "Give the path of one with the columns ensembl_id and nonzero_median."
+            )
+        check_table_size(Path(medians), _MOST_GENES)  # it may be of more genes than the weights
     try:
         return GeneVocabulary.from_tokenizer_json(tokenizer, medians=medians)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:  # ValueErrors of ours name the file

@@ -23,6 +23,22 @@ def test_names_and_genes_in_the_order_of_the_file(tmp_path):
     assert read_gmt(file) == {"First": ["MYC", "TERT"], "Second pathway": ["SPI1", "JUN"], "None": []}
 
 
+@pytest.mark.parametrize(
+    ("read", "kind"),
+    [
+        (read_gmt, "text file"),
+        (GeneVocabulary.from_tsv, "table of genes"),
+        (GeneAliases.from_tsv, "table of aliases"),
+        (lambda path: read_regulon_pairs(path, VOCABULARY), "text file"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_as_such(tmp_path, read, kind):
+    with pytest.raises(FileNotFoundError, match=rf"A {kind} is wanted\. '.*none\.tsv' is not a file\. Give the path"):
+        read(tmp_path / "none.tsv")
+    with pytest.raises(FileNotFoundError, match=rf"A {kind} is wanted\. '.*' is a folder\. Give the path of one"):
+        read(tmp_path)
+
+
 def test_lines_of_one_name_are_one_set(tmp_path):
     file = tmp_path / "sets.gmt"
     file.write_text("A\tx\tMYC\tJUN\nB\tx\tMYC\nA\ty\tJUN\tSPI1\n", encoding="utf-8")

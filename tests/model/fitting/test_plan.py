@@ -120,7 +120,8 @@ def test_fewer_passes_where_types_are_learned(n_train, epochs):
     ("choices", "message"),
     [
         pytest.param({"lr": 0.0}, r"lr must be positive\. Got 0\.0\.", id="no learning rate"),
-        pytest.param({"lr": float("nan")}, r"lr must be positive\. Got nan\.", id="lr not a number"),
+        pytest.param({"lr": float("nan")}, r"lr must be finite\. Got nan\.", id="lr not a number"),
+        pytest.param({"layer_lr": float("inf")}, r"layer_lr must be finite\. Got inf\. Its default", id="infinite lr"),
         pytest.param({"gradient_clip": -1.0}, r"gradient_clip must be positive\. Got -1\.0\.", id="negative clip"),
         pytest.param({"max_masked": 0}, r"max_masked must be at least 1\. Got 0\.", id="no masked gene enters"),
         pytest.param({"table_lr": -1e-3}, r"table_lr must not be negative\. Got -0\.001\.", id="negative table_lr"),

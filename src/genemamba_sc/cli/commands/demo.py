@@ -15,7 +15,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace) -> str:
     """Say what is wrong with the options."""
-    return useless_with_model(arguments)
+    return useless_with_model(arguments, seed_matters=True)
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> str:
         model_folder=arguments.model,
         max_epochs=arguments.max_epochs,
         accelerator=arguments.accelerator,
-        seed=arguments.seed,
+        seed=arguments.seed or 0,
         step=step,
     )
     return str(report)

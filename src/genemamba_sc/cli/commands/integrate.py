@@ -29,7 +29,7 @@ def check(arguments: argparse.Namespace) -> str:
     if arguments.model is None and arguments.batch_key is None:
         return "--batch-key is needed: the column of obs with the batch of each cell"
     if arguments.model is not None:
-        given = ("labels_key", "unlabeled_category", "save_model", "max_epochs", "pretrained", "revision")
+        given = ("labels_key", "unlabeled_category", "save_model", "max_epochs", "seed", "pretrained", "revision")
         useless = [f"--{name.replace('_', '-')}" for name in given if getattr(arguments, name) is not None]
         if useless:
             return f"--map-to trains nothing, so {', '.join(useless)} would have no effect: leave out one or the other"

@@ -11,7 +11,7 @@ from genemamba_sc.cli._options import add_vocabulary, natural, needs_pyarrow, po
 if TYPE_CHECKING:
     from genemamba_sc.corpus import TokenCorpus
     from genemamba_sc.nn import ObjectiveConfig
-    from genemamba_sc.pretraining import RunConfig
+    from genemamba_sc.pretraining import RunConfig, RunReport, StopRequest
 
 _PRECISIONS = {"32": "32-true", "bf16-mixed": "bf16-mixed"}
 _EXIT_STOPPED = 143  # what a shell reports of a process ended by SIGTERM
@@ -59,6 +59,12 @@ def _add_batches(pretrain: argparse.ArgumentParser) -> None:
     pretrain.add_argument("--accumulate", type=positive, default=1, help="batches per step and process")
     pretrain.add_argument("--max-len", type=positive, help="tokens read of each cell (default: all of the corpus)")
     pretrain.add_argument("--validation-cells", type=natural, default=0, help="cells held out (default: %(default)s)")
+    pretrain.add_argument(
+        "--validate-every",
+        type=positive,
+        default=1000,
+        help="steps between validations; there is one after the last step, too (default: %(default)s)",
+    )
     pretrain.add_argument(
         "--save-every", type=positive, default=500, help="steps between saved states (default: %(default)s)"
     )
@@ -111,47 +117,65 @@ def run(arguments: argparse.Namespace) -> str:
         With code 143 if the run was told to stop: its state is saved, and the same command continues the run.
     """
     from genemamba_sc.cli._models import check_accelerator
-    from genemamba_sc.data import GeneVocabulary, PathwaySet
 
     check_accelerator(arguments.accelerator)
     objectives = _objectives(arguments)
     with needs_pyarrow():
-        from genemamba_sc.corpus import TokenCorpus
-    from genemamba_sc.pretraining import RUN_SUFFIX, PretrainingConfig, encoder_of_size, pretrain
+        import genemamba_sc.corpus  # noqa: F401
+    from genemamba_sc.pretraining import OF_SCHEDULERS, StopRequest, run_folder
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    stop = StopRequest()
+    with stop.listening(*OF_SCHEDULERS):  # the run itself listens later: until then the corpus is opened
+        report, n_steps = _pretrain(arguments, objectives, stop)
+    if report.finished:
+        return f"{arguments.output}: weights after {report.n_steps} steps" if report.is_main else ""
+    if report.is_main:
+        saved = f"stopped after step {report.n_steps} of {n_steps}, state saved"
+        print(
+            f"{run_folder(arguments.output)}: {saved if report.n_steps else 'stopped before the first step'}. "
+            "The same command continues the run.",
+            file=sys.stderr,
+        )
+    raise SystemExit(_EXIT_STOPPED)
+
+
+def _pretrain(
+    arguments: argparse.Namespace, objectives: "ObjectiveConfig", stop: "StopRequest"
+) -> "tuple[RunReport, int]":
+    """Open the corpus and run the training; return how it ended, and the number of steps of the whole run."""
+    from genemamba_sc.corpus import TokenCorpus
+    from genemamba_sc.data import GeneVocabulary, PathwaySet
+    from genemamba_sc.pretraining import PretrainingConfig, RunReport, encoder_of_size, pretrain
 
     vocabulary = None if arguments.vocabulary is None else GeneVocabulary.from_tsv(arguments.vocabulary)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     corpus = TokenCorpus.open(arguments.corpus, vocabulary=vocabulary)
     pathways = None
     if arguments.pathways is not None:
         pathways = PathwaySet.from_gmt(Path(arguments.pathways), corpus.vocabulary).index()
     n_steps = arguments.max_steps or _steps_of(corpus, arguments)
+    optimisation = PretrainingConfig(
+        n_steps=n_steps,
+        lr=arguments.lr,
+        warmup=arguments.warmup,
+        gradient_clip=arguments.clip,
+        ema_decay=arguments.ema,
+        seed=arguments.seed,
+    )
+    if stop.asked:
+        return RunReport(0, finished=False, is_main=True), n_steps
+    encoder, run = encoder_of_size(arguments.size, corpus.vocabulary.size), _run_config(arguments)
     report = pretrain(
         corpus,
         arguments.output,
-        encoder_of_size(arguments.size, corpus.vocabulary.size),
+        encoder,
         objectives,
-        PretrainingConfig(
-            n_steps=n_steps,
-            lr=arguments.lr,
-            warmup=arguments.warmup,
-            gradient_clip=arguments.clip,
-            ema_decay=arguments.ema,
-            seed=arguments.seed,
-        ),
-        _run_config(arguments),
+        optimisation,
+        run,
         pathways=pathways,
         resume=arguments.resume,
     )
-    if report.finished:
-        return f"{arguments.output}: weights after {report.n_steps} steps" if report.is_main else ""
-    if report.is_main:
-        print(
-            f"{arguments.output}{RUN_SUFFIX}: stopped after step {report.n_steps} of {n_steps}, state saved. "
-            "The same command continues the run.",
-            file=sys.stderr,
-        )
-    raise SystemExit(_EXIT_STOPPED)
+    return report, n_steps
 
 
 def _objectives(arguments: argparse.Namespace) -> "ObjectiveConfig":
@@ -160,6 +184,12 @@ def _objectives(arguments: argparse.Namespace) -> "ObjectiveConfig":
     from genemamba_sc.nn import ObjectiveConfig
 
     chosen = dict(arguments.objective or ())
+    if len(chosen) < len(arguments.objective or ()):
+        names = [name for name, _ in arguments.objective]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"--objective must name each choice once. Got {', '.join(twice)} again. Leave out one of them."
+        )
     known = [field.name for field in fields(ObjectiveConfig)]
     unknown = sorted(set(chosen) - set(known))
     if unknown:
@@ -176,6 +206,7 @@ def _run_config(arguments: argparse.Namespace) -> "RunConfig":
         n_validation=arguments.validation_cells,
         accumulate=arguments.accumulate,
         save_every=arguments.save_every,
+        validate_every=arguments.validate_every,
         log_every=arguments.log_every,
         accelerator=arguments.accelerator,
         devices=arguments.devices,

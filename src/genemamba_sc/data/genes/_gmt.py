@@ -112,6 +112,6 @@ def _read_pairs(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
 
 def _read_text(path: str | os.PathLike[str]) -> str:
     """Read a text file, gzipped or not, whatever its name says; drop a byte order mark."""
-    content = Path(path).read_bytes()
     with reading(path, "text file"):
+        content = Path(path).read_bytes()
         return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from genemamba_sc._checks import whole_number
 from genemamba_sc._constants import UNK_ID
-from genemamba_sc._pathway_index import PathwayIndex
+from genemamba_sc._pathway_index import PathwayIndex, shares_pathway
 from genemamba_sc.data.genes._gene_aliases import GeneAliases
 from genemamba_sc.data.genes._gene_lists import find_tokens
 from genemamba_sc.data.genes._gmt import read_gmt
@@ -59,6 +59,8 @@ class PathwaySet:
         Number of tokens.
     report
         What became of the sets of the file they are from; None where they are from no file.
+    vocabulary
+        Fingerprint of the genes whose tokens these are; None where it is not known.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class PathwaySet:
     members: tuple[Int32[np.ndarray, "_"], ...]
     vocab_size: int
     report: PathwayReport | None = None
+    vocabulary: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.members) or len(set(self.names)) != len(self.names):
@@ -139,7 +142,7 @@ class PathwaySet:
                 f"{vocabulary.species} genes; in {os.fspath(path)!r} none has: {report}. "
                 "Pass a file of that species, an alias table, or another min_genes."
             )
-        return cls(tuple(kept), tuple(kept.values()), vocabulary.size, report)
+        return cls(tuple(kept), tuple(kept.values()), vocabulary.size, report, vocabulary.fingerprint)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -174,7 +177,7 @@ class PathwaySet:
         share = self._adjacency
         for start in range(0, len(bits), 1024):
             bits[start : start + 1024] = np.packbits(share[start : start + 1024].toarray(), axis=1, bitorder="little")
-        return PathwayIndex(torch.from_numpy(rows), torch.from_numpy(bits))
+        return PathwayIndex(torch.from_numpy(rows), torch.from_numpy(bits), self.vocabulary)
 
     def pairs(self) -> Int32[np.ndarray, "m 2"]:
         """Return all pairs of different genes that share a pathway, each once, lower token id first, sorted."""
@@ -191,7 +194,10 @@ class PathwaySet:
             Numbers of pathways.
         """
         return PathwaySet(
-            tuple(self.names[row] for row in rows), tuple(self.members[row] for row in rows), self.vocab_size
+            tuple(self.names[row] for row in rows),
+            tuple(self.members[row] for row in rows),
+            self.vocab_size,
+            vocabulary=self.vocabulary,
         )
 
     def split(self, share: float, seed: int = 0) -> "PathwaySplit":
@@ -277,21 +283,3 @@ class PathwaySplit:
         negatives = negatives[~wrong]
         labels = np.repeat([True, False], [len(drawn), len(negatives)])
         return np.concatenate([drawn, negatives]), labels
-
-
-def shares_pathway(index: PathwayIndex, pairs: Int32[np.ndarray, "m 2"]) -> Bool[np.ndarray, "m"]:
-    """Return whether the two genes of each pair share a pathway; False for genes of none.
-
-    Parameters
-    ----------
-    index
-        Index of the pathways.
-    pairs
-        Token ids, shape (m, 2).
-    """
-    first, second = index.rows.numpy()[pairs.T]
-    bits = index.bits.numpy()
-    if len(bits) == 0:
-        return np.zeros(len(pairs), dtype=bool)
-    found = bits[np.maximum(first, 0), np.maximum(second, 0) >> 3] >> (np.maximum(second, 0) & 7).astype(np.uint8) & 1
-    return (found > 0) & (first >= 0) & (second >= 0)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from genemamba_sc._json import quoted
 
-# Errors of pandas and of codecs are ValueErrors; that a file is missing is none of these, and says so itself.
+# Errors of pandas and of codecs are ValueErrors.
 _DAMAGED = (
     ValueError, TypeError, OverflowError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile,
     csv.Error,
@@ -31,11 +31,18 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If it is damaged: cut, no text, no gzip file by its content, a field of another kind.
     """
     try:
         yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        is_what = "a folder" if os.path.isdir(path) else "not a file"
+        raise FileNotFoundError(
+            f"A {kind} is wanted. {os.fspath(path)!r} is {is_what}. Give the path of one."
+        ) from error
     except _DAMAGED as error:
         raise ValueError(
             f"{os.fspath(path)!r} is no {kind} that can be read ({quoted(error)}): it is truncated, damaged or of "

@@ -123,7 +123,9 @@ def read_table(path: str | os.PathLike[str]) -> tuple[dict[str, str], pd.DataFra
 def _read(path: str | os.PathLike[str], required: Sequence[str]) -> tuple[dict[str, str], pd.DataFrame]:
     """Read a table whose first line may be a comment of ``key=value`` entries."""
     opener = gzip.open if os.fspath(path).endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8") as lines:
+    with reading(path, "table of genes"):
+        stream = opener(path, "rt", encoding="utf-8")
+    with stream as lines:
         with reading(path, "table of genes"):
             first = lines.readline()
             comment = first.startswith("#")

@@ -1,7 +1,6 @@
 """Define the training: optimiser, schedule, averaging, logging."""
 
 import math
-import numbers
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Integer
 from torch import Tensor
 
-from genemamba_sc._checks import whole_number
+from genemamba_sc._checks import finite_number, whole_number
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.training._callbacks import KeepBestWeights
 from genemamba_sc.training._epoch_means import EpochMeans
@@ -103,9 +102,8 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, numbers.Real) and not (field.name == "table_lr" and value is None):
-                raise TypeError(f"{field.name} must be a number. Got {value!r}. Its default is {field.default!r}.")
+            if field.name != "table_lr" or self.table_lr is not None:
+                finite_number(field.name, getattr(self, field.name), f"Its default is {field.default!r}.")
         whole_number("max_masked", self.max_masked, 1)
         for name in ("lr", "layer_lr", "gradient_clip"):
             if not getattr(self, name) > 0:
