@@ -12,7 +12,7 @@ from genemamba_sc._warn import warn
 from genemamba_sc.data.cells._cells import CellReader
 from genemamba_sc.data.cells._expression import Expression, Scale, to_linear
 from genemamba_sc.data.cells._matrix import open_matrix
-from genemamba_sc.data.cells._scale_check import refuse_unrankable
+from genemamba_sc.data.cells._scale_check import naming_rows, refuse_unrankable
 from genemamba_sc.data.genes._gene_advice import advise
 from genemamba_sc.data.genes._gene_aliases import GeneAliases, GeneRecord
 from genemamba_sc.data.genes._gene_match import GeneMatch, match_genes
@@ -275,7 +275,9 @@ def _column_sums(reader: CellReader, expression: Expression, limit: int) -> Floa
     rows = spread(reader.n_obs, limit)
     sums = np.zeros(reader.n_vars)
     for start in range(0, len(rows), _BLOCK):
-        cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression)
-        refuse_unrankable(cells)
+        block = rows[start : start + _BLOCK]
+        with naming_rows(block):
+            cells = to_linear(reader.read(block), expression)
+            refuse_unrankable(cells)
         sums += np.asarray(cells.sum(axis=0, dtype=np.float64)).ravel()
     return sums
