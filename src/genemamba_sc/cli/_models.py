@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
 from genemamba_sc.cli._apart import require_apart
-from genemamba_sc.cli._cells import check_output
+from genemamba_sc.cli._cells import check_not_lost, check_output
 from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.model.fitting._training import quiet
@@ -91,9 +91,10 @@ def _save(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
         print(f"model saved to {arguments.save_model}", file=sys.stderr)
 
 
-def check_early(arguments: argparse.Namespace) -> None:
-    """Refuse before hours of work what would fail after them."""
+def check_early(arguments: argparse.Namespace, cells: str) -> None:
+    """Refuse before hours of work what would fail after them, or lose some of the cells that are read."""
     check_output(arguments.output)
+    check_not_lost(cells, arguments.output)
     written = {"OUT": arguments.output}
     if arguments.save_model is not None:
         check_target(arguments.save_model, overwrite=True)

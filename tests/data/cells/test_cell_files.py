@@ -10,6 +10,7 @@ import anndata
 import h5py
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
@@ -262,6 +263,25 @@ def test_a_modality_of_a_mudata_is_read(mudata_path: Path, place: Place, expecte
     whole = read_cells(mudata_path, modality=place.modality)
     found = whole.X if place.layer is None else whole.layers[place.layer]
     assert (found.toarray() if sparse.issparse(found) else found).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("use_raw", [False, True])
+def test_the_table_of_all_cells_of_a_mudata_is_joined_by_name(use_raw: bool, tmp_path: Path):
+    rna, prot = AnnData(COUNTS), AnnData(COUNTS[[3, 1]])
+    rna.obs_names, prot.obs_names = list("abcd"), ["b", "e"]
+    rna.obs["n"] = [1, 2, 3, 4]
+    rna.raw = rna.copy()
+    path = tmp_path / "cells.h5mu"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both = mudata.MuData({"prot": prot, "rna": rna})
+        both.obs["cell_type"] = pd.Series(dict(zip("edcba", ["E", "D", "C", "B", "A"])))
+        both.obs["n"] = 0  # the modality has a column of that name
+        both.write(path)
+    for adata in (read_cells(path, use_raw=use_raw), open_backed(path, Place(use_raw=use_raw))):
+        assert adata.obs["cell_type"].astype(str).tolist() == ["A", "B", "C", "D"]
+        assert adata.obs["n"].tolist() == [1, 2, 3, 4]
+        assert not [name for name in adata.obs if ":" in name]
 
 
 def test_a_mudata_names_its_modalities_where_none_is_meant(tmp_path: Path):

@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> str:
     """Write the integrated embedding of every cell of a file."""
     from genemamba_sc._constants import OBSM_KEY
     from genemamba_sc.cli import _models as models
-    from genemamba_sc.cli._cells import read_cells, write_cells
+    from genemamba_sc.cli._cells import hand_over, read_pair, write_cells
 
-    models.check_early(arguments)
-    adata = read_cells(arguments.input, models.place(arguments))
+    models.check_early(arguments, arguments.input)
+    adata, whole = read_pair(arguments.input, models.place(arguments))
     trains = arguments.model is None
     models.check_gene_ids(arguments, adata, trains=trains)
     if trains:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> str:
     else:
         model = models.load(arguments)
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY, integrated=True, **models.where(arguments))
-    write_cells(adata, arguments.output)
+    write_cells(hand_over(adata, whole), arguments.output)
     return (
         f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions, integrated"
     )
