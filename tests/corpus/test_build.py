@@ -489,6 +489,19 @@ def test_what_cannot_be_read_is_refused_by_name_before_any_cell_is_tokenised(
         build_corpus(cell_files, tmp_path / "corpus", vocabulary=vocabulary, layer="raw")
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_path_is_a_list_of_one(kind: Callable[[Path], str | Path], cell_files: list[Path], tmp_path: Path):
+    one = build_corpus(kind(cell_files[0]), tmp_path / "one")
+    assert one["fingerprint"] == build_corpus(cell_files[:1], tmp_path / "list")["fingerprint"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_cells_in_memory_are_refused_with_the_way_out(cell_files: list[Path], make_cells: Cells, tmp_path: Path):
+    for files in (make_cells(), [cell_files[0], make_cells()]):
+        with pytest.raises(TypeError, match=r"files on disk.*Got AnnData\. Write cells with adata\.write_h5ad\(path\)"):
+            build_corpus(files, tmp_path / "corpus")
+
+
 def test_arguments_out_of_range_are_refused(cell_files: list[Path], tmp_path: Path):
     with pytest.raises(ValueError, match="at least one file of cells. Got none"):
         build_corpus([], tmp_path / "corpus")
