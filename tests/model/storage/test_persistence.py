@@ -354,7 +354,7 @@ def test_cells_are_an_anndata(saved: Path):
 
 def test_cells_of_unknown_genes_are_not_attached(saved: Path, make_cells: Cells):
     cells = make_cells()
-    cells.var_names = [f"GENE{i}" for i in range(40)]
+    cells.var_names = [f"FOO{i}" for i in range(40)]
     with pytest.raises(ValueError, match=r"0 of 40 names in var_names are"):
         load(saved, cells)
 
