@@ -101,7 +101,10 @@ def test_a_matrix_that_cannot_be_ranked_is_refused_in_training_and_in_queries(
 
 
 GENES = {
-    "unknown names": (lambda i: f"FOO{i}", r"0 of 40 names in var_names are. They look like 'FOO0', 'FOO1'.*column"),
+    "unknown names": (
+        lambda i: f"FOO{i}",
+        r"0 of 40 names in var_names are. They look like 'FOO0', 'FOO1'.*gene_id_key='symbol': there 40 of 40",
+    ),
     "mouse ids": (
         lambda i: f"ENSMUSG{i:011d}",
         r"the vocabulary holds human genes.*one-to-one orthologues.*gene_id_key",

@@ -35,7 +35,9 @@ def test_the_integrated_embedding_is_written_and_the_model_kept(
 ):
     # The fixture that comes first catches what the others print.
     assert "obsm['X_genemamba'] of 240 cells × 30 dimensions, integrated" in capsys.readouterr().out
-    written = anndata.read_h5ad(tmp_path / "integrated.h5ad").obsm["X_genemamba"]
+    out = anndata.read_h5ad(tmp_path / "integrated.h5ad")
+    assert (out.obs.columns.tolist(), list(out.uns)) == (anndata.read_h5ad(studies).obs.columns.tolist(), [])
+    written = out.obsm["X_genemamba"]
     model = GeneMambaModel.load(reference, adata=False, accelerator="cpu")
     again = model.get_latent_representation(anndata.read_h5ad(studies), batch_key="study")
     np.testing.assert_allclose(written, again, atol=1e-5)

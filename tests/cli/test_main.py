@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anndata
+import mudata
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -111,6 +113,45 @@ def test_the_embedding_alone_can_be_written_but_not_over_the_counts(
     told = refused(capsys, ["embed", cells, cells, "--model", model, "--embedding-only"], code=2)
     assert "--embedding-only leaves out the matrix, so OUT must not be IN: name another file" in told
     assert Path(cells).read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["embed", "annotate"])
+def test_cells_of_raw_are_read_and_all_of_the_file_is_written(
+    command: str, cells: str, model: str, make_cells: Cells, trained: GeneMambaModel
+):
+    adata = make_cells()
+    adata.raw = adata.copy()
+    adata = adata[:, :5].copy()
+    adata.X = adata.X * 0.5
+    adata.layers["spliced"] = adata.X * 2
+    adata.write_h5ad(cells)
+    assert main([command, cells, cells, "--model", model, "--use-raw"]) == 0
+    written = anndata.read_h5ad(cells)
+    expected = trained.get_latent_representation(make_cells(), key_added=None)
+    assert np.array_equal(written.obsm["X_genemamba"], expected)
+    assert (written.shape, written.raw.shape, list(written.layers)) == ((60, 5), (60, 40), ["spliced"])
+    assert (written.X != adata.X).nnz == 0
+    assert ("genemamba_celltype" in written.obs) == ("genemamba" in written.uns) == (command == "annotate")
+
+
+@pytest.mark.parametrize("command", ["embed", "integrate"])
+def test_labels_may_stand_beside_the_modalities_of_a_mudata_which_is_not_replaced(
+    command: str, make_cells: Cells, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+):
+    rna = make_cells()
+    labels = rna.obs.pop("cell_type")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of mudata, on its next version
+        both = mudata.MuData({"rna": rna, "prot": make_cells(n_vars=21)})
+        both.obs["cell_type"] = labels
+        both.write_zarr(tmp_path / "mu.zarr")
+    ask = [command, str(tmp_path / "mu.zarr"), "--labels-key", "cell_type", "--batch-key", "batch", *SHORT]
+    told = refused(capsys, [*ask[:2], str(tmp_path / "mu.zarr"), *ask[2:]])
+    assert "OUT must not be the MuData that is read" in told and (tmp_path / "mu.zarr" / "mod").is_dir()
+    if command == "embed":
+        assert main([*ask[:2], out, *ask[2:]]) == 0
+        assert "OUT holds one modality, and not prot" in capsys.readouterr().err
+        assert anndata.read_h5ad(out).obs["cell_type"].tolist() == labels.tolist()
 
 
 def test_annotate_names_the_cells_of_a_query_by_a_reference(

@@ -21,7 +21,9 @@ from scipy import sparse
 from genemamba_sc import GeneVocabulary, RankTokenizer
 from genemamba_sc.corpus import TokenCorpus, _assembly, _build, _pieces, build_corpus
 from genemamba_sc.corpus._assembly import first_of_each
-from genemamba_sc.data import match_genes
+from genemamba_sc.data import Scale, match_genes
+from genemamba_sc.data.cells import _evidence
+from genemamba_sc.data.genes import _medians
 from genemamba_sc.data.tokens._cell_hashes import token_hashes
 
 Cells = Callable[..., AnnData]
@@ -137,6 +139,51 @@ def test_without_a_vocabulary_the_genes_of_the_files_are_taken(cell_files: list[
     expected = GeneVocabulary.from_anndata(pooled)
     assert (vocabulary.gene_ids, vocabulary.symbols) == (expected.gene_ids, expected.symbols)
     assert np.allclose(vocabulary.medians, expected.medians, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["counts", "normalised", "log1p", "log2", "log10", None])
+def test_the_genes_of_a_file_are_measured_on_the_scale_that_is_stated(
+    scale: Scale | None, make_cells: Cells, tmp_path: Path
+):
+    cells = make_cells()
+    if scale not in ("counts", None):  # values that another scale would fit, too
+        cells.X = cells.X.astype(np.float32) * np.float32(0.37)
+        cells.X.data += np.random.default_rng(0).random(cells.X.nnz, dtype=np.float32)
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        build_corpus([tmp_path / "cells.h5ad"], tmp_path / "corpus", scale=scale)
+    found = GeneVocabulary.from_tsv(tmp_path / "corpus" / "genes.tsv")
+    assert found == GeneVocabulary.from_anndata(cells, scale=scale)
+
+
+def test_a_scale_that_is_assumed_is_warned_of_once(make_cells: Cells, tmp_path: Path):
+    cells = make_cells()
+    cells.X.data = np.log1p(cells.X.data * np.random.default_rng(0).random(cells.X.nnz)).astype(np.float32)
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build_corpus([tmp_path / "cells.h5ad"], tmp_path / "corpus")
+    assert sum("scale of X cannot be told" in str(warning.message) for warning in caught) == 1
+    with pytest.warns(UserWarning, match="cannot be told"):
+        expected = GeneVocabulary.from_anndata(cells)
+    assert GeneVocabulary.from_tsv(tmp_path / "corpus" / "genes.tsv") == expected
+
+
+@pytest.mark.parametrize("with_vocabulary", [True, False])
+def test_a_bad_value_is_named_by_its_file_and_its_row_there(
+    with_vocabulary: bool, make_cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cells = make_cells()
+    monkeypatch.setattr(_medians, "_BLOCK", 7)
+    # Not in the sample that tells the scale.
+    monkeypatch.setattr(_evidence, "_spread_rows", lambda n: np.arange(50))
+    cells.X = cells.X.toarray()
+    cells.X[57, 3] = -1
+    cells.write_h5ad(tmp_path / "bad.h5ad")
+    vocabulary = GeneVocabulary.from_anndata(make_cells()) if with_vocabulary else None
+    with pytest.raises(ValueError, match=r"bad\.h5ad.*: Expression must be finite.*; row 57 has -1\.0 in column 3\."):
+        build_corpus([tmp_path / "bad.h5ad"], tmp_path / "corpus", vocabulary=vocabulary)
 
 
 def test_genes_named_in_different_ways_need_a_vocabulary(cell_files: list[Path], make_cells: Cells, tmp_path: Path):
@@ -440,6 +487,19 @@ def test_what_cannot_be_read_is_refused_by_name_before_any_cell_is_tokenised(
         build_corpus([tmp_path / "none.h5ad"], tmp_path / "corpus")
     with pytest.raises(ValueError, match=r"got 'raw', the layers are: none"):
         build_corpus(cell_files, tmp_path / "corpus", vocabulary=vocabulary, layer="raw")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_path_is_a_list_of_one(kind: Callable[[Path], str | Path], cell_files: list[Path], tmp_path: Path):
+    one = build_corpus(kind(cell_files[0]), tmp_path / "one")
+    assert one["fingerprint"] == build_corpus(cell_files[:1], tmp_path / "list")["fingerprint"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_cells_in_memory_are_refused_with_the_way_out(cell_files: list[Path], make_cells: Cells, tmp_path: Path):
+    for files in (make_cells(), [cell_files[0], make_cells()]):
+        with pytest.raises(TypeError, match=r"files on disk.*Got AnnData\. Write cells with adata\.write_h5ad\(path\)"):
+            build_corpus(files, tmp_path / "corpus")
 
 
 def test_arguments_out_of_range_are_refused(cell_files: list[Path], tmp_path: Path):

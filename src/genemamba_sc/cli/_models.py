@@ -11,11 +11,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
 from genemamba_sc.cli._apart import require_apart
-from genemamba_sc.cli._cells import check_output
+from genemamba_sc.cli._cells import check_not_lost, check_output
 from genemamba_sc.data import GeneAliases, Place
 from genemamba_sc.model import GeneMambaModel
 from genemamba_sc.model.fitting._training import quiet
 from genemamba_sc.weights._saved_model import check_target
+
+# How all names begin that scvi-tools writes into an AnnData.
+_NOTES = "_scvi_"
 
 
 def aliases(arguments: argparse.Namespace) -> GeneAliases | None:
@@ -85,15 +88,24 @@ def fit(arguments: argparse.Namespace, model: GeneMambaModel, *, integrate: bool
             _save(model, arguments)
 
 
+def without_notes(adata: AnnData) -> None:
+    """Take out of trained cells what scvi-tools noted there for the model, which has ended with the command."""
+    notes = adata.obs.columns[adata.obs.columns.str.startswith(_NOTES)]
+    adata.obs = adata.obs.drop(columns=notes)
+    for name in [name for name in adata.uns if str(name).startswith(_NOTES)]:
+        del adata.uns[name]
+
+
 def _save(model: GeneMambaModel, arguments: argparse.Namespace) -> None:
     if arguments.save_model is not None:
         model.save(arguments.save_model, overwrite=True)
         print(f"model saved to {arguments.save_model}", file=sys.stderr)
 
 
-def check_early(arguments: argparse.Namespace) -> None:
-    """Refuse before hours of work what would fail after them."""
+def check_early(arguments: argparse.Namespace, cells: str) -> None:
+    """Refuse before hours of work what would fail after them, or lose some of the cells that are read."""
     check_output(arguments.output)
+    check_not_lost(cells, arguments.output)
     written = {"OUT": arguments.output}
     if arguments.save_model is not None:
         check_target(arguments.save_model, overwrite=True)

@@ -52,7 +52,7 @@ class _Request:
 
 
 def build_corpus(
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     vocabulary: GeneVocabulary | None = None,
@@ -75,7 +75,7 @@ def build_corpus(
     Parameters
     ----------
     files
-        The files and folders, in the order in which duplicates are looked for.
+        The files and folders, in the order in which duplicates are looked for; or one of them.
     out
         Folder of the corpus. If a run was killed, the same call continues it; if the corpus is complete, nothing is
         done. Whether the call is the same is told by the choices and by name, order and SHA-256 of the files: they are
@@ -115,6 +115,8 @@ def build_corpus(
     FileExistsError
         If ``out`` holds anything but this corpus, finished or not (one of files with other contents, or of another
         vocabulary, for example), or another process is writing it.
+    TypeError
+        If something else than paths is given.
     ValueError
         If there is no file, one cannot be read as expression, or its genes do not match.
     """
@@ -187,8 +189,14 @@ def _missing(pieces: Sequence[Piece], has_shards: bool) -> list[Piece]:
     return missing
 
 
-def _checked_paths(files: Sequence[str | Path]) -> list[Path]:
-    paths = [Path(file) for file in files]
+def _checked_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
+    given = list(files) if isinstance(files, Iterable) and not isinstance(files, str) else [files]
+    if wrong := [type(file).__name__ for file in given if not isinstance(file, str | Path)]:
+        raise TypeError(
+            f"A corpus is made of files on disk, named by their paths. Got {wrong[0]}. Write cells with "
+            "adata.write_h5ad(path) and pass the path."
+        )
+    paths = [Path(file) for file in given]
     if not paths:
         raise ValueError("A corpus needs at least one file of cells. Got none. Pass h5ad files or zarr folders.")
     for path in paths:

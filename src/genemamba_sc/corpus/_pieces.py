@@ -15,6 +15,7 @@ from genemamba_sc.corpus._sources import Source
 from genemamba_sc.data import CellReader, GeneVocabulary, RankTokenizer, Tokens, take_tokens, to_linear
 from genemamba_sc.data.cells._cell_files import Place, open_cells
 from genemamba_sc.data.cells._matrix import without_others
+from genemamba_sc.data.cells._scale_check import naming_rows
 
 # Number of cells in memory at once: with 2,048 tokens each they take some 30 MB.
 _BLOCK = 2048
@@ -128,8 +129,9 @@ def _tokenize(
     piece: Piece, reader: CellReader, tokenizer: RankTokenizer, rows: np.ndarray
 ) -> tuple[sparse.csr_matrix, Tokens]:
     try:
-        block = to_linear(reader.read(rows), piece.source.expression)
-        return block, tokenizer(block, piece.source.columns)
+        with naming_rows(rows):
+            block = to_linear(reader.read(rows), piece.source.expression)
+            return block, tokenizer(block, piece.source.columns)
     except (ValueError, OSError) as error:
         raise ValueError(f"{piece.source.path}, cells {rows[0]} to {rows[-1]}: {error}") from error
 

@@ -1,18 +1,14 @@
 """Examine each file before its cells are read: genes, scale, and the vocabulary of all files."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
-import pandas as pd
-from anndata import AnnData
 from jaxtyping import Int32
-from scipy import sparse
 
-from genemamba_sc._constants import FIRST_GENE_ID
 from genemamba_sc._warn import warn
 from genemamba_sc.data import (
     CellMatrix,
@@ -23,12 +19,14 @@ from genemamba_sc.data import (
     match_genes,
     matrix_of,
     require_match,
-    to_linear,
 )
 from genemamba_sc.data.cells._cell_files import CellFile, open_cells
+from genemamba_sc.data.genes._medians import GeneSample, join_samples, sample_genes
 
 # Medians from this many cells are as good as from all, and their values fit into memory.
 _VOCABULARY_CELLS = 50_000
+# A file names its genes by Ensembl ids where at least this share of them is so named.
+_PURE = 0.9
 
 
 @dataclass(frozen=True)
@@ -144,39 +142,23 @@ def vocabulary_of(files: Sequence[Path], reading: Reading) -> GeneVocabulary:
         If a file cannot be read, or no cell expresses a named gene.
     """
     share = max(1, _VOCABULARY_CELLS // len(files))
-    parts = [_sample(path, reading, share) for path in files]
-    # Columns of one name within a file stay apart until the vocabulary adds them; across files they are one gene.
-    kinds = {part.uns["kind"] for part in parts}
+    samples = [_sample(path, reading, share) for path in files]
+    kinds = {"Ensembl ids" if sample.share_of_ids >= _PURE else "symbols" for sample in samples}
     if len(kinds) > 1:
         raise ValueError(
             f"The files name their genes in different ways ({', '.join(sorted(kinds))}), so the genes of one are not "
             "those of another. Pass one vocabulary for all of them (--vocabulary TSV), which knows ids and symbols."
         )
-    merged = anndata.concat(parts, join="outer", fill_value=0, merge="first", index_unique="-")
-    return GeneVocabulary.from_anndata(merged, symbol_key="symbol")
+    return GeneVocabulary(*join_samples(samples))
 
 
-def _sample(path: Path, reading: Reading, limit: int) -> AnnData:
-    """Take evenly spaced cells of a file on the linear scale, with its columns named by gene, each gene once."""
+def _sample(path: Path, reading: Reading, limit: int) -> GeneSample:
+    """Read the genes of evenly spaced cells of a file, on the scale of the file."""
     with open_cells(path, reading.place) as cells:
-        rows = np.unique(np.linspace(0, cells.reader.n_obs - 1, min(limit, cells.reader.n_obs)).round().astype(int))
         try:
-            matrix = reading.matrix(cells)
+            with warnings.catch_warnings():  # what there is to warn of is said when the file is examined
+                warnings.simplefilter("ignore", UserWarning)
+                matrix = reading.matrix(cells)
+            return sample_genes(matrix, cells.var, reading.gene_id_key, max_cells=limit)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        found = to_linear(matrix.reader.read(rows), matrix.expression)
-        alone = AnnData(found, var=cells.var)
-    vocabulary = GeneVocabulary.from_anndata(alone, gene_id_key=reading.gene_id_key)
-    match = match_genes(alone.var, vocabulary, gene_id_key=reading.gene_id_key)
-    gathered = _by_gene(found, match.token_ids, vocabulary)
-    var = pd.DataFrame({"symbol": vocabulary.symbols}, index=list(vocabulary.gene_ids))
-    kind = "Ensembl ids" if match.id_kind.startswith("ensembl") else "symbols"
-    return AnnData(gathered, var=var, uns={"kind": kind})
-
-
-def _by_gene(cells: Any, columns: np.ndarray, vocabulary: GeneVocabulary) -> Any:
-    """Add the columns of each gene; genes outside the vocabulary are left out."""
-    known = np.flatnonzero(columns >= FIRST_GENE_ID)
-    shape = (len(columns), vocabulary.n_genes)
-    gene = columns[known] - FIRST_GENE_ID
-    return (cells @ sparse.csr_matrix((np.ones(len(known), dtype=np.float32), (known, gene)), shape=shape)).tocsr()

@@ -22,6 +22,7 @@ from torch import Tensor
 from genemamba_sc._files import recover, replacing_file, replacing_folder
 from genemamba_sc._json import Fields, quoted, read_object
 from genemamba_sc.data import GeneAliases, GeneVocabulary
+from genemamba_sc.data.cells._text import plain_text
 from genemamba_sc.data.tokens._cell_hashes import CELLS_FILE, CellHashes, read_cell_hashes, write_cell_hashes
 from genemamba_sc.nn import EncoderConfig
 from genemamba_sc.weights import _folder
@@ -145,7 +146,8 @@ def _write_files(place: Callable[[str], Path], saved: SavedModel, adata: Any) ->
     place(CONFIG_FILE).write_text(json.dumps(_folder.sealed(config), indent=1), encoding="utf-8")
     if adata is not None:
         # The method of AnnData would make a backed one point at the temporary file.
-        write_h5ad(place(ADATA_FILE), adata)
+        with plain_text(adata):
+            write_h5ad(place(ADATA_FILE), adata)
 
 
 def check_target(folder: str | Path, *, overwrite: bool, prefix: str | None = None) -> None:

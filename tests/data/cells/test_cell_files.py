@@ -10,11 +10,13 @@ import anndata
 import h5py
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
+from genemamba_sc import GeneVocabulary
 from genemamba_sc.data import CellReader, detect_expression, open_backed, open_cells, read_cells
 from genemamba_sc.data.cells._cell_files import Place
 from genemamba_sc.data.cells._file_kinds import kind_of
@@ -218,6 +220,69 @@ def test_of_several_matrices_in_a_folder_that_without_a_prefix_is_read_or_none(t
         read_cells(folder)
 
 
+@pytest.mark.parametrize("features", ["features.tsv", "genes.tsv"])
+@pytest.mark.parametrize(
+    "packed", [(), ("matrix.mtx",), ("features", "barcodes.tsv"), ("matrix.mtx", "features", "barcodes.tsv")]
+)
+def test_the_three_files_are_read_packed_or_not(features: str, packed: tuple[str, ...], tmp_path: Path):
+    folder = tmp_path / "Solo.out"
+    write_10x_mtx(folder)
+    for name in ("matrix.mtx", "features", "barcodes.tsv"):
+        path = folder / (f"{name}.gz" if "." in name else "features.tsv.gz")
+        target = folder / (name if "." in name else features)
+        content = gzip.decompress(path.read_bytes())
+        path.unlink()
+        if name in packed:
+            target, content = target.with_name(f"{target.name}.gz"), gzip.compress(content)
+        target.write_bytes(content)
+    adata = read_cells(folder)
+    assert adata.X.toarray().tolist() == COUNTS.tolist()
+    assert adata.obs_names.tolist() == ["AAA-1", "AAC-1", "AAG-1", "AAT-1"]
+    assert adata.var["gene_symbols"].tolist() == ["CD3E", "CD3E", "CD3"]
+    assert GeneVocabulary.from_anndata(adata).symbols == ("CD3E", "CD3E")
+
+
+def test_features_with_ids_alone_or_without_kinds_are_read(tmp_path: Path):
+    folder = tmp_path / "old"
+    write_10x_mtx(folder)
+    for lines, columns in (["A\tNA", "B\tX", "C\tY"], ["gene_symbols"]), (["A", "B", "NA"], []):
+        (folder / "features.tsv").write_text("\n".join(lines))
+        adata = read_cells(folder)
+        assert adata.var_names.tolist() == [line.split("\t")[0] for line in lines]
+        assert list(adata.var.columns) == columns
+
+
+def test_a_folder_whose_parts_are_missing_or_do_not_fit_says_which(tmp_path: Path):
+    folder = tmp_path / "10x"
+    write_10x_mtx(folder)
+    (folder / "barcodes.tsv").write_text("AAA-1\n")
+    with pytest.raises(ValueError, match=r"10x must have a feature.*Got 3 features and 1 barcodes for 3 x 4\. Put"):
+        read_cells(folder)
+    (folder / "features.tsv.gz").unlink()
+    with pytest.raises(ValueError, match=r"10x must hold features\.tsv beside its matrix.*Got barcodes\.tsv, "):
+        read_cells(folder)
+
+
+def test_a_file_of_two_genomes_is_refused_with_the_call_that_reads_one(tmp_path: Path):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        for genome in ("hg19", "mm10"):
+            file.create_group(genome)["barcodes"] = np.array([b"AAA-1"])
+    told = r"two\.h5 must hold one genome; it has hg19, mm10\. .*read_10x_h5\(path, genome='hg19'\) and write it"
+    with pytest.raises(ValueError, match=told):
+        read_cells(tmp_path / "two.h5")
+
+
+def test_a_loom_file_is_refused_with_the_call_that_reads_it(tmp_path: Path):
+    with h5py.File(tmp_path / "cells.h5", "w") as file:
+        file["matrix"] = COUNTS.T
+        file["row_attrs/Gene"] = np.array([b"A", b"B", b"C"])
+        file["col_attrs/CellID"] = np.array([b"a", b"b", b"c", b"d"])
+        for name in ("layers", "row_graphs", "col_graphs", "attrs"):
+            file.create_group(name)
+    with pytest.raises(ValueError, match=r"cells\.h5 is a loom file\. Read it with anndata\.io\.read_loom\(path\)"):
+        read_cells(tmp_path / "cells.h5")
+
+
 REFUSED = [
     ("cells.loom", "anndata.io.read_loom"),
     ("cells.csv", "scanpy.read_csv"),
@@ -262,6 +327,25 @@ def test_a_modality_of_a_mudata_is_read(mudata_path: Path, place: Place, expecte
     whole = read_cells(mudata_path, modality=place.modality)
     found = whole.X if place.layer is None else whole.layers[place.layer]
     assert (found.toarray() if sparse.issparse(found) else found).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("use_raw", [False, True])
+def test_the_table_of_all_cells_of_a_mudata_is_joined_by_name(use_raw: bool, tmp_path: Path):
+    rna, prot = AnnData(COUNTS), AnnData(COUNTS[[3, 1]])
+    rna.obs_names, prot.obs_names = list("abcd"), ["b", "e"]
+    rna.obs["n"] = [1, 2, 3, 4]
+    rna.raw = rna.copy()
+    path = tmp_path / "cells.h5mu"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both = mudata.MuData({"prot": prot, "rna": rna})
+        both.obs["cell_type"] = pd.Series(dict(zip("edcba", ["E", "D", "C", "B", "A"])))
+        both.obs["n"] = 0  # the modality has a column of that name
+        both.write(path)
+    for adata in (read_cells(path, use_raw=use_raw), open_backed(path, Place(use_raw=use_raw))):
+        assert adata.obs["cell_type"].astype(str).tolist() == ["A", "B", "C", "D"]
+        assert adata.obs["n"].tolist() == [1, 2, 3, 4]
+        assert not [name for name in adata.obs if ":" in name]
 
 
 def test_a_mudata_names_its_modalities_where_none_is_meant(tmp_path: Path):

@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 from genemamba_sc.data.cells._cells import CellReader
+from genemamba_sc.data.cells._matrix import reader_of
 
 # numpy discourages its own matrix class, which old objects still hold.
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -227,3 +228,19 @@ def test_entries_are_put_into_order_only_where_that_is_asked() -> None:
     assert (as_stored.indices.tolist(), as_stored.data.tolist()) == ([2, 1, 0, 2], [3, 0, 1, 2])
     assert (canonical.indices.tolist(), canonical.data.tolist()) == ([0, 2], [1, 5])
     assert stored.indices.tolist() == [2, 1, 0, 2]
+
+
+def test_a_dask_array_is_refused_with_the_call_that_loads_it():
+    array = type("Array", (), {"shape": (2, 3), "__module__": "dask.array.core"})()
+    with pytest.raises(TypeError, match=r"got dask\.array\.core\.Array\. Load it first: adata = adata\.to_memory\(\)"):
+        CellReader(array)
+
+
+def test_a_matrix_of_another_shape_than_its_cells_is_refused(tmp_path):
+    """As anndata reads a reversed part of a file: without its last cell."""
+    adata = ad.AnnData(sparse.csr_matrix(np.ones((4, 3), np.float32)))
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    part = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")[::-1]
+    told = r"Got .+ for an AnnData of \(4, 3\): anndata misreads.*adata = adata\.to_memory\(\)"
+    with pytest.raises(ValueError, match=told):
+        reader_of(part, None)

@@ -8,8 +8,8 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba_sc import GeneVocabulary, check_genes
-from genemamba_sc.data import open_matrix, query_source
+from genemamba_sc import GeneMambaModel, GeneVocabulary, check_genes
+from genemamba_sc.data import match_genes, open_matrix, query_source
 from genemamba_sc.data.cells._feature_types import other_features
 
 GENES = [f"ENSG{i:011d}" for i in range(3)]
@@ -77,6 +77,41 @@ def test_controls_spike_ins_and_peaks_are_known_by_their_names():
     other, counts = other_features(pd.DataFrame(index=names))
     assert other.tolist() == [False, True, True, True, True, True, False, False]
     assert counts == {"control probes, spike-ins or peaks": 5}
+
+
+def test_spike_ins_are_known_among_what_the_file_calls_genes():
+    kinds = ["Gene Expression", "Gene Expression", "Antibody Capture", "nan"]
+    var = pd.DataFrame({"feature_types": kinds}, index=["CD19", "ERCC-00002", "CD3", "Blank-3"])
+    other, counts = other_features(var)
+    assert other.tolist() == [False, True, True, True]
+    assert counts == {"Antibody Capture": 1, "control probes, spike-ins or peaks": 2}
+
+
+def test_an_antibody_is_no_gene_that_matches():
+    adata = cells(CITE, ["X", "Y", "Z", "CD19", "CD3"])
+    match = match_genes(adata.var, VOCABULARY)
+    assert match.token_ids.tolist() == [0] * 5
+    assert (match.n_vars, match.n_matched, match.matched_by, match.unmatched) == (3, 0, {}, ("X", "Y", "Z"))
+    reading = [
+        lambda: check_genes(adata, VOCABULARY),
+        lambda: query_source(adata, VOCABULARY, 8, {}),
+        lambda: GeneMambaModel.setup_anndata(adata, vocabulary=VOCABULARY),
+    ]
+    for read in reading:
+        with (
+            pytest.warns(UserWarning, match="2 Antibody Capture"),
+            pytest.raises(ValueError, match="0 of 3 names in var_names are"),
+        ):
+            read()
+
+
+def test_the_report_counts_genes_alone():
+    adata = cells(["Antibody Capture", "Gene Expression", "Gene Expression", "Gene Expression", "nan"])
+    adata.var_names = ["CD3", *GENES[1:], "NEAT1", "MALAT1"]
+    with pytest.warns(UserWarning, match="1 Antibody Capture"):
+        report = check_genes(adata, VOCABULARY, warn_below=0)
+    assert (report.n_vars, report.n_matched, report.matched_by) == (4, 2, {"id": 2})
+    assert report.examples == ("MALAT1", "NEAT1")
 
 
 def test_a_file_of_antibodies_alone_is_refused():

@@ -214,5 +214,5 @@ def test_values_that_no_sample_shows_are_refused(read, value):
     row = int(np.setdiff1d(np.arange(2400), _spread_rows(2400))[0])
     counts[row, 2] = value
     adata = cells(["CD3E", "CD99", "ENSA"], counts)
-    with pytest.raises(ValueError, match=rf"finite and not negative; row {row} .* has {value} in column 2"):
+    with pytest.raises(ValueError, match=rf"finite and not negative; row {row} has {value} in column 2"):
         read(adata)

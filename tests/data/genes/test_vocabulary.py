@@ -54,6 +54,25 @@ class TestTokenIds:
         assert vocabulary(symbols=("A", "A", "A")).token_of("A") == 2
 
 
+class TestSymbols:
+    @pytest.mark.parametrize("column", ["symbol", "gene_symbols", "gene_symbol", "feature_name", "gene_name"])
+    def test_stand_beside_ensembl_ids_under_usual_names(self, column):
+        adata = cells([[1, 2]], [IDS[0], f"{IDS[2]}.7"], **{column: ["TSPAN6", "CD3E"]})
+        found = GeneVocabulary.from_anndata(adata)
+        assert (found.gene_ids, found.symbols) == ((IDS[0], IDS[2]), ("TSPAN6", "CD3E"))
+        assert found.fingerprint == GeneVocabulary.from_anndata(cells([[1, 2]], [IDS[0], IDS[2]])).fingerprint
+
+    def test_the_first_of_several_columns_and_the_one_that_is_named_count(self):
+        adata = cells([[1]], [IDS[2]], gene_name=["T3E"], symbol=["CD3E"], other=["CD3-EPSILON"])
+        assert GeneVocabulary.from_anndata(adata).symbols == ("CD3E",)
+        assert GeneVocabulary.from_anndata(adata, symbol_key="other").symbols == ("CD3-EPSILON",)
+
+    def test_an_index_of_symbols_is_believed_before_a_column(self):
+        adata = cells([[1, 2]], ["TSPAN6", "CD3E"], ids=[IDS[0], IDS[2]], feature_name=["x", "y"])
+        assert GeneVocabulary.from_anndata(adata).symbols == ("CD3E", "TSPAN6")
+        assert GeneVocabulary.from_anndata(adata, gene_id_key="ids").symbols == ("TSPAN6", "CD3E")
+
+
 class TestIdentity:
     def test_equal_content_is_equal(self):
         assert vocabulary() == vocabulary(symbols=("", "", ""), species="unknown")

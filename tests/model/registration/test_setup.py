@@ -74,6 +74,15 @@ def test_a_column_that_changed_since_is_refused(cells: AnnData, change: Callable
         training_codes(model)
 
 
+def test_cells_that_are_read_lazily_are_refused_with_a_way_out(cells: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dataset2D:
+        """As anndata.experimental.read_lazy gives it: no table of pandas."""
+
+    monkeypatch.setattr(AnnData, "obs", property(lambda self: Dataset2D()))
+    with pytest.raises(TypeError, match=r"Got adata\.obs of the kind Dataset2D.*Load it: adata = adata\.to_memory\(\)"):
+        GeneMambaModel.setup_anndata(cells, labels_key="cell_type")
+
+
 def test_a_part_of_a_file_on_disk_is_refused_with_a_way_out(cells: AnnData, tmp_path: Path) -> None:
     cells.write_h5ad(tmp_path / "cells.h5ad")
     on_disk = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")

@@ -124,6 +124,15 @@ def test_a_model_without_cells_is_saved_again_as_it_was(saved: Path, make_cells:
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
 
 
+def test_cells_with_names_of_pandas_3_are_saved(make_cells: Cells, fit: Fit, tmp_path: Path):
+    adata = make_cells()
+    adata.obs.index, adata.var.index = adata.obs.index.astype("string"), adata.var.index.astype("string")
+    fit(adata, max_epochs=0).save(tmp_path / "model", save_anndata=True)
+    kept = GeneMambaModel.load(tmp_path / "model", accelerator="cpu").adata
+    assert kept.obs_names.tolist() == make_cells().obs_names.tolist()
+    assert isinstance(adata.obs.index.dtype, pd.StringDtype)  # the user's cells stay as they are
+
+
 def test_cells_saved_with_a_model_come_back_with_it(trained: GeneMambaModel, tmp_path: Path):
     trained.save(tmp_path / "model", save_anndata=True)
     model = GeneMambaModel.load(tmp_path / "model", accelerator="cpu")
@@ -345,7 +354,7 @@ def test_cells_are_an_anndata(saved: Path):
 
 def test_cells_of_unknown_genes_are_not_attached(saved: Path, make_cells: Cells):
     cells = make_cells()
-    cells.var_names = [f"GENE{i}" for i in range(40)]
+    cells.var_names = [f"FOO{i}" for i in range(40)]
     with pytest.raises(ValueError, match=r"0 of 40 names in var_names are"):
         load(saved, cells)
 

@@ -31,5 +31,5 @@ def test_means_are_those_of_the_cells_of_a_group_that_have_the_gene(trained, mak
     np.testing.assert_allclose(means[0], np.stack([expected, np.full(3, GENES[0])], axis=1))
     assert np.isnan(means[1]).all()
     assert trained.module.training is False
-    with pytest.warns(UserWarning, match="1 of 2 genes are expressed in none of these cells, such as ENSG0+8: no eff"):
+    with pytest.warns(UserWarning, match="1 of 2 genes are expressed in none of these cells, such as GENE7: no eff"):
         warn_if_absent(trained, GENES, totals)

@@ -171,7 +171,7 @@ def test_a_gene_that_no_cell_has_is_told_and_has_no_effect(trained, make_cells):
     counts = adata.X.toarray()
     counts[:, 4] = 0
     adata.X = counts
-    with pytest.warns(UserWarning, match="1 of 2 genes are expressed in none of these cells, such as ENSG0+5: no eff"):
+    with pytest.warns(UserWarning, match="1 of 2 genes are expressed in none of these cells, such as GENE4: no eff"):
         found = tl.perturb(trained, adata, [GENES[4], GENES[5]], n_controls=2)
     assert np.isnan(found.cosine_shift).tolist() == [[True], [False]]
     assert (found.n_cells[0, 0], found.n_controls[0, 0]) == (0, 0)

@@ -58,14 +58,14 @@ def check(arguments: argparse.Namespace) -> str:
 def run(arguments: argparse.Namespace) -> str:
     """Write predicted cell types, how sure they are, and the embedding of every cell of a query."""
     from genemamba_sc.cli import _models as models
-    from genemamba_sc.cli._cells import read_cells, write_cells
+    from genemamba_sc.cli._cells import hand_over, read_cells, read_pair, write_cells
     from genemamba_sc.model.annotation._annotating import Asked
     from genemamba_sc.model.annotation._foreseeing import check_query
     from genemamba_sc.model.annotation._voting import check_voting
 
-    models.check_early(arguments)
+    models.check_early(arguments, arguments.query)
     trains = arguments.model is None
-    query = read_cells(arguments.query, models.place(arguments))
+    query, whole = read_pair(arguments.query, models.place(arguments))
     models.check_gene_ids(arguments, query, trains=trains)
     check_voting(query, arguments.majority_voting)
     names = ("coverage", "per_type", "allow_empty", "reject_unknown", "majority_voting")
@@ -80,5 +80,5 @@ def run(arguments: argparse.Namespace) -> str:
     # A model that was trained here knows layer and ids from its reference, but not what the values of other cells are.
     where = {"scale": arguments.scale} if trains else models.where(arguments)
     found = model.annotate(query, **choices, **where)
-    write_cells(query, arguments.output)
+    write_cells(hand_over(query, whole), arguments.output)
     return "\n".join(f"{name}\t{count}" for name, count in found.cell_types.value_counts().items() if count)

@@ -40,16 +40,18 @@ def run(arguments: argparse.Namespace) -> str:
 
     from genemamba_sc._constants import OBSM_KEY
     from genemamba_sc.cli import _models as models
-    from genemamba_sc.cli._cells import read_cells, write_cells
+    from genemamba_sc.cli._cells import hand_over, read_pair, write_cells
 
-    models.check_early(arguments)
+    models.check_early(arguments, arguments.input)
     trains = arguments.model is None and arguments.pretrained is None
-    adata = read_cells(arguments.input, models.place(arguments), backed=arguments.embedding_only)
+    adata, whole = read_pair(arguments.input, models.place(arguments), backed=arguments.embedding_only)
     models.check_gene_ids(arguments, adata, trains=trains)
     model = models.train(arguments, adata) if trains else models.load(arguments)
     where = {} if trains else models.where(arguments)
     latent = model.get_latent_representation(adata, key_added=OBSM_KEY, **where)
-    if arguments.embedding_only:
-        adata = AnnData(obs=adata.obs.copy(), obsm={OBSM_KEY: latent})
-    write_cells(adata, arguments.output)
+    if trains:
+        models.without_notes(adata)
+    alone = arguments.embedding_only
+    found = AnnData(obs=adata.obs.copy(), obsm={OBSM_KEY: latent}) if alone else hand_over(adata, whole)
+    write_cells(found, arguments.output)
     return f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions"

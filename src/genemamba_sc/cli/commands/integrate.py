@@ -42,16 +42,17 @@ def run(arguments: argparse.Namespace) -> str:
     """Write the integrated embedding of every cell of a file."""
     from genemamba_sc._constants import OBSM_KEY
     from genemamba_sc.cli import _models as models
-    from genemamba_sc.cli._cells import read_cells, write_cells
+    from genemamba_sc.cli._cells import hand_over, read_pair, write_cells
 
-    models.check_early(arguments)
-    adata = read_cells(arguments.input, models.place(arguments))
+    models.check_early(arguments, arguments.input)
+    adata, whole = read_pair(arguments.input, models.place(arguments))
     trains = arguments.model is None
     models.check_gene_ids(arguments, adata, trains=trains)
     if trains:
         _require_batches(adata, arguments.batch_key)
         model = models.train(arguments, adata, integrate=True)
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
+        models.without_notes(adata)
     else:
         model = models.load(arguments)
         if model.integration_ is None:
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> str:
                 "OUT --batch-key KEY --save-model MODEL."
             )
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY, integrated=True, **models.where(arguments))
-    write_cells(adata, arguments.output)
+    write_cells(hand_over(adata, whole), arguments.output)
     done = "integrated" if trains else f"mapped onto {arguments.model}"
     return f"{arguments.output}: obsm[{OBSM_KEY!r}] of {latent.shape[0]} cells × {latent.shape[1]} dimensions, {done}"
 

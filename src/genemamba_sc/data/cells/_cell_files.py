@@ -15,8 +15,10 @@ from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem, sparse_dataset
 
 from genemamba_sc.data.cells._cells import CellReader
-from genemamba_sc.data.cells._file_kinds import group_of_cells, kind_of, matrices_of, unreadable
+from genemamba_sc.data.cells._file_kinds import group_of_cells, kind_of, unreadable
 from genemamba_sc.data.cells._matrix import reader_of
+from genemamba_sc.data.cells._mudata import join_obs
+from genemamba_sc.data.cells._ten_x import read_10x
 
 # What h5py, zarr and anndata raise where a part of a matrix is damaged or missing.
 _DAMAGED = (OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError)
@@ -153,7 +155,7 @@ def read_cells(path: str | Path, *, use_raw: bool = False, modality: str | None 
     Parameters
     ----------
     path
-        As in :func:`open_cells`.
+        As in :func:`open_cells`. Cells of a MuData get the columns of its own ``obs`` that their modality lacks.
     use_raw, modality
         As in :class:`Place`.
 
@@ -168,10 +170,10 @@ def read_cells(path: str | Path, *, use_raw: bool = False, modality: str | None 
         if kind.startswith("10x"):
             if modality is not None:
                 raise ValueError(f"{path} is of 10x and has no modalities. Got modality={modality!r}. Leave it out.")
-            adata = _read_10x(path, kind)
+            adata = read_10x(path, kind)
         else:
             adata = _read_stored(path, kind, modality)
-    return _raw_of(adata, path) if use_raw else adata
+    return raw_of(adata, path) if use_raw else adata
 
 
 def _read_stored(path: Path, kind: str, modality: str | None) -> AnnData:
@@ -179,14 +181,30 @@ def _read_stored(path: Path, kind: str, modality: str | None) -> AnnData:
     try:
         group = group_of_cells(store, path, modality)
         if group is not store:
-            return read_elem(group)
+            adata = read_elem(group)
+            join_obs(adata, store)
+            return adata
     finally:
         if isinstance(store, h5py.File):
             store.close()
     return anndata.read_h5ad(path) if kind == "h5ad" else anndata.read_zarr(path)
 
 
-def _raw_of(adata: AnnData, path: Path) -> AnnData:
+def raw_of(adata: AnnData, path: str | Path) -> AnnData:
+    """Make cells of the expression and the genes of ``raw``; what belongs to the cells comes along.
+
+    Parameters
+    ----------
+    adata
+        What a file holds.
+    path
+        The file, for the message.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``raw``.
+    """
     if adata.raw is None:
         raise ValueError(f"{path} has no raw expression. Leave out use_raw (--use-raw) to read X, or name a layer.")
     return adata.raw.to_adata()
@@ -219,7 +237,10 @@ def _open(path: Path, place: Place) -> tuple[AnnData, Any]:
             store = _opened(path, kind)
             group = group_of_cells(store, path, place.modality)
             if "encoding-type" in group.attrs:
-                return (_raw_structure(group, path) if place.use_raw else _structure(group)), store
+                adata = _raw_structure(group, path) if place.use_raw else _structure(group)
+                if group is not store:
+                    join_obs(adata, store)
+                return adata, store
             # Written by an anndata before 0.7.
             if place.use_raw:
                 return read_cells(path, use_raw=True), store
@@ -259,36 +280,3 @@ def _on_disk(stored: Any) -> CSRDataset | CSCDataset | h5py.Dataset | zarr.Array
     if stored.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):
         return sparse_dataset(stored)
     return read_elem(stored)
-
-
-def _read_10x(path: Path, kind: str) -> AnnData:
-    """Read files of Cell Ranger: all features, which say what they count; genes by their Ensembl ids."""
-    import scanpy as sc  # it takes seconds to import, and nothing else here needs it
-
-    if kind == "10x h5":
-        adata = sc.read_10x_h5(path, gex_only=False)
-    else:
-        adata = sc.read_10x_mtx(path, var_names="gene_ids", gex_only=False, prefix=_prefix(path))
-    if "gene_ids" in adata.var:
-        adata.var["symbol"] = list(adata.var_names) if kind == "10x h5" else list(adata.var["gene_symbols"])
-        adata.var_names = [str(name) for name in adata.var["gene_ids"]]
-    return adata
-
-
-def _prefix(folder: Path) -> str:
-    """Find what stands before ``matrix.mtx``, as in files of GEO.
-
-    Raises
-    ------
-    ValueError
-        If there are several matrices, and none without a prefix.
-    """
-    found = sorted({name.partition("matrix.mtx")[0] for name in matrices_of(folder)})
-    if "" in found:
-        return ""
-    if len(found) > 1:
-        raise ValueError(
-            f"{folder} must hold one matrix; it has {len(found)}, with the prefixes {', '.join(found[:5])}. Put each, "
-            "with its barcodes and features, into a folder of its own."
-        )
-    return found[0]

@@ -16,6 +16,9 @@ from genemamba_sc.data.cells._compressed import check_compressed, check_entries,
 # Number of rows of a dense source that are in memory at once while they are turned into CSR.
 _DENSE_ROWS = 256
 
+_CONVERT = "Convert it first, e.g. with scipy.sparse.csr_matrix(X)."
+_LOAD = "Load it first: adata = adata.to_memory()."
+
 
 class CellReader:
     """Read cells (rows) of an expression matrix as canonical CSR blocks.
@@ -56,7 +59,7 @@ class CellReader:
             raise TypeError(
                 "Cells are read from a scipy CSR/CSC matrix or array, a 2-D numpy array, or the backed X of an "
                 f"AnnData; got {type(matrix).__module__}.{type(matrix).__qualname__}. "
-                "Convert it first, e.g. with scipy.sparse.csr_matrix(X)."
+                f"{_LOAD if type(matrix).__module__.startswith('dask') else _CONVERT}"
             )
         if len(shape) != 2:
             raise ValueError(f"A cell matrix has two dimensions (cells, genes); got shape {shape}.")

@@ -12,18 +12,20 @@ from genemamba_sc.data.cells._gene_columns import names_of, only_column
 # Columns in which files of 10x (read by scanpy), MuData and Seurat say what a row counts, and what they call genes.
 _COLUMNS = ("feature_types", "feature_type", "modality")
 _EXPRESSION = frozenset({"gene expression", "gene", "genes", "rna", "gex"})
-# Names of controls, spike-ins and peaks of files without such a column; no gene has such a name.
+# Names of controls, spike-ins and peaks; no gene has such a name.
 _CONTROLS = re.compile(
     r"NegControl(Probe|Codeword)_.+|NegPrb\d+|Negative\d+|SystemControl\d+|[Bb][Ll][Aa][Nn][Kk][-_]\d+|antisense_.+"
     r"|(Unassigned|Deprecated)Codeword_.+|Intergenic_Region_.+|ERCC-\d{5}|(chr)?(\d{1,2}|[XYM]|MT)[:-]\d+-\d+"
 )
 
+_KINDS_OF_CONTROLS = "control probes, spike-ins or peaks"
+
 
 def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[str, int]]:
     """Find the columns that are not gene expression.
 
-    A column of ``var`` that says what a row counts is believed (``feature_types`` of 10x files). Without it, the names
-    of control probes, spike-ins and peaks are recognised.
+    A column of ``var`` that says what a row counts is believed (``feature_types`` of 10x files). Control probes,
+    spike-ins and peaks are recognised by their names, too: Cell Ranger calls spike-ins gene expression.
 
     Parameters
     ----------
@@ -39,6 +41,7 @@ def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[
     ValueError
         If no column is gene expression, or ``var`` has two columns of a name that tells.
     """
+    controls = np.array([_CONTROLS.fullmatch(name) is not None for name in names_of(var)], dtype=bool)
     for key in _COLUMNS:
         if key in var.columns:
             kinds = np.array([str(kind).strip() for kind in only_column(var, key)], dtype=object)
@@ -48,9 +51,10 @@ def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[
             # A column of the same name may mean something else: if it does not name a single gene, only all of 10x's
             # words for other things are believed.
             if known.any() or _is_10x(kinds):
-                return _checked(other, Counter(kinds[other].tolist()), key)
-    other = np.array([_CONTROLS.fullmatch(name) is not None for name in names_of(var)], dtype=bool)
-    return _checked(other, Counter({"control probes, spike-ins or peaks": int(other.sum())}), "var_names")
+                by_name = controls & ~other
+                counts = Counter(kinds[other].tolist()) + Counter({_KINDS_OF_CONTROLS: int(by_name.sum())})
+                return _checked(other | by_name, counts, key)
+    return _checked(controls, Counter({_KINDS_OF_CONTROLS: int(controls.sum())}), "var_names")
 
 
 def _is_10x(kinds: np.ndarray) -> bool:

@@ -71,12 +71,12 @@ def _kind_of_hdf5(path: Path) -> str:
     with _hdf5(path) as file:
         if "var" in file or "X" in file or "mod" in file:
             return "h5ad"
-        if "matrix" in file or any("barcodes" in group for group in file.values() if isinstance(group, h5py.Group)):
-            return "10x h5"
         if "row_attrs" in file:
             raise ValueError(
                 f"{path} is a loom file. Read it with {_CALLS['.loom']} and write it with adata.write_h5ad."
             )
+        if "matrix" in file or any("barcodes" in group for group in file.values() if isinstance(group, h5py.Group)):
+            return "10x h5"
         found = sorted(file)[:10]
     raise ValueError(f"{path} is an HDF5 file of another kind; it holds {found}. Write it with adata.write_h5ad.")
 

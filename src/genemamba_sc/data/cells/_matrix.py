@@ -109,7 +109,7 @@ def reader_of(adata: AnnData, layer: str | None) -> CellReader:
     TypeError
         If ``adata`` is no AnnData.
     ValueError
-        If there is no such layer, no ``X``, no cell or no gene.
+        If there is no such layer, no ``X``, no cell or no gene, or the matrix has another shape.
     """
     if not isinstance(adata, AnnData):
         raise TypeError(
@@ -130,13 +130,33 @@ def reader_of(adata: AnnData, layer: str | None) -> CellReader:
             f"At least one cell and one gene are needed; the AnnData has {adata.n_obs} cells and {adata.n_vars} genes. "
             "Check how it was filtered."
         )
-    matrix = adata.X if layer is None else adata.layers[layer]
+    matrix = _whole_matrix(adata, layer)
     if matrix is None:
         raw = "" if adata.raw is None else " adata.raw holds expression: adata = adata.raw.to_adata() makes it X."
         raise ValueError(
             f"Expression is read from adata.X, which is None. Pass layer=...; the layers are: {have}.{raw}"
         )
     return CellReader(matrix)
+
+
+def _whole_matrix(adata: AnnData, layer: str | None) -> Any:
+    """Take ``X`` or a layer, which must have all cells and genes: parts of a file on disk may lack some."""
+    told: object
+    try:
+        matrix = adata.X if layer is None else adata.layers[layer]
+        shape = getattr(matrix, "shape", adata.shape)
+        if tuple(shape) == adata.shape:
+            return matrix
+        told = tuple(shape)
+    except ValueError as error:
+        if not (adata.is_view and adata.isbacked):
+            raise
+        told = error
+    raise ValueError(
+        f"The matrix must have a row for each cell and a column for each gene. Got {told} for an AnnData of "
+        f"{adata.shape}: anndata misreads some parts of a file on disk, such as a reversed one. Load the file before "
+        "you take the part: adata = adata.to_memory()."
+    )
 
 
 def where_is(layer: str | None) -> str:

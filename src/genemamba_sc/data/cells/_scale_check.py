@@ -1,7 +1,10 @@
 """Check every block that is read, because a sample of 1,024 cells can miss a few cells on another scale."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 from scipy import sparse
 
 from genemamba_sc.data._compiled import compiled
@@ -10,6 +13,44 @@ from genemamba_sc.data.cells._evidence import BASES, LARGEST_LOG, Confidence, is
 _WAY_OUT = "Bring all cells to one scale, e.g. keep counts in a layer of all parts before they are joined."
 # One cell is enough here to refuse a file, so its values must leave no doubt.
 _BEYOND_DOUBT = Confidence(least=16, sure=0.95, unsure=0.5)
+
+
+class RefusedCell(ValueError):
+    """Refuse a cell of a block; which row of the file it is, only the one who read the block knows.
+
+    Parameters
+    ----------
+    before, after
+        What is told before and after the row.
+    row
+        The row in the block.
+    block
+        What is told of the block after the row.
+    """
+
+    def __init__(self, before: str, row: int, block: str, after: str) -> None:
+        super().__init__(f"{before} row {row}{block}{after}")
+        self.before, self.row, self.after = before, row, after
+
+
+@contextmanager
+def naming_rows(rows: Integer[np.ndarray, "b"]) -> Iterator[None]:
+    """Name a cell that is refused in the block by its row in the whole matrix.
+
+    Parameters
+    ----------
+    rows
+        Row of each cell of the block, shape ``(b,)``.
+
+    Raises
+    ------
+    ValueError
+        If a cell is refused.
+    """
+    try:
+        yield
+    except RefusedCell as error:
+        raise ValueError(f"{error.before} row {rows[error.row]}{error.after}") from error
 
 
 def refuse_unrankable(cells: sparse.csr_matrix | sparse.csr_array) -> None:
@@ -33,10 +74,12 @@ def refuse_entry(entry: int, cells: sparse.csr_matrix | sparse.csr_array) -> Non
         Always; the message names row, column and value.
     """
     row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1
-    raise ValueError(
-        f"Expression must be finite and not negative; row {row} of this block of {cells.shape[0]} cells has "
-        f"{cells.data[entry]} in column {cells.indices[entry]}. "
-        "Scaled or corrected data cannot be ranked: pass the layer that holds the counts, e.g. layer='counts'."
+    raise RefusedCell(
+        "Expression must be finite and not negative;",
+        row,
+        f" of this block of {cells.shape[0]} cells",
+        f" has {cells.data[entry]} in column {cells.indices[entry]}. Scaled or corrected data cannot be ranked: pass "
+        "the layer that holds the counts, e.g. layer='counts'.",
     )
 
 
@@ -52,9 +95,11 @@ def refuse_too_large(cells: sparse.csr_matrix) -> None:
         return
     entry = int(cells.data.argmax())
     row = int(np.searchsorted(cells.indptr, entry, side="right")) - 1
-    raise ValueError(
-        f"All cells must be on one scale. Got logarithms in most, and {cells.data[entry]:g}, which is none, in row "
-        f"{row} of this block of {cells.shape[0]} cells. {_WAY_OUT}"
+    raise RefusedCell(
+        f"All cells must be on one scale. Got logarithms in most, and {cells.data[entry]:g}, which is none, in",
+        row,
+        f" of this block of {cells.shape[0]} cells",
+        f". {_WAY_OUT}",
     )
 
 
@@ -91,9 +136,12 @@ def refuse_other_scale(cells: sparse.csr_matrix, suspects: Bool[np.ndarray, "b"]
     if other.any():
         first = int(np.flatnonzero(other)[0])
         seen = name_of((None, *BASES)[found[first]])
-        raise ValueError(
+        raise RefusedCell(
             f"All cells must be on one scale. Got {name_of(reading)} in most, and {seen} in {int(other.sum())} of this "
-            f"block of {cells.shape[0]} cells, such as row {rows[first]}. {_WAY_OUT}"
+            f"block of {cells.shape[0]} cells, such as",
+            int(rows[first]),
+            "",
+            f". {_WAY_OUT}",
         )
 
 

@@ -12,12 +12,13 @@ from genemamba_sc._warn import warn
 from genemamba_sc.data.cells._cells import CellReader
 from genemamba_sc.data.cells._expression import Expression, Scale, to_linear
 from genemamba_sc.data.cells._matrix import open_matrix
-from genemamba_sc.data.cells._scale_check import refuse_unrankable
+from genemamba_sc.data.cells._scale_check import naming_rows, refuse_unrankable
 from genemamba_sc.data.genes._gene_advice import advise
 from genemamba_sc.data.genes._gene_aliases import GeneAliases, GeneRecord
 from genemamba_sc.data.genes._gene_match import GeneMatch, match_genes
 from genemamba_sc.data.genes._gene_names import same_species
 from genemamba_sc.data.genes._medians import spread
+from genemamba_sc.data.genes._two_species import warn_of_two_species
 from genemamba_sc.data.genes._vocabulary import GeneVocabulary
 
 __all__ = ["GeneAliases", "GeneMatch", "GeneRecord", "GeneReport", "check_genes", "match_genes", "require_match"]
@@ -37,7 +38,7 @@ class GeneReport:
     Parameters
     ----------
     n_vars, n_matched
-        Number of columns, and of those with a token.
+        Number of columns that are gene expression, and of those with a token.
     share_of_counts
         Share of all counts (on the linear scale) that lie in columns with a token, 0 to 1.
     id_kind, species, source
@@ -152,7 +153,7 @@ def check_genes(
     match = match_genes(adata.var, vocabulary, gene_id_key=gene_id_key, aliases=aliases)
     require_match(adata.var, match, vocabulary, aliases)
     sums = _column_sums(matrix.reader, matrix.expression, _CELLS)
-    missing = np.flatnonzero(match.token_ids == UNK_ID)
+    missing = np.flatnonzero((match.token_ids == UNK_ID) & match.is_gene)
     largest = np.argsort(-sums[missing], kind="stable")[:5]
     report = GeneReport(
         n_vars=match.n_vars,
@@ -197,7 +198,13 @@ def require_match(
     ------
     ValueError
         If no gene matches, or the names are those of another species and match by chance only.
+
+    Warns
+    -----
+    UserWarning
+        If genes of two species stand beside each other.
     """
+    warn_of_two_species(match.species_shares)
     other = not same_species(match.species, vocabulary.species)
     if match.n_matched > (_CHANCE * match.n_vars if other else 0):
         return
@@ -275,7 +282,9 @@ def _column_sums(reader: CellReader, expression: Expression, limit: int) -> Floa
     rows = spread(reader.n_obs, limit)
     sums = np.zeros(reader.n_vars)
     for start in range(0, len(rows), _BLOCK):
-        cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression)
-        refuse_unrankable(cells)
+        block = rows[start : start + _BLOCK]
+        with naming_rows(block):
+            cells = to_linear(reader.read(block), expression)
+            refuse_unrankable(cells)
         sums += np.asarray(cells.sum(axis=0, dtype=np.float64)).ravel()
     return sums

@@ -8,12 +8,14 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 
 from genemamba_sc._constants import FIRST_GENE_ID, UNK_ID
+from genemamba_sc.data.cells._feature_types import other_features
 from genemamba_sc.data.cells._gene_columns import VAR_NAMES, identities_of
 from genemamba_sc.data.genes._gene_aliases import GeneAliases
 from genemamba_sc.data.genes._gene_names import guess_species, par_y_base, strip_version
+from genemamba_sc.data.genes._two_species import shares_of_species
 from genemamba_sc.data.genes._vocabulary import GeneVocabulary
 
 IdKind = Literal["ensembl", "ensembl_versioned", "symbol", "alias", "mixed"]
@@ -44,7 +46,12 @@ class GeneMatch:
     guessed
         Symbols that several genes of the vocabulary share; the first gene was taken.
     unmatched
-        The names without a token, in the order of ``var``.
+        The names of genes without a token, in the order of ``var``.
+    is_gene
+        Mask of the columns that are gene expression, shape ``(n_vars,)``; the others (antibodies, spike-ins) have no
+        token and are not counted.
+    species_shares
+        Species -> share of the genes whose names tell it.
     """
 
     token_ids: Int32[np.ndarray, "n_vars"]
@@ -55,15 +62,17 @@ class GeneMatch:
     duplicates: dict[str, tuple[str, ...]] = field(repr=False)
     guessed: tuple[str, ...] = field(repr=False)
     unmatched: tuple[str, ...] = field(repr=False)
+    is_gene: Bool[np.ndarray, "n_vars"] = field(repr=False)
+    species_shares: dict[str, float] = field(repr=False)
 
     @property
     def n_vars(self) -> int:
-        """Number of columns."""
-        return len(self.token_ids)
+        """Number of columns that are gene expression."""
+        return int(self.is_gene.sum())
 
     @property
     def n_matched(self) -> int:
-        """Number of columns with a token."""
+        """Number of these columns with a token."""
         return self.n_vars - len(self.unmatched)
 
 
@@ -74,7 +83,7 @@ def match_genes(
     gene_id_key: str | None = None,
     aliases: GeneAliases | None = None,
 ) -> GeneMatch:
-    """Find the token of every column.
+    """Find the token of every column that is gene expression.
 
     The first rule that holds decides: the id as it stands; the Ensembl id without its version; the symbol, exactly
     (``Cd3e`` is not ``CD3E``: a mouse gene is not the human gene of the same letters), then as R's ``make.names``
@@ -101,12 +110,15 @@ def match_genes(
     Raises
     ------
     ValueError
-        If ``var`` has no column ``gene_id_key``, or the names are mere row numbers.
+        If ``var`` has no column ``gene_id_key``, the names are mere row numbers, or no column is gene expression.
     """
-    names = identities_of(var, gene_id_key)
-    token_ids, rules, guessed = match_names(names, vocabulary, aliases)
+    is_gene = ~other_features(var)[0]
+    names = [name for name, is_one in zip(identities_of(var, gene_id_key), is_gene) if is_one]
+    found, rules, guessed = match_names(names, vocabulary, aliases)
+    token_ids = np.full(len(is_gene), UNK_ID, dtype=np.int32)
+    token_ids[is_gene] = found
     columns: dict[int, list[str]] = defaultdict(list)
-    for name, token in zip(names, token_ids):
+    for name, token in zip(names, found):
         if token != UNK_ID:
             columns[int(token)].append(name)
     return GeneMatch(
@@ -120,6 +132,8 @@ def match_genes(
         },
         guessed=guessed,
         unmatched=tuple(name for name, rule in zip(names, rules) if not rule),
+        is_gene=is_gene,
+        species_shares=shares_of_species(names),
     )
 
 

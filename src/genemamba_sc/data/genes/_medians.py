@@ -1,7 +1,7 @@
 """Compute non-zero medians of genes, which make genes of different abundance comparable within a cell."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,15 @@ from scipy import sparse
 
 from genemamba_sc._constants import TARGET_SUM
 from genemamba_sc.data.cells._expression import to_linear
+from genemamba_sc.data.cells._feature_types import other_features
 from genemamba_sc.data.cells._gene_columns import identities_of, names_of
 from genemamba_sc.data.cells._matrix import CellMatrix
-from genemamba_sc.data.cells._scale_check import refuse_unrankable
+from genemamba_sc.data.cells._scale_check import naming_rows, refuse_unrankable
 from genemamba_sc.data.genes._gene_names import guess_species, strip_version
 
 _BLOCK = 4096
+# Where 10x (read by scanpy or by this package), CELLxGENE and others keep symbols beside Ensembl ids.
+_SYMBOL_COLUMNS: Final = ("symbol", "gene_symbols", "gene_symbol", "feature_name", "gene_name")
 
 
 class GenesMeasured(NamedTuple):
@@ -25,6 +28,24 @@ class GenesMeasured(NamedTuple):
     symbols: tuple[str, ...]
     medians: Float64[np.ndarray, "v"]
     species: str
+
+
+class GeneSample(NamedTuple):
+    """Hold the named genes of one matrix, sorted, and their values in a sample of its cells.
+
+    ``blocks`` holds values, gene by gene, and where each gene starts: which cell a value is of makes no difference to a
+    median.
+    """
+
+    genes: list[str]
+    symbol_of: dict[str, str]
+    n_cells: int
+    blocks: list[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def share_of_ids(self) -> float:
+        """Share of the genes that are named by Ensembl ids, 0 to 1."""
+        return sum(strip_version(gene) is not None for gene in self.genes) / max(1, len(self.genes))
 
 
 def measure_genes(
@@ -54,15 +75,90 @@ def measure_genes(
     ValueError
         If names are mere row numbers, or no gene remains.
     """
+    return join_samples([sample_genes(matrix, var, gene_id_key, symbol_key, indices=indices, max_cells=max_cells)])
+
+
+def sample_genes(
+    matrix: CellMatrix,
+    var: pd.DataFrame,
+    gene_id_key: str | None = None,
+    symbol_key: str | None = None,
+    *,
+    indices: Integer[np.ndarray, "n"] | Bool[np.ndarray, "n"] | None = None,
+    max_cells: int = 50_000,
+) -> GeneSample:
+    """Read the values of genes, as counts per 10,000.
+
+    Parameters
+    ----------
+    matrix
+        Cells and their scale.
+    var
+        Table of the genes, ``n_vars`` rows. Columns of one gene are added; those without a name belong to no gene, but
+        count towards the total of a cell.
+    gene_id_key, symbol_key
+        Columns of ``var`` with ids and symbols.
+    indices
+        Cells to use, row numbers or a mask; None uses all.
+    max_cells
+        Number of cells above which evenly spaced cells are taken instead of all. Their non-zero values are held in
+        memory at once, 4 bytes each: some 0.3 GB for 50,000 cells of 1,500 genes.
+
+    Raises
+    ------
+    ValueError
+        If names are mere row numbers, no column has a name, no cell is left, or a value is negative, NaN or infinite.
+    """
     names = identities_of(var, gene_id_key)
-    ids = [strip_version(name) or name for name in names]
-    symbol_of: dict[str, str] = {}
-    for gene, symbol in zip(ids, names_of(var, symbol_key, argument="symbol_key")):
-        # Neither an Ensembl id nor a row number is a symbol.
-        if symbol and strip_version(symbol) is None and not symbol.isdigit():
-            symbol_of.setdefault(gene, symbol)
-    genes, medians = nonzero_medians(matrix, ids, indices=indices, max_cells=max_cells)
-    return GenesMeasured(tuple(genes), tuple(symbol_of.get(gene, "") for gene in genes), medians, guess_species(genes))
+    other, _ = other_features(var)
+    gene_of_column = ["" if is_other else strip_version(name) or name for name, is_other in zip(names, other)]
+    rows = _rows(matrix.reader.n_obs, indices, max_cells)
+    genes = sorted({gene for gene in gene_of_column if gene})
+    if not genes or not len(rows):
+        raise ValueError(
+            f"A vocabulary needs named genes and cells; got {len(genes)} names and {len(rows)} cells. "
+            "Name the column of adata.var that holds the gene ids (gene_id_key=), and check indices."
+        )
+    to_gene = _columns_to_genes(gene_of_column, genes)
+    blocks = [_values_by_gene(matrix, rows[start : start + _BLOCK], to_gene) for start in range(0, len(rows), _BLOCK)]
+    return GeneSample(genes, _symbols(var, gene_of_column, symbol_key), len(rows), blocks)
+
+
+def join_samples(samples: Sequence[GeneSample]) -> GenesMeasured:
+    """Compute the median of each gene over the cells of all samples that express it (Geneformer's recipe, exact).
+
+    Parameters
+    ----------
+    samples
+        Samples of one or several matrices; the first one that knows a gene's symbol gives it.
+
+    Raises
+    ------
+    ValueError
+        If no cell expresses a named gene.
+    """
+    places = [{gene: place for place, gene in enumerate(sample.genes)} for sample in samples]
+    genes, medians, symbol_of = [], [], dict[str, str]()
+    for gene in sorted(set().union(*places)):
+        values = [
+            data[starts[place[gene]] : starts[place[gene] + 1]]
+            for sample, place in zip(samples, places)
+            if gene in place
+            for data, starts in sample.blocks
+        ]
+        found = np.concatenate(values)
+        if len(found):
+            genes.append(gene)
+            medians.append(float(np.median(found)))
+    if not genes:
+        raise ValueError(
+            f"A vocabulary needs expressed genes; the {sum(sample.n_cells for sample in samples)} cells have no count "
+            "in any named gene. Pass other cells (indices=) or the layer with the counts (layer=)."
+        )
+    for sample in samples:
+        symbol_of = sample.symbol_of | symbol_of
+    symbols = tuple(symbol_of.get(gene, "") for gene in genes)
+    return GenesMeasured(tuple(genes), symbols, np.array(medians, np.float64), guess_species(genes))
 
 
 def spread(n: int, limit: int) -> Integer[np.ndarray, "m"]:
@@ -78,68 +174,31 @@ def spread(n: int, limit: int) -> Integer[np.ndarray, "m"]:
     return np.arange(n) if n <= limit else np.linspace(0, n - 1, limit).round().astype(np.int64)
 
 
-def nonzero_medians(
-    matrix: CellMatrix,
-    gene_of_column: Sequence[str],
-    *,
-    indices: Integer[np.ndarray, "n"] | Bool[np.ndarray, "n"] | None = None,
-    max_cells: int = 50_000,
-) -> tuple[list[str], Float64[np.ndarray, "v"]]:
-    """Compute each gene's median over the cells that express it, of counts per 10,000 (Geneformer's recipe, exact).
+def _symbols(var: pd.DataFrame, gene_of_column: Sequence[str], key: str | None) -> dict[str, str]:
+    """Find the symbol of each gene: in the column that is named, in the index, or beside an index of Ensembl ids."""
+    found = names_of(var, key, argument="symbol_key")
+    if key is None and 2 * sum(strip_version(name) is not None for name in found) > len(found):
+        columns = [column for column in _SYMBOL_COLUMNS if isinstance(var.get(column), pd.Series)]
+        found = names_of(var, columns[0]) if columns else found
+    symbol_of: dict[str, str] = {}
+    for gene, symbol in zip(gene_of_column, found):
+        # Neither an Ensembl id nor a row number is a symbol.
+        if gene and symbol and strip_version(symbol) is None and not symbol.isdigit():
+            symbol_of.setdefault(gene, symbol)
+    return symbol_of
 
-    Parameters
-    ----------
-    matrix
-        Cells × columns, and their scale.
-    gene_of_column
-        Gene of every column, ``n_vars`` names. Columns of one gene are added; those of ``""`` belong to no gene, but
-        count towards the total of a cell.
-    indices
-        Cells to use, row numbers or a mask; None uses all.
-    max_cells
-        Number of cells above which evenly spaced cells are taken instead of all. Their non-zero values are held in
-        memory at once, 4 bytes each: some 0.3 GB for 50,000 cells of 1,500 genes.
 
-    Returns
-    -------
-    The genes that any of these cells expresses, sorted, and their medians, shape ``(v,)``.
-
-    Raises
-    ------
-    ValueError
-        If no column has a name, no cell is left, no cell expresses a named gene, or a value is negative, NaN or
-        infinite.
-    """
-    reader, expression = matrix.reader, matrix.expression
-    genes = sorted({gene for gene in gene_of_column if gene})
-    rows = _rows(reader.n_obs, indices, max_cells)
-    if not genes or not len(rows):
-        raise ValueError(
-            f"A vocabulary needs named genes and cells; got {len(genes)} names and {len(rows)} cells. "
-            "Name the column of adata.var that holds the gene ids (gene_id_key=), and check indices."
-        )
-    to_gene = _columns_to_genes(gene_of_column, genes)
-    blocks = []
-    for start in range(0, len(rows), _BLOCK):
-        cells = to_linear(reader.read(rows[start : start + _BLOCK]), expression).astype(np.float64)
+def _values_by_gene(
+    matrix: CellMatrix, rows: Integer[np.ndarray, "b"], to_gene: sparse.csr_matrix
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read cells, scale each to 10,000, and order the values by gene."""
+    with naming_rows(rows):
+        cells = to_linear(matrix.reader.read(rows), matrix.expression).astype(np.float64)
         refuse_unrankable(cells)
-        totals = np.asarray(cells.sum(axis=1)).ravel()
-        scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
-        by_gene = (sparse.diags(scale) @ cells @ to_gene).astype(np.float32).tocsc()
-        # Which cell a value is of makes no difference to a median.
-        blocks.append((by_gene.data, by_gene.indptr))
-    expressed = np.flatnonzero(sum(np.diff(starts) for _, starts in blocks))
-    if not len(expressed):
-        raise ValueError(
-            f"A vocabulary needs expressed genes; the {len(rows)} cells have no count in any named gene. "
-            "Pass other cells (indices=) or the layer with the counts (layer=)."
-        )
-    return [genes[j] for j in expressed], np.array([_median(blocks, j) for j in expressed.tolist()], np.float64)
-
-
-def _median(blocks: list[tuple[np.ndarray, np.ndarray]], gene: int) -> float:
-    """Compute the median of a gene's values, which lie in blocks, each with the starts of its genes."""
-    return float(np.median(np.concatenate([values[starts[gene] : starts[gene + 1]] for values, starts in blocks])))
+    totals = np.asarray(cells.sum(axis=1)).ravel()
+    scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
+    by_gene = (sparse.diags(scale) @ cells @ to_gene).astype(np.float32).tocsc()
+    return by_gene.data, by_gene.indptr
 
 
 def _rows(

@@ -188,8 +188,8 @@ class GeneVocabulary:
         gene_id_key
             Column of ``adata.var`` with the gene ids; None takes ``adata.var_names``.
         symbol_key
-            Column of ``adata.var`` with the symbols. None takes ``adata.var_names`` where ``gene_id_key`` is given,
-            and the id itself where it is no Ensembl id.
+            Column of ``adata.var`` with the symbols. None takes ``adata.var_names``; where these are Ensembl ids, the
+            first of the columns symbol, gene_symbols, gene_symbol, feature_name and gene_name.
         indices
             Cells to take the medians from, such as those of the training set; None takes all cells.
         max_cells

@@ -10,6 +10,7 @@ from jaxtyping import Int32, Integer
 from genemamba_sc.data.cells._cells import CellReader
 from genemamba_sc.data.cells._expression import Expression, to_linear
 from genemamba_sc.data.cells._matrix import open_matrix
+from genemamba_sc.data.cells._scale_check import naming_rows
 from genemamba_sc.data.genes._gene_aliases import GeneAliases
 from genemamba_sc.data.genes._gene_ids import require_match, warn_if_few_counts, warn_if_few_genes
 from genemamba_sc.data.genes._gene_match import match_genes
@@ -53,7 +54,8 @@ class CellSource:
         """
         # The tokenizer adds repeated entries itself; but logarithms have to be undone after repeated entries are added.
         cells = self.reader.read(indices, canonical=self.expression.kind == "log1p")
-        return self.tokenizer(to_linear(cells, self.expression), self.columns)
+        with naming_rows(indices):
+            return self.tokenizer(to_linear(cells, self.expression), self.columns)
 
     def on_one_thread(self) -> "CellSource":
         """Return the same source with a tokenizer without threads, for use where threads or workers already run."""

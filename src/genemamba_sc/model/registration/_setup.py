@@ -34,7 +34,7 @@ def obs_fields(
     Raises
     ------
     TypeError
-        If ``adata`` is no AnnData.
+        If ``adata`` is no AnnData, or a lazy one.
     ValueError
         If a column does not exist, labels are missing, there is only one cell type, or the AnnData is a view of one on
         disk.
@@ -42,6 +42,12 @@ def obs_fields(
     if not isinstance(adata, AnnData):
         raise TypeError(
             f"setup_anndata needs an AnnData. Got {type(adata).__name__}. Read an h5ad file with anndata.read_h5ad."
+        )
+    if not isinstance(adata.obs, pd.DataFrame):
+        raise TypeError(
+            "setup_anndata needs cells in memory, or a file that is opened with backed='r'. Got adata.obs of the kind "
+            f"{type(adata.obs).__name__}, as anndata.experimental.read_lazy leaves it. Load it: adata = "
+            "adata.to_memory()."
         )
     if adata.is_view and adata.isbacked:
         raise ValueError(
