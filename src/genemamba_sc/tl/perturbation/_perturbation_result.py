@@ -106,9 +106,9 @@ class Perturbation(Drawn):
 
         Returns
         -------
-        A row per gene, by its symbol, or its id where genes share one; the columns ``effect`` and ``mean size of
-        matched genes``. The size of changes of a probability has the sign of the effect, to lie beside it. The name of
-        the index says what the effect is, and in which group.
+        A row per gene, by its symbol, or its id where genes share one; the columns ``effect`` and
+        ``mean size of matched genes``. The size of changes of a probability has the sign of the effect, to lie beside
+        it. The name of the index says what the effect is, and in which group.
 
         Raises
         ------
