@@ -130,6 +130,19 @@ def test_a_public_name_has_a_docstring_of_its_own(name: str):
     assert not doc.startswith(f"{name}(")
 
 
+def test_pages_name_test_files_that_are_there():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = {
+        (page.name, path)
+        for page in pages
+        for path in re.findall(r"\btests/[a-z_/]+\.py", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 5
+    # An example of how to write one.
+    missing = {path for _, path in named if not (ROOT / path).is_file()} - {"tests/tl/relations/test_typical_genes.py"}
+    assert missing == set()
+
+
 def test_the_api_page_lists_every_public_name():
     listed = set((ROOT / "docs" / "api.md").read_text(encoding="utf-8").split())
     assert [name for name in genemamba_sc.__all__ if not name.startswith("__") and name not in listed] == []

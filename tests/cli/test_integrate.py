@@ -63,6 +63,19 @@ def test_cells_are_mapped_onto_a_model_that_stays_as_it_is(
     assert {file.name: file.read_bytes() for file in reference.iterdir()} == before
 
 
+def test_notes_of_scvi_tools_that_the_file_came_with_are_kept(studies: Path, tmp_path: Path):
+    cells = anndata.read_h5ad(studies)
+    cells.obs["_scvi_batch"] = np.arange(cells.n_obs)
+    cells.uns["_scvi_uuid"] = "of another model"
+    cells.write_h5ad(studies)
+    out = tmp_path / "out.h5ad"
+    assert main(["integrate", str(studies), str(out), "--batch-key", "study", *SHORT]) == 0
+    written = anndata.read_h5ad(out)
+    assert written.obs.columns.tolist() == cells.obs.columns.tolist()
+    assert written.obs["_scvi_batch"].tolist() == list(range(cells.n_obs))
+    assert written.uns == {"_scvi_uuid": "of another model"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

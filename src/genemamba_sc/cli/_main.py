@@ -20,6 +20,7 @@ from genemamba_sc.cli import commands
 from genemamba_sc.cli._environment import prepare_libraries, prepare_streams
 
 _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
+_CAN_GO_ON = ("pretrain",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # scvi-tools writes progress bars and remarks to stdout, where only the result belongs.
         with contextlib.redirect_stdout(sys.stderr):
             result = command.run(arguments)
-    except KeyboardInterrupt as error:  # a command that can go on says so
-        print(f"genemamba {name}: {str(error) or 'interrupted; nothing is half-written.'}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        told = str(error) if name in _CAN_GO_ON else ""  # what else was learned ends with the command
+        print(f"genemamba {name}: {told or 'interrupted; nothing is half-written.'}", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         if arguments.traceback:

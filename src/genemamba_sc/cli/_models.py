@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import scvi
 from anndata import AnnData
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -19,6 +20,8 @@ from genemamba_sc.weights._saved_model import check_target
 
 # How all names begin that scvi-tools writes into an AnnData.
 _NOTES = "_scvi_"
+# Columns of obs, and entries of uns.
+Notes = tuple[dict[str, pd.Series], dict[str, Any]]
 
 
 def aliases(arguments: argparse.Namespace) -> GeneAliases | None:
@@ -88,12 +91,33 @@ def fit(arguments: argparse.Namespace, model: GeneMambaModel, *, integrate: bool
             _save(model, arguments)
 
 
-def without_notes(adata: AnnData) -> None:
-    """Take out of trained cells what scvi-tools noted there for the model, which has ended with the command."""
-    notes = adata.obs.columns[adata.obs.columns.str.startswith(_NOTES)]
-    adata.obs = adata.obs.drop(columns=notes)
-    for name in [name for name in adata.uns if str(name).startswith(_NOTES)]:
+def notes_in(adata: AnnData) -> Notes:
+    """Take down what scvi-tools has noted in cells, before a model is trained on them.
+
+    Parameters
+    ----------
+    adata
+        The cells of a file.
+    """
+    columns = {name: adata.obs[name] for name in adata.obs.columns if str(name).startswith(_NOTES)}
+    return columns, {name: value for name, value in adata.uns.items() if str(name).startswith(_NOTES)}
+
+
+def bring_back(adata: AnnData, notes: Notes) -> None:
+    """Put the notes back that a file came with: those of a training end with the command.
+
+    Parameters
+    ----------
+    adata
+        Cells that a model was trained on.
+    notes
+        What :func:`notes_in` took down.
+    """
+    columns, entries = notes
+    adata.obs = adata.obs.drop(columns=[name for name in notes_in(adata)[0] if name not in columns]).assign(**columns)
+    for name in notes_in(adata)[1]:
         del adata.uns[name]
+    adata.uns.update(entries)
 
 
 def _save(model: GeneMambaModel, arguments: argparse.Namespace) -> None:

@@ -65,7 +65,7 @@ class InheritedMixin(BaseModelClass):
         Raises
         ------
         ValueError
-            If the AnnData is not registered with this model.
+            If the AnnData is not registered with this model, or its column has changed since.
         """
         if self.get_anndata_manager(adata) is None:
             raise ValueError(

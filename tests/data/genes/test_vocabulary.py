@@ -67,6 +67,12 @@ class TestSymbols:
         assert GeneVocabulary.from_anndata(adata).symbols == ("CD3E",)
         assert GeneVocabulary.from_anndata(adata, symbol_key="other").symbols == ("CD3-EPSILON",)
 
+    def test_a_later_column_fills_the_gaps_of_an_earlier_one_whatever_the_case_of_its_name(self):
+        adata = cells(
+            [[1, 2]], [IDS[0], IDS[2]], symbol=[None, np.nan], Gene_Symbols=["TSPAN6", ""], GENE_NAME=["x", "CD3E"]
+        )
+        assert GeneVocabulary.from_anndata(adata).symbols == ("TSPAN6", "CD3E")
+
     def test_an_index_of_symbols_is_believed_before_a_column(self):
         adata = cells([[1, 2]], ["TSPAN6", "CD3E"], ids=[IDS[0], IDS[2]], feature_name=["x", "y"])
         assert GeneVocabulary.from_anndata(adata).symbols == ("CD3E", "TSPAN6")

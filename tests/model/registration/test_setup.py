@@ -9,6 +9,7 @@ import pytest
 import scvi
 from anndata import AnnData
 
+import genemamba_sc as gm
 from genemamba_sc import GeneMambaModel
 from genemamba_sc.model.registration._setup import registered_codes, training_codes
 
@@ -90,3 +91,20 @@ def test_a_part_of_a_file_on_disk_is_refused_with_a_way_out(cells: AnnData, tmp_
         GeneMambaModel.setup_anndata(on_disk[:5])
     GeneMambaModel.setup_anndata(on_disk[:5].to_memory())
     on_disk.file.close()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "bool"])
+def test_numbers_that_have_become_text_are_the_same_values(cells: AnnData, dtype: str) -> None:
+    cells.obs["cell_type"] = np.array([1, 0, 1] * 8).astype(dtype)
+    model = new_model(cells, labels_key="cell_type", batch_key="batch")
+    before = registered_codes(model.adata_manager)
+    gm.pl.share_colours(cells, ["cell_type", "batch"])
+    assert {str(cells.obs[key].dtype) for key in ("cell_type", "batch")} == {"category"}
+    after = registered_codes(model.adata_manager)
+    assert {name: codes.tolist() for name, codes in after.items()} == {
+        name: codes.tolist() for name, codes in before.items()
+    }
+    model.train(max_epochs=0, accelerator="cpu", enable_progress_bar=False)
+    cells.obs["cell_type"] = cells.obs["cell_type"].astype(str).replace({cells.obs["cell_type"].iloc[0]: "7"})
+    with pytest.raises(ValueError, match=r"has changed for 16 of 24 cells since: one has '7' now"):
+        registered_codes(model.adata_manager)

@@ -133,6 +133,16 @@ def test_cells_with_names_of_pandas_3_are_saved(make_cells: Cells, fit: Fit, tmp
     assert isinstance(adata.obs.index.dtype, pd.StringDtype)  # the user's cells stay as they are
 
 
+def test_a_model_that_learned_spike_ins_says_that_it_answers_otherwise_now(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = load(saved).vocabulary.gene_ids[0]
+    monkeypatch.setattr(_persistence, "is_control", lambda name: name == first)
+    told = rf"include 1 spike-ins, control probes or peaks \({first}\)\. They are left out of cells now"
+    with pytest.warns(UserWarning, match=told):
+        load(saved)
+
+
 def test_cells_saved_with_a_model_come_back_with_it(trained: GeneMambaModel, tmp_path: Path):
     trained.save(tmp_path / "model", save_anndata=True)
     model = GeneMambaModel.load(tmp_path / "model", accelerator="cpu")
@@ -588,6 +598,7 @@ def test_a_full_disk_leaves_the_old_model(
 _FULL = """
 import resource, sys
 from genemamba_sc import GeneMambaModel
+from genemamba_sc.model.storage import _persistence
 model = GeneMambaModel.load(sys.argv[1], adata=False, accelerator="cpu")
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 model.save(sys.argv[1], overwrite=True)

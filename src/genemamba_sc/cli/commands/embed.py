@@ -46,11 +46,12 @@ def run(arguments: argparse.Namespace) -> str:
     trains = arguments.model is None and arguments.pretrained is None
     adata, whole = read_pair(arguments.input, models.place(arguments), backed=arguments.embedding_only)
     models.check_gene_ids(arguments, adata, trains=trains)
+    notes = models.notes_in(adata)
     model = models.train(arguments, adata) if trains else models.load(arguments)
     where = {} if trains else models.where(arguments)
     latent = model.get_latent_representation(adata, key_added=OBSM_KEY, **where)
     if trains:
-        models.without_notes(adata)
+        models.bring_back(adata, notes)
     alone = arguments.embedding_only
     found = AnnData(obs=adata.obs.copy(), obsm={OBSM_KEY: latent}) if alone else hand_over(adata, whole)
     write_cells(found, arguments.output)

@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> str:
     models.check_gene_ids(arguments, adata, trains=trains)
     if trains:
         _require_batches(adata, arguments.batch_key)
+        notes = models.notes_in(adata)
         model = models.train(arguments, adata, integrate=True)
         latent = model.get_latent_representation(adata, key_added=OBSM_KEY)
-        models.without_notes(adata)
+        models.bring_back(adata, notes)
     else:
         model = models.load(arguments)
         if model.integration_ is None:

@@ -21,6 +21,17 @@ _CONTROLS = re.compile(
 _KINDS_OF_CONTROLS = "control probes, spike-ins or peaks"
 
 
+def is_control(name: str) -> bool:
+    """Tell whether a name is that of a control probe, a spike-in or a peak.
+
+    Parameters
+    ----------
+    name
+        Name of a column.
+    """
+    return _CONTROLS.fullmatch(name) is not None
+
+
 def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[str, int]]:
     """Find the columns that are not gene expression.
 
@@ -41,7 +52,7 @@ def other_features(var: pd.DataFrame) -> tuple[Bool[np.ndarray, "n_vars"], dict[
     ValueError
         If no column is gene expression, or ``var`` has two columns of a name that tells.
     """
-    controls = np.array([_CONTROLS.fullmatch(name) is not None for name in names_of(var)], dtype=bool)
+    controls = np.array([is_control(name) for name in names_of(var)], dtype=bool)
     for key in _COLUMNS:
         if key in var.columns:
             kinds = np.array([str(kind).strip() for kind in only_column(var, key)], dtype=object)

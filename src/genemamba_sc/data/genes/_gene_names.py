@@ -55,6 +55,18 @@ def par_y_base(name: str) -> str | None:
     return None if match is None else f"ENSG0{match.group(1)[5:]}"
 
 
+def species_of_id(name: str) -> str | None:
+    """Tell the species of an Ensembl gene id; ``None`` where ``name`` is none.
+
+    Parameters
+    ----------
+    name
+        Name of a gene.
+    """
+    match = _ENSEMBL.fullmatch(name) if name.startswith("ENS") else None
+    return None if match is None else _SPECIES_OF_PREFIX.get(match.group(2), f"species of ENS{match.group(2)}G")
+
+
 def guess_species(names: Sequence[str]) -> str:
     """Guess the species that most of the names speak for.
 
@@ -73,9 +85,9 @@ def guess_species(names: Sequence[str]) -> str:
     votes: Counter[str] = Counter()
     symbols: Counter[str] = Counter()
     for name in names:
-        match = _ENSEMBL.fullmatch(name)
-        if match is not None:
-            votes[_SPECIES_OF_PREFIX.get(match.group(2), f"species of ENS{match.group(2)}G")] += 1
+        species = species_of_id(name)
+        if species is not None:
+            votes[species] += 1
         elif _HUMAN_SYMBOL.fullmatch(name):
             symbols["human"] += 1
         elif _RODENT_SYMBOL.fullmatch(name):

@@ -176,15 +176,16 @@ def spread(n: int, limit: int) -> Integer[np.ndarray, "m"]:
 
 def _symbols(var: pd.DataFrame, gene_of_column: Sequence[str], key: str | None) -> dict[str, str]:
     """Find the symbol of each gene: in the column that is named, in the index, or beside an index of Ensembl ids."""
-    found = names_of(var, key, argument="symbol_key")
-    if key is None and 2 * sum(strip_version(name) is not None for name in found) > len(found):
-        columns = [column for column in _SYMBOL_COLUMNS if isinstance(var.get(column), pd.Series)]
-        found = names_of(var, columns[0]) if columns else found
+    tables = [names_of(var, key, argument="symbol_key")]
+    if key is None and 2 * sum(strip_version(name) is not None for name in tables[0]) > len(tables[0]):
+        columns = {str(column).lower(): column for column in var.columns if isinstance(var[column], pd.Series)}
+        tables += [names_of(var, columns[name]) for name in _SYMBOL_COLUMNS if name in columns]
     symbol_of: dict[str, str] = {}
-    for gene, symbol in zip(gene_of_column, found):
-        # Neither an Ensembl id nor a row number is a symbol.
-        if gene and symbol and strip_version(symbol) is None and not symbol.isdigit():
-            symbol_of.setdefault(gene, symbol)
+    for names in tables:
+        for gene, symbol in zip(gene_of_column, names):
+            # Neither an Ensembl id nor a row number is a symbol; a later column fills the gaps of an earlier one.
+            if gene and symbol and strip_version(symbol) is None and not symbol.isdigit():
+                symbol_of.setdefault(gene, symbol)
     return symbol_of
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from genemamba_sc._warn import warn
-from genemamba_sc.data.genes._gene_names import UNKNOWN_SPECIES, guess_species, strip_version
+from genemamba_sc.data.genes._gene_names import species_of_id
 
 # What Cell Ranger puts before the genes of a reference of two genomes.
 _GENOME = re.compile(r"(GRCh|hg|GRCm|mm)\d+_+")
@@ -32,7 +32,7 @@ def shares_of_species(names: Sequence[str]) -> dict[str, float]:
         genome = _GENOME.match(name)
         if genome is not None:
             told[_SPECIES_OF_GENOME[genome.group(1)]] += 1
-        elif strip_version(name) is not None and (species := guess_species([name])) != UNKNOWN_SPECIES:
+        elif (species := species_of_id(name)) is not None:
             told[species] += 1
     return {species: n / told.total() for species, n in told.most_common()}
 

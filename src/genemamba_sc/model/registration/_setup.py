@@ -10,6 +10,7 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField
 from scvi.model.base import BaseModelClass
 
+from genemamba_sc._whole_floats import as_text
 from genemamba_sc.model.registration._labels_field import LabelsField
 from genemamba_sc.model.registration._obs_columns import (
     check_batches,
@@ -164,14 +165,22 @@ def codes_in_column(manager: AnnDataManager, key: str) -> np.ndarray | None:
 
     Returns
     -------
-    The codes, -1 for a value that was none when the column was registered; ``None`` where the column is gone.
+    The codes, -1 for a value that was none when the column was registered; ``None`` where the column is gone. A number
+    that has become text is the same value: pictures make categories of text of columns of numbers.
     """
     state = manager.get_state_registry(key)
     column, known = state[CategoricalObsField.ORIGINAL_ATTR_KEY], state[CategoricalObsField.CATEGORICAL_MAPPING_KEY]
     if column not in manager.adata.obs:
         return None
+    names = np.asarray(known).tolist()
     values = manager.adata.obs[column].astype(object)
-    return pd.Index(np.asarray(known).tolist(), dtype=object).get_indexer(values).astype(np.int64)
+    codes = pd.Index(names, dtype=object).get_indexer(values).astype(np.int64)
+    by_text = {as_text(name): code for code, name in enumerate(names)}
+    unknown = np.flatnonzero(codes < 0)
+    if len(unknown) and len(by_text) == len(names):
+        of_row, others = pd.factorize(values.iloc[unknown])
+        codes[unknown] = np.array([*(by_text.get(as_text(name), -1) for name in others), -1], dtype=np.int64)[of_row]
+    return codes
 
 
 def _checked_codes(manager: AnnDataManager, key: str) -> np.ndarray:

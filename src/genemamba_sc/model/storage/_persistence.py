@@ -20,6 +20,8 @@ from genemamba_sc._checks import GeneInit
 from genemamba_sc._constants import VOCABULARY_KEY
 from genemamba_sc._json import Fields, quoted
 from genemamba_sc._version import __version__
+from genemamba_sc._warn import warn
+from genemamba_sc.data.cells._feature_types import is_control
 from genemamba_sc.data.genes._text_files import naming
 from genemamba_sc.model._module import GeneMambaModule
 from genemamba_sc.model._origin import Origin
@@ -115,6 +117,7 @@ def load_model(
             "it."
         )
     model = model_of(cls, saved, path)
+    _say_if_trained_with_controls(saved)
     kept = path.with_name(f"{prefix or ''}{ADATA_FILE}")
     if adata is None and kept.is_file():
         adata = anndata.read_h5ad(kept)
@@ -122,6 +125,15 @@ def load_model(
         attach(model, adata)
     model.to_device(target)
     return model
+
+
+def _say_if_trained_with_controls(saved: SavedModel) -> None:
+    controls = [name for name in saved.vocabulary.gene_ids if is_control(name)]
+    if controls:
+        warn(
+            f"The genes of this model include {len(controls)} spike-ins, control probes or peaks ({controls[0]}). They "
+            "are left out of cells now, so it answers otherwise than the version that trained it. Train it again."
+        )
 
 
 def device_of(accelerator: str, device: int | str) -> torch.device:
