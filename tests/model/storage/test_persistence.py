@@ -22,6 +22,7 @@ from scvi.model import SCVI
 from genemamba_sc import GeneAliases, GeneMambaModel, checkpoint_report, read_pretrained
 from genemamba_sc._digests import sha256_of
 from genemamba_sc.data.tokens._cell_hashes import CellHashes
+from genemamba_sc.model.storage import _persistence
 from genemamba_sc.weights import _saved_model
 from genemamba_sc.weights._folder import sealed
 
