@@ -242,7 +242,7 @@ def test_annotate_refuses_clusters_that_are_not_there_before_it_trains(
         (["--coverage", "0.99"], "Sets of coverage 0.99 need at least 99 calibration cells. Got 6. Ask for less up to"),
         (["--coverage", "0.8", "--per-type"], "for each type need at least 4 calibration cells of each. These have"),
         (["--reject-unknown"], "reject_unknown needs at least 19 calibration cells. Got 6. Allow for more"),
-        (["--labels-key", "few", "--coverage", "0.5"], "This reference can spare none: all of its cells train where a"),
+        (["--labels-key", "few", "--coverage", "0.5"], "can spare none: all cells train where a type has fewer than"),
         (["--labels-key", "odd", "--reject-unknown"], "reject_unknown calls cells 'Unknown', which is a type of this"),
         (["--labels-key", "type"], "labels_key='type' is not a column of adata.obs"),
         (["--batch-key", "lane"], "batch_key='lane' is not a column of adata.obs"),

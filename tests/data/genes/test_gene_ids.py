@@ -78,6 +78,12 @@ class TestReport:
         report = check_genes(cells(["CD3E"]), make(["ENSG00000000001", CD3E], ["CD3E", "CD3E"]))
         assert "share a symbol, such as 'CD3E' (1 names). The first was taken" in report.advice[0]
 
+    def test_a_name_of_weights_is_no_vocabulary(self, unchecked):
+        with pytest.raises(
+            TypeError, match=r"must be a GeneVocabulary\. Got str\. Pass model\.vocabulary, or gm\.read_"
+        ):
+            check_genes(ad.AnnData(np.ones((1, 1))), "mini")
+
     def test_nothing_is_written(self):
         adata = cells(["CD3E", "XIST"])
         before = adata.copy()

@@ -204,6 +204,17 @@ def test_unknown_cells_are_grey(sure: GeneMambaModel, make_cells: Cells, monkeyp
     assert len(query.uns["genemamba_celltype_colors"]) == 3
 
 
+def test_types_too_rare_to_spare_a_cell_are_named(make_cells: Cells, fit: Fit):
+    cells = make_cells()
+    labels = cells.obs["cell_type"].astype(str).to_numpy()
+    labels[np.flatnonzero(labels == "B cell")[4:]] = "T cell"
+    cells.obs["cell_type"] = labels
+    model = fit(cells, setup={"labels_key": "cell_type"}, max_epochs=0)
+    told = r"This model has none: all cells train where a type has fewer than 5 labelled ones \('B cell'\)\. Call model"
+    with pytest.raises(ValueError, match=told):
+        model.annotate(make_cells(), reject_unknown=True)
+
+
 def test_without_calibration_cells_types_are_written_and_the_rest_is_refused(
     without: GeneMambaModel, make_cells: Cells
 ):
@@ -214,7 +225,10 @@ def test_without_calibration_cells_types_are_written_and_the_rest_is_refused(
     assert not found.is_calibrated and found.sets is None and found.unknown is None
     assert "genemamba_set" not in query.obs and "genemamba_unknown" not in query.obs
     assert not query.uns["genemamba"]["is_calibrated"] and "coverage" not in query.uns["genemamba"]
-    message = r"This model has none: .*Train again with train_size=0\.9, or call model\.calibrate\(adata, labels_key\)"
+    message = (
+        r"This model has none: it was trained without .* Call model\.calibrate\(adata, labels_key\) with other "
+        r"labelled cells, or make a new model and train it with train_size=0\.9"
+    )
     for ask in (
         lambda: without.predict_celltype(query, return_sets=True),
         lambda: without.annotate(query, coverage=0.9),

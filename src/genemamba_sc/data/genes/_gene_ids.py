@@ -138,6 +138,8 @@ def check_genes(
 
     Raises
     ------
+    TypeError
+        If ``vocabulary`` is none.
     ValueError
         If no gene matches, or the names are those of another species and match by chance only;
         if a column or layer is missing, or the matrix cannot be read as expression.
@@ -147,6 +149,11 @@ def check_genes(
     UserWarning
         If the share of counts is below ``warn_below``.
     """
+    if not isinstance(vocabulary, GeneVocabulary):
+        raise TypeError(
+            f"vocabulary must be a GeneVocabulary. Got {type(vocabulary).__name__}. Pass model.vocabulary, or "
+            'gm.read_pretrained("mini").vocabulary.'
+        )
     if not 0.0 <= warn_below <= 1.0:
         raise ValueError(f"warn_below is a share of the counts, from 0 to 1; got {warn_below}. Pass 0 for no warning.")
     matrix = open_matrix(adata, layer, scale)

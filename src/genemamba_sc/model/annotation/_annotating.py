@@ -25,6 +25,7 @@ from genemamba_sc.confidence import (
 from genemamba_sc.data import CellSource
 from genemamba_sc.model._inference import CellReadings, read_cells
 from genemamba_sc.model.annotation._annotation import Annotation
+from genemamba_sc.model.annotation._calibrated import calibrated
 from genemamba_sc.model.annotation._voting import check_voting, vote
 
 _COVERAGE = 0.9
@@ -141,23 +142,6 @@ class Asked:
         if self.majority_voting is None:
             return found
         return replace(found, voting=vote(adata, found.cell_types, found.embedding, self.majority_voting))
-
-
-def calibrated(model: Any) -> Calibration:
-    """Return the calibration of a model.
-
-    Raises
-    ------
-    ValueError
-        If it has none.
-    """
-    if model.calibration_ is None:
-        raise ValueError(
-            "Label sets and the score of unknown cells need calibration cells: labelled ones that the model did not "
-            "learn from. This model has none: it was trained without validation cells, interrupted, or saved before "
-            "there were any. Train again with train_size=0.9, or call model.calibrate(adata, labels_key)."
-        )
-    return model.calibration_
 
 
 def check_set_choices(per_type: object, allow_empty: object) -> None:

@@ -73,8 +73,8 @@ def _codes(model: Any, adata: AnnData, labels_key: str, rows: np.ndarray) -> np.
     if others:
         raise ValueError(
             f"Calibration cells must be of types that the model knows: {list(known)}. adata.obs[{labels_key!r}] also "
-            f"has {others[:10]}. Leave these cells out: pass indices= of the others. annotate() tells by "
-            "genemamba_unknown that they are of no known type."
+            f"has {others[:10]}. Rename those that are known types by another name. Leave the other cells out: pass "
+            "indices= without them."
         )
     return texts.map(lambda text: known.get(text, -1)).to_numpy(dtype=np.int64)
 

@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from genemamba_sc.data import GeneAliases
 from genemamba_sc.model.annotation._annotating import Asked
+from genemamba_sc.model.annotation._calibrated import rare_types
 from genemamba_sc.model.annotation._calibrating import labels_to_calibrate_on
 
 
@@ -36,10 +37,11 @@ def check_query(
     if asked.asks_sets or asked.reject_unknown is not False:
         labels = labels_to_calibrate_on(model)
         if not len(labels):
+            why = rare_types(model) or "too few are labelled"
             raise ValueError(
                 "Label sets and the score of unknown cells need calibration cells: labelled ones that the training "
-                "leaves out. This reference can spare none: all of its cells train where a type has fewer than five "
-                "labelled ones. Leave such types out of it, or leave out coverage, per_type and reject_unknown."
+                f"leaves out. This reference can spare none: {why}. Leave such types out of it, or leave out coverage, "
+                "per_type and reject_unknown."
             )
         asked.check_cells(labels, model.cell_types)
     before, model.gene_aliases = model.gene_aliases, aliases

@@ -20,7 +20,7 @@ from genemamba_sc.training._epoch_means import EpochMeans
 from genemamba_sc.training._optimiser import OptimisedPlan
 
 # Number of labelled cells below which a type is too small to be validated on.
-_FEW_CELLS = 5
+FEWEST_OF_TYPE = 5
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def default_train_size(labels: Integer[np.ndarray, "n"] | None, n_labels: int) -
     if labels is None or n_labels == 0:
         return 0.9
     cells = np.bincount(labels[(labels >= 0) & (labels < n_labels)], minlength=n_labels)
-    return 1.0 if ((cells > 0) & (cells < _FEW_CELLS)).any() else 0.9
+    return 1.0 if ((cells > 0) & (cells < FEWEST_OF_TYPE)).any() else 0.9
 
 
 @contextmanager
